@@ -1,0 +1,1 @@
+"""The learners: six agents, their memories, the legacy trainer."""

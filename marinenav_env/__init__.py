@@ -1,0 +1,1 @@
+"""The world: vessels, vortices, obstacles, sensors."""

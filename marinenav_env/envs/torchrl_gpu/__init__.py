@@ -1,0 +1,1 @@
+"""The world on tensors and its TorchRL face."""

@@ -1,0 +1,1 @@
+"""One vessel and its sensors."""

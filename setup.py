@@ -1,0 +1,50 @@
+"""Package metadata; tool settings live in ``pyproject.toml``."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+
+
+def version() -> str:
+    """Read the one version string of the project without importing it."""
+    source = (ROOT / "torchrl_gpu" / "__init__.py").read_text(encoding="utf-8")
+    return re.search(r'^__version__ = "([^"]+)"', source, re.MULTILINE).group(1)
+
+
+setup(
+    name="marinenav",
+    version=version(),
+    description="GPU-scale reinforcement learning for fleets of autonomous surface vessels, on TorchRL",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.10",
+    packages=find_packages(include=["marinenav_env*", "agents*", "torchrl_gpu*", "scripts*", "config*"]),
+    package_data={"config": ["*.json"], "torchrl_gpu": ["README.md"]},
+    install_requires=[
+        "torch>=2.11",
+        "torchrl>=0.14,<0.15",
+        "tensordict>=0.14",
+        "numpy>=1.26",
+        "scipy>=1.11",
+        "matplotlib>=3.8",
+        "tqdm>=4.66",
+    ],
+    extras_require={
+        "dev": ["pytest>=8", "pytest-benchmark>=4", "ruff>=0.15"],
+        "tensorboard": ["tensorboard"],
+        "wandb": ["wandb"],
+        "ray": ["ray"],
+    },
+    entry_points={
+        "console_scripts": ["marinenav-train=torchrl_gpu.train_torchrl_gpu:run"],
+    },
+    classifiers=[
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+)
