@@ -1,0 +1,74 @@
+"""When a run explores, learns, copies its target and evaluates: pure functions of the timestep.
+
+A timestep is one step of one environment, all its robots included (training spec 4). Both pipelines ask these
+functions, so that one environment and thousands follow the same schedule.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The cadence of one run, with the legacy defaults (training spec 3 and 4).
+
+    Attributes:
+        total_timesteps: Index of the last timestep; Defect D3: a run makes ``total_timesteps + 1`` of them.
+        eval_freq: Timesteps between two evaluations.
+        UPDATE_EVERY: Timesteps between two gradient updates, whatever the number of robots.
+        learning_starts: First timestep at which the run may learn, copy its target and evaluate.
+        target_update_interval: Timesteps between two target copies.
+        exploration_fraction: Part of the run over which epsilon falls, in [0, 1].
+        initial_eps: Epsilon at timestep 0.
+        final_eps: Epsilon once ``exploration_fraction`` of the run is over.
+    """
+
+    total_timesteps: int
+    eval_freq: int
+    UPDATE_EVERY: int = 4
+    learning_starts: int = 2000
+    target_update_interval: int = 10_000
+    exploration_fraction: float = 0.25
+    initial_eps: float = 0.6
+    final_eps: float = 0.05
+
+    def __post_init__(self) -> None:
+        for name in ("total_timesteps", "eval_freq", "UPDATE_EVERY", "target_update_interval"):
+            if getattr(self, name) < 1:  # Defect D20: a run of 0 timesteps divides by zero
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+    def epsilon(self, t: int) -> float:
+        """Exploration rate at timestep ``t``: linear from ``initial_eps`` to ``final_eps``, then constant."""
+        progress = t / self.total_timesteps
+        if progress >= self.exploration_fraction:
+            return self.final_eps
+        return self.initial_eps + progress / self.exploration_fraction * (self.final_eps - self.initial_eps)
+
+    def update_due(self, t: int) -> bool:
+        """Whether timestep ``t`` makes a gradient update (the memory must also hold more than a batch)."""
+        return t >= self.learning_starts and t % self.UPDATE_EVERY == 0
+
+    def target_copy_due(self, t: int) -> bool:
+        """Whether timestep ``t`` copies the local networks into the target, after its update."""
+        return t >= self.learning_starts and t % self.target_update_interval == 0
+
+    def evaluation_due(self, t: int) -> bool:
+        """Whether timestep ``t`` evaluates, after its update and copy; the learning start always does."""
+        return t == self.learning_starts or (t > self.learning_starts and t % self.eval_freq == 0)
+
+    def updates(self, start: int, stop: int) -> int:
+        """Number of gradient updates due in the timesteps ``start <= t < stop``."""
+        return self._multiples(self.UPDATE_EVERY, start, stop)
+
+    def target_copies(self, start: int, stop: int) -> int:
+        """Number of target copies due in the timesteps ``start <= t < stop``."""
+        return self._multiples(self.target_update_interval, start, stop)
+
+    def evaluations(self, start: int, stop: int) -> int:
+        """Number of evaluations due in the timesteps ``start <= t < stop``."""
+        first = start <= self.learning_starts < stop and self.learning_starts % self.eval_freq != 0
+        return first + self._multiples(self.eval_freq, start, stop)
+
+    def _multiples(self, interval: int, start: int, stop: int) -> int:
+        """Multiples of ``interval`` in ``start <= t < stop`` and not before the learning start."""
+        start = max(start, self.learning_starts)
+        return max(0, (stop - 1) // interval - (start - 1) // interval)
