@@ -1,0 +1,52 @@
+"""What a step meant for a robot: the legacy ``info["state"]`` texts as numbers, and the flags they imply."""
+
+from enum import IntEnum
+from typing import TypeVar
+
+Array = TypeVar("Array")
+
+
+class Outcome(IntEnum):
+    """State of one robot after a step, in the order of the legacy texts (environment spec 10).
+
+    ``ABSENT`` marks the rows of the robot axis that the scenario does not use.
+    """
+
+    NORMAL = 0
+    COLLISION = 1
+    REACH_GOAL = 2
+    DEACTIVATED_AFTER_COLLISION = 3
+    DEACTIVATED_AFTER_REACHING_GOAL = 4
+    TOO_LONG_EPISODE = 5
+    ABSENT = 6
+
+
+OUTCOME_OF_STATE = {
+    "normal": Outcome.NORMAL,
+    "collision": Outcome.COLLISION,
+    "reach goal": Outcome.REACH_GOAL,
+    "deactivated after collision": Outcome.DEACTIVATED_AFTER_COLLISION,
+    "deactivated after reaching goal": Outcome.DEACTIVATED_AFTER_REACHING_GOAL,
+    "too long episode": Outcome.TOO_LONG_EPISODE,
+}
+STATE_OF_OUTCOME = {outcome: state for state, outcome in OUTCOME_OF_STATE.items()}
+
+
+def ending_flags(outcome: Array) -> tuple[Array, Array, Array, Array]:
+    """Done flags of robots and environments; they follow from the outcomes alone.
+
+    A robot terminates by collision or arrival and stays terminated; on the cut-off step it is done but not
+    terminated, whatever else happened to it (environment spec 12, Quirk Q23). An environment terminates when
+    its last robot has, and is truncated by the cut-off.
+
+    Args:
+        outcome: ``Outcome`` numbers, int8 NumPy array or torch tensor of shape (E, R, 1).
+
+    Returns:
+        Four bool arrays of the kind given: robots' terminated and done (E, R, 1), environments' terminated
+        and truncated (E, 1).
+    """
+    terminated = (outcome >= Outcome.COLLISION) & (outcome <= Outcome.DEACTIVATED_AFTER_REACHING_GOAL)
+    truncated = (outcome == Outcome.TOO_LONG_EPISODE).any(1)
+    all_terminated = (terminated | (outcome == Outcome.ABSENT)).all(1)
+    return terminated, terminated | truncated[:, None], all_terminated, truncated
