@@ -1,0 +1,145 @@
+"""The legacy evaluation: fixed episodes, one after another, on the reference world (training spec 3 and 5).
+
+Both pipelines use it in reproduction mode. Acting draws from the same global generators as training
+(Defect D7), and SAC and IQN act stochastically (Defect D6): both are needed for the legacy numbers.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+EPISODE_LIMIT = 1000
+"""Index of the last possible step of an episode; Defect D4: an episode may thus have 1001 steps."""
+
+SCHEDULE_ATTRIBUTES = {
+    "num_robots": "num_robots",
+    "num_cores": "num_cores",
+    "num_obstacles": "num_obs",
+    "min_start_goal_dis": "min_start_goal_dis",
+}
+"""Key of an evaluation schedule -> attribute of the world it sets, in the legacy order."""
+
+
+@dataclass
+class EpisodeResult:
+    """What one evaluation episode leaves behind.
+
+    Attributes:
+        reward: Discounted return, mean over the episode's robots.
+        success: Whether every robot reached its goal (Defect D14: even if one collides while arriving).
+        time: Travel time in s, mean over the robots.
+        energy: Energy cost in N s, mean over the robots.
+        observations: [robot][step] ``[self, objects]``, ``[None, None]`` once the robot is deactivated.
+        actions: [robot][step] legacy actions.
+        trajectories: [robot][step] rows of 13 floats (environment spec 13.4), row 0 at the start.
+    """
+
+    reward: float
+    success: bool
+    time: float
+    energy: float
+    observations: list = field(repr=False)
+    actions: list = field(repr=False)
+    trajectories: list = field(repr=False)
+
+
+def create_eval_configs(env: Any, eval_schedule: dict[str, list]) -> list[dict]:
+    """Draw the evaluation episodes of a schedule from the evaluation world's own generator.
+
+    The world keeps the last values set, and its ``num_robots`` enters the sensor seeds of every later
+    evaluation episode (Quirk Q26 of the environment).
+
+    Args:
+        env: Evaluation world, a ``MarineNavEnv3`` with ``is_eval_env`` set.
+        eval_schedule: Equally long lists ``num_episodes, num_robots, num_cores, num_obstacles,
+            min_start_goal_dis``.
+
+    Returns:
+        One episode dictionary per episode, in the order of the schedule.
+    """
+    configs = []
+    for stage, num_episodes in enumerate(eval_schedule["num_episodes"]):
+        for _ in range(num_episodes):
+            for key, attribute in SCHEDULE_ATTRIBUTES.items():
+                setattr(env, attribute, eval_schedule[key][stage])
+            env.reset()
+            configs.append(env.episode_data())
+    return configs
+
+
+def deactivate_finished(robot: Any) -> bool:
+    """Take a robot that collided or arrived out of the water; the world leaves that to its caller."""
+    if robot.collision or robot.reach_goal:
+        robot.deactivated = True
+    return robot.deactivated
+
+
+def evaluate_episode(env: Any, agent: Any, episode: dict) -> EpisodeResult:
+    """Play one episode until a collision, the arrival of all robots, or the step limit.
+
+    Args:
+        env: Evaluation world; reset to ``episode``.
+        agent: Learner with ``act(observation)``, ``continuous`` and ``GAMMA``.
+        episode: Episode dictionary (environment spec 13).
+
+    Returns:
+        Metrics and histories of the episode.
+    """
+    states, _, _ = env.reset_with_eval_config(episode)
+    robots = env.robots
+    rewards, times, energies = ([0.0] * len(robots) for _ in range(3))
+    length, end = 0, False
+    while not end:
+        actions = [
+            None if robot.deactivated else agent.act(state)
+            for robot, state in zip(robots, states, strict=True)
+        ]
+        states, step_rewards, _, _ = env.step(actions, agent.continuous)
+        for i, robot in enumerate(robots):
+            if robot.deactivated:
+                continue
+            rewards[i] += agent.GAMMA**length * step_rewards[i]
+            times[i] += robot.dt * robot.N
+            energies[i] += robot.compute_step_energy_cost()
+            deactivate_finished(robot)
+        end = length >= EPISODE_LIMIT or env.check_any_collision() or env.check_all_deactivated()
+        length += 1
+    # The next reset replaces the robots, so their histories can be kept without a copy.
+    return EpisodeResult(
+        reward=np.mean(rewards),
+        success=bool(env.check_all_reach_goal()),
+        time=np.mean(times),
+        energy=np.mean(energies),
+        observations=[robot.observation_history for robot in robots],
+        actions=[robot.action_history for robot in robots],
+        trajectories=[robot.trajectory for robot in robots],
+    )
+
+
+def evaluate(env: Any, agent: Any, episodes: list[dict], verbose: bool = True) -> list[EpisodeResult]:
+    """Play every episode in order; with ``verbose``, print one line per episode and a report."""
+    results = []
+    for idx, episode in enumerate(episodes):
+        if verbose:
+            print(f"Evaluating episode {idx}")
+        results.append(evaluate_episode(env, agent, episode))
+    if verbose:
+        print(report(results))
+    return results
+
+
+def report(results: list[EpisodeResult]) -> str:
+    """Averages over all episodes; time and energy over the successful ones only, left out without any."""
+    successful = [result for result in results if result.success]
+    lines = [
+        "++++++++ Evaluation ++++++++",
+        f"Average cumulative reward: {np.mean([result.reward for result in results]):.2f}",
+        f"Success rate: {len(successful) / len(results):.2f}",
+    ]
+    if successful:
+        lines += [
+            f"Average time: {np.mean([result.time for result in successful]):.2f} s",
+            f"Average energy: {np.mean([result.energy for result in successful]):.2f} N s",
+        ]
+    return "\n".join([*lines, "++++++++ Evaluation ++++++++"])

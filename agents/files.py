@@ -1,0 +1,30 @@
+"""Files that are either whole or not there: written to a temporary name, then renamed."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+
+@contextmanager
+def replacing(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
+    """Open a file aside ``path`` and rename it over ``path`` once the block ends; an error leaves no trace.
+
+    Args:
+        path: Final name; its folder must exist.
+        mode: ``"wb"``, or ``"w"`` for UTF-8 text.
+
+    Yields:
+        The open temporary file, in the same folder.
+    """
+    path = Path(path)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(aside, mode, encoding=None if "b" in mode else "utf-8") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
