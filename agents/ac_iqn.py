@@ -1,0 +1,147 @@
+"""AC-IQN: deterministic actor, implicit quantile critic (agents spec 4, 5, 6.1).
+
+The critic learns the return's quantile function as IQN does (Dabney et al. 2018), the actor climbs its mean
+as in DDPG (Lillicrap et al. 2016); Lin et al., RA-L 2025, doi 10.1109/LRA.2024.3518839.
+"""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from agents.algorithm import ContinuousAlgorithm, ModelFiles, Noise, Stage, Transitions
+from agents.modules import (
+    QUANTILES,
+    Actor,
+    Observation,
+    QuantileNetwork,
+    draw_taus,
+    encoder,
+    quantile_huber_loss,
+)
+
+
+class Critic(QuantileNetwork):
+    """Quantiles Z(s, a; τ) of the return."""
+
+    own_parameters = ("action_dimension",)
+
+    def __init__(
+        self,
+        self_dimension: int,
+        object_dimension: int,
+        max_object_num: int,
+        self_feature_dimension: int,
+        object_feature_dimension: int,
+        concat_feature_dimension: int,
+        hidden_dimension: int,
+        action_dimension: int,
+        device: str | torch.device = "cpu",
+        seed: int = 0,
+    ) -> None:
+        super().__init__(
+            self_dimension,
+            object_dimension,
+            max_object_num,
+            self_feature_dimension,
+            object_feature_dimension,
+            concat_feature_dimension,
+            hidden_dimension,
+            device=device,
+            seed=seed,
+        )
+        self.action_dimension = action_dimension
+        self.action_encoder = encoder(action_dimension, hidden_dimension)
+        self.add_hidden_layers()
+        self.output_layer = nn.Linear(hidden_dimension, 1)
+
+    def quantiles(self, observation: Observation, actions: Tensor, taus: Tensor) -> Tensor:
+        """Quantiles at given fractions: actions (B, 2), taus (B, N, 1) -> (B, N)."""
+        features = self.quantile_features(observation, taus)  # (B, N, 256)
+        features = functional.relu(self.hidden_layer(features))  # (B, N, 128)
+        features = features * self.action_encoder(actions).unsqueeze(1)
+        return self.output_layer(functional.relu(self.hidden_layer_2(features))).squeeze(-1)
+
+    def forward(
+        self, observation: Observation, actions: Tensor, num_tau: int = QUANTILES, cvar: float = 1.0
+    ) -> tuple[Tensor, Tensor]:
+        """Quantiles (B, N) at random fractions, and the fractions (B, N, 1), scaled by `cvar`."""
+        taus = draw_taus(len(actions), num_tau, actions.device) * cvar
+        return self.quantiles(observation, actions, taus), taus
+
+
+class AC_IQN_Policy:  # noqa: N801 (legacy public name)
+    """Actor and critic; the critic's seed is one above the actor's."""
+
+    def __init__(
+        self,
+        self_dimension: int,
+        object_dimension: int,
+        max_object_num: int,
+        self_feature_dimension: int,
+        object_feature_dimension: int,
+        concat_feature_dimension: int,
+        hidden_dimension: int,
+        value_ranges_of_action: list[list[float]],
+        device: str | torch.device = "cpu",
+        seed: int = 0,
+    ) -> None:
+        sizes = (
+            self_dimension,
+            object_dimension,
+            max_object_num,
+            self_feature_dimension,
+            object_feature_dimension,
+            concat_feature_dimension,
+            hidden_dimension,
+        )
+        self.actor = Actor(*sizes, value_ranges_of_action, device=device, seed=seed).to(device)
+        self.critic = Critic(*sizes, len(value_ranges_of_action), device=device, seed=seed + 1).to(device)
+
+
+class AC_IQN(ContinuousAlgorithm):  # noqa: N801
+    """Update and acting of AC-IQN."""
+
+    name = "AC-IQN"
+    model_files: ClassVar = {
+        "actor": ModelFiles("actor_network_params.pth", "actor_constructor_params.json"),
+        "critic": ModelFiles("critic_network_params.pth", "critic_constructor_params.json"),
+    }
+
+    def make_policy(self) -> AC_IQN_Policy:
+        """See `Algorithm.make_policy`."""
+        return AC_IQN_Policy(*self.sizes, self.value_ranges_of_action, device=self.device, seed=self.seed)
+
+    def greedy(self, observation: Observation, cvar: float = 1.0) -> Tensor:
+        """The actor's output, (B, 2)."""
+        return self.policy_local.actor(observation)
+
+    def draw_noise(self, batch_size: int) -> Noise:
+        """Fractions (B, 8, 1) for the target critic, the local critic, and the critic in the actor step."""
+        order = ("target_taus", "local_taus", "actor_taus")
+        return {name: draw_taus(batch_size, QUANTILES, self.device, self.noise_source) for name in order}
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """Critic, then actor against the updated critic."""
+        return self.critic_loss, self.actor_loss
+
+    def critic_loss(self, transitions: Transitions, noise: Noise) -> dict[str, Tensor]:
+        """Quantile Huber loss to the bootstrapped target quantiles (agents spec 6.1, steps 2-4)."""
+        with torch.no_grad():
+            next_actions = self.policy_target.actor(transitions.next_state)
+            next_quantiles = self.policy_target.critic.quantiles(
+                transitions.next_state, next_actions, noise["target_taus"]
+            )
+            target = self.one_step_target(transitions, next_quantiles)  # (B, 8)
+        quantiles = self.policy_local.critic.quantiles(
+            transitions.state, transitions.action, noise["local_taus"]
+        )
+        return {"critic": quantile_huber_loss(quantiles, target, noise["local_taus"])}
+
+    def actor_loss(self, transitions: Transitions, noise: Noise) -> dict[str, Tensor]:
+        """Minus the mean quantile of the actor's own actions (agents spec 6.1, step 6)."""
+        actions = self.policy_local.actor(transitions.state)
+        quantiles = self.policy_local.critic.quantiles(transitions.state, actions, noise["actor_taus"])
+        return {"actor": -quantiles.mean()}

@@ -1,0 +1,245 @@
+"""`Agent`: the public face of the six learners (agents spec 1.2)."""
+
+import copy
+from typing import Any
+
+import numpy as np
+import torch
+from tensordict import TensorDict
+from torch import Tensor
+
+from agents.ac_iqn import AC_IQN
+from agents.algorithm import Algorithm
+from agents.modules import Observation, calculate_huber_loss
+from agents.replay_buffer import ReplayBuffer, State, StateBatch, state_batch
+
+__all__ = ["ALGORITHMS", "Agent", "calculate_huber_loss"]
+
+ALGORITHMS: dict[str, type[Algorithm]] = {algorithm.name: algorithm for algorithm in (AC_IQN,)}
+
+
+class Agent:
+    """One learner: its algorithm (networks, acting, update) and its legacy memory.
+
+    Args:
+        self_dimension: numbers in a robot's own state.
+        object_dimension: numbers per observed object.
+        max_object_num: most objects per observation.
+        self_feature_dimension: width of the encoded own state.
+        object_feature_dimension: width of one encoded object.
+        concat_feature_dimension: width of both together.
+        hidden_dimension: width of all hidden layers.
+        value_ranges_of_action: exploration range of each continuous action dimension (Quirk Q14).
+        action_size: number of discrete actions.
+        multi_steps: n of the n-step return (Rainbow).
+        BATCH_SIZE: transitions per update.
+        BUFFER_SIZE: capacity of the memory.
+        LR: learning rate of every optimiser.
+        TAU: share of the local parameters in the target copy.
+        GAMMA: discount factor.
+        device: torch device.
+        seed: seed of the networks.
+        training: `False` builds no memory and no optimisers; the agent can act (Defect Q1 fixed).
+        agent_type: a key of `ALGORITHMS`.
+
+    Attributes:
+        algorithm: the `Algorithm`. `policy_local`, `policy_target`, the legacy optimiser names (`optimizer`,
+            or `actor_optimizer`, `critic_optimizer`, ...) and the algorithm's own constants (SAC `alpha`,
+            Rainbow `support`, ...) are also reachable on the agent.
+        memory: `ReplayBuffer`, for Rainbow `ReplayMemory`; `None` without training.
+
+    Raises:
+        RuntimeError: `agent_type` is none of the six.
+    """
+
+    def __init__(
+        self,
+        self_dimension: int = 7,
+        object_dimension: int = 5,
+        max_object_num: int = 5,
+        self_feature_dimension: int = 56,
+        object_feature_dimension: int = 40,
+        concat_feature_dimension: int = 256,
+        hidden_dimension: int = 128,
+        value_ranges_of_action: list[list[float]] = [[-1.0, 1.0], [-1.0, 1.0]],  # noqa: B006 (copied below)
+        action_size: int = 25,
+        multi_steps: int = 3,
+        BATCH_SIZE: int = 64,
+        BUFFER_SIZE: int = 1_000_000,
+        LR: float = 1e-4,
+        TAU: float = 1.0,
+        GAMMA: float = 0.99,
+        device: str | torch.device = "cpu",
+        seed: int = 0,
+        training: bool = True,
+        agent_type: str | None = None,
+    ) -> None:
+        if agent_type not in ALGORITHMS:
+            raise RuntimeError(f"agent_type is {agent_type!r}, must be one of {', '.join(ALGORITHMS)}")
+        self.object_dimension = object_dimension
+        self.max_object_num = max_object_num
+        self.value_ranges_of_action = copy.deepcopy(value_ranges_of_action)
+        self.action_size = action_size
+        self.BATCH_SIZE = BATCH_SIZE
+        self.BUFFER_SIZE = BUFFER_SIZE
+        self.LR = LR
+        self.TAU = TAU
+        self.GAMMA = GAMMA
+        self.device = device
+        self.training = training
+        self.agent_type = agent_type
+        self.algorithm = ALGORITHMS[agent_type](
+            sizes=(
+                self_dimension,
+                object_dimension,
+                max_object_num,
+                self_feature_dimension,
+                object_feature_dimension,
+                concat_feature_dimension,
+                hidden_dimension,
+            ),
+            value_ranges_of_action=self.value_ranges_of_action,
+            action_size=action_size,
+            multi_steps=multi_steps,
+            lr=LR,
+            gamma=GAMMA,
+            tau=TAU,
+            device=device,
+            seed=seed,
+            training=training,
+        )
+        self.memory = self._make_memory() if training else None
+
+    def _make_memory(self) -> Any:
+        return ReplayBuffer(self.BUFFER_SIZE, self.BATCH_SIZE, self.object_dimension, self.max_object_num)
+
+    def __getattr__(self, name: str) -> Any:
+        # Legacy readers look for networks, optimisers and constants on the agent; the algorithm owns them.
+        if "algorithm" not in self.__dict__:
+            raise AttributeError(name)
+        optimizer = "network" if name == "optimizer" else name.removesuffix("_optimizer")
+        if name.endswith("optimizer") and optimizer in self.algorithm.optimizers:
+            return self.algorithm.optimizers[optimizer]
+        try:
+            return getattr(self.algorithm, name)
+        except AttributeError:
+            raise AttributeError(f"{self.agent_type} agent has no attribute {name!r}") from None
+
+    # ---- one face for all six
+
+    @property
+    def continuous(self) -> bool:
+        """Whether actions are two floats rather than an index."""
+        return self.algorithm.continuous
+
+    @property
+    def stored(self) -> int:
+        """Number of stored records as the trainer counts them (Quirk Q4 for Rainbow)."""
+        return self.memory.size()
+
+    def act(self, state: State, eps: float = 0.0, cvar: float = 1.0, use_eval: bool = True) -> Any:
+        """One ε-greedy action with the legacy random draws (agents spec 5).
+
+        Args:
+            state: observation pair (7 floats, 0..5 objects of 5 floats).
+            eps: probability of exploring.
+            cvar: factor on IQN's quantile fractions; below 1 it acts averse to risk.
+            use_eval: Rainbow acts with its mean weights if true, else with its noise.
+
+        Returns:
+            List of 2 floats, or an index.
+        """
+        return self.algorithm.act(self._observation([state]), eps, use_eval, cvar)
+
+    def store(self, state: State, action: Any, reward: float, next_state: State, done: bool) -> None:
+        """Put one transition into the memory."""
+        self.memory.add((state, action, reward, next_state, done))
+
+    def train(self) -> Any:
+        """One gradient update on a batch of the memory.
+
+        Returns:
+            0-d float32 arrays: the loss, or a tuple of losses in the order of the updates; for Rainbow the
+            float32 array of the losses of the samples.
+        """
+        losses = self.algorithm.update(self._uniform_batch())
+        arrays = tuple(loss.cpu().numpy() for loss in losses.values())
+        return arrays if len(arrays) > 1 else arrays[0]
+
+    def soft_update(self) -> None:
+        """Copy the local parameters to the target with factor `TAU` (agents spec 7)."""
+        self.algorithm.update_target()
+
+    def save_latest_model(self, directory: str) -> None:
+        """Write the legacy model folder (agents spec 10); `directory` must exist."""
+        from agents.checkpoint import save_model
+
+        save_model(self.algorithm, directory)
+
+    def load_model(self, path: str, device: str | torch.device = "cpu") -> None:
+        """Read weights of a model folder into the existing networks, local and target.
+
+        Defect Q12 fixed: the legacy code replaced `policy_local` by new networks, which no optimiser knew,
+        so a loaded agent never learned.
+        """
+        from agents.checkpoint import load_model
+
+        load_model(self.algorithm, path, device)
+
+    # ---- tensors
+
+    def state_to_tensor(self, states: StateBatch) -> Observation:
+        """Tensors of a `state_batch`: float32 on `device`; empty object lists give `(x1, None, None)`."""
+        self_states, objects, masks = states
+        if not len(objects):
+            return self._tensor(self_states), None, None
+        return self._tensor(self_states), self._tensor(objects), self._tensor(masks)
+
+    def _tensor(self, values: Any) -> Tensor:
+        return torch.as_tensor(np.asarray(values, dtype=np.float32), device=self.device)
+
+    def _observation(self, states: list[State]) -> Observation:
+        return self.state_to_tensor(state_batch(states, self.object_dimension, self.max_object_num))
+
+    def _states(self, states: StateBatch) -> TensorDict:
+        """Batch keys of observations; what `state_batch` left out is zero again."""
+        self_state, objects_state, objects_mask = self.state_to_tensor(states)
+        if objects_state is None:
+            size = len(self_state)
+            objects_state = self_state.new_zeros(size, self.max_object_num, self.object_dimension)
+            objects_mask = self_state.new_zeros(size, self.max_object_num)
+        return TensorDict(
+            {"self_state": self_state, "objects_state": objects_state, "objects_mask": objects_mask > 0.5},
+            batch_size=[len(self_state)],
+        )
+
+    def _uniform_batch(self) -> TensorDict:
+        states, actions, rewards, next_states, dones = self.memory.sample()
+        batch = self._states(states)
+        batch["action"] = self._actions(actions)
+        batch["reward"] = self._tensor(rewards).unsqueeze(-1)
+        batch["done"] = torch.as_tensor(dones, device=self.device).unsqueeze(-1)
+        batch["next"] = self._states(next_states)
+        return batch
+
+    def _actions(self, actions: list) -> Tensor:
+        if self.continuous:
+            return self._tensor(actions)
+        return torch.as_tensor(np.asarray(actions, dtype=np.int64), device=self.device)
+
+    # ---- legacy names
+
+    def _as(self, agent_type: str) -> "Agent":
+        if self.agent_type != agent_type:
+            raise RuntimeError(f"this is a {self.agent_type} agent, the method called needs {agent_type}")
+        return self
+
+    def act_ac_iqn(
+        self, state: State, eps: float = 0.0, cvar: float = 1.0, use_eval: bool = True
+    ) -> list[float]:
+        """`act` of AC-IQN; `cvar` has no effect (Quirk Q17)."""
+        return self._as("AC-IQN").act(state, eps, cvar, use_eval)
+
+    def train_AC_IQN(self) -> tuple[np.ndarray, np.ndarray]:
+        """`train` of AC-IQN: critic loss, actor loss."""
+        return self._as("AC-IQN").train()

@@ -1,0 +1,276 @@
+"""Network parts shared by the six learners (agents spec 3 and 4).
+
+An observation is the triple `(self_state (B, 7), objects_state (B, 5, 5), objects_mask (B, 5))`. The last
+two are `None` when no state of the batch has an object; see `ObservationNetwork.features`.
+"""
+
+import math
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+Observation = tuple[Tensor, Tensor | None, Tensor | None]
+
+QUANTILES = 8  # quantile fractions per state in an update
+SIZE_NAMES = (
+    "self_dimension",
+    "object_dimension",
+    "max_object_num",
+    "self_feature_dimension",
+    "object_feature_dimension",
+    "concat_feature_dimension",
+    "hidden_dimension",
+)
+
+
+def encoder(in_features: int, out_features: int) -> nn.Sequential:
+    """Linear layer and ReLU; `Sequential`, because legacy parameter names carry its index."""
+    return nn.Sequential(nn.Linear(in_features, out_features), nn.ReLU())
+
+
+def draw_taus(batch_size: int, num_tau: int, device: str | torch.device, source: str = "cpu") -> Tensor:
+    """Uniform quantile fractions, drawn on `source` and moved to `device`.
+
+    The legacy learners draw on the CPU whatever the device (agents spec 3); `source=device` saves the
+    transfer.
+
+    Returns:
+        Fractions in [0, 1), shape (batch_size, num_tau, 1), float32.
+    """
+    return torch.rand(batch_size, num_tau, device=source).to(device).unsqueeze(-1)
+
+
+class ObservationNetwork(nn.Module):
+    """Base of every network: seeds torch, builds the two encoders, computes the features φ (agents spec 3).
+
+    Constructors take the seven sizes of `SIZE_NAMES` first, then what is named in `own_parameters`, then
+    `device` (where constants are made; the caller moves the parameters) and `seed`.
+
+    Raises:
+        ValueError: `concat_feature_dimension` is not the sum of the encoded parts.
+    """
+
+    own_parameters: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(
+        self,
+        self_dimension: int,
+        object_dimension: int,
+        max_object_num: int,
+        self_feature_dimension: int,
+        object_feature_dimension: int,
+        concat_feature_dimension: int,
+        hidden_dimension: int,
+        device: str | torch.device = "cpu",
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        expected = self_feature_dimension + max_object_num * object_feature_dimension
+        if concat_feature_dimension != expected:
+            raise ValueError(
+                f"concat_feature_dimension is {concat_feature_dimension}, must be self_feature_dimension + "
+                f"max_object_num * object_feature_dimension = {expected}"
+            )
+        self.self_dimension = self_dimension
+        self.object_dimension = object_dimension
+        self.max_object_num = max_object_num
+        self.self_feature_dimension = self_feature_dimension
+        self.object_feature_dimension = object_feature_dimension
+        self.concat_feature_dimension = concat_feature_dimension
+        self.hidden_dimension = hidden_dimension
+        self.device = device
+        self.seed_id = seed
+        self.make_constants(device)
+        torch.manual_seed(seed)
+        self.self_encoder = encoder(self_dimension, self_feature_dimension)
+        self.object_encoder = encoder(object_dimension, object_feature_dimension)
+
+    @property
+    def seed(self) -> torch.Generator:
+        """The generator seeded by the constructor: torch's default one."""
+        return torch.default_generator
+
+    def make_constants(self, device: str | torch.device, dtype: torch.dtype = torch.float32) -> None:
+        """Create the tensor constants, which are not in `state_dict`; again after a change of precision."""
+
+    def get_constructor_parameters(self) -> dict[str, Any]:
+        """Arguments that rebuild this network, as legacy model folders store them (agents spec 10)."""
+        names = (*SIZE_NAMES, *self.own_parameters)
+        return {name: getattr(self, name) for name in names} | {"seed": self.seed_id}
+
+    def add_hidden_layers(self) -> None:
+        """Register the two hidden layers; their place decides the order of draws, names and Adam states."""
+        self.hidden_layer = nn.Linear(self.concat_feature_dimension, self.hidden_dimension)
+        self.hidden_layer_2 = nn.Linear(self.hidden_dimension, self.hidden_dimension)
+
+    def hidden(self, features: Tensor) -> Tensor:
+        """Two hidden layers with ReLU, (..., 256) -> (..., 128)."""
+        return functional.relu(self.hidden_layer_2(functional.relu(self.hidden_layer(features))))
+
+    def features(self, observation: Observation) -> Tensor:
+        """Observation features φ, shape (B, 256) (agents spec 3).
+
+        Padded rows are zeroed after the ReLU, so they contribute 0 and not the encoded bias. Without objects
+        (`None`) `object_encoder` is not called: the value is the same, but its gradient is `None` and Adam
+        skips it (Quirk Q15).
+        """
+        assert len(observation) == 3, f"observation has {len(observation)} parts, must have 3"
+        self_state, objects_state, objects_mask = observation
+        self_features = self.self_encoder(self_state)
+        if objects_state is None:
+            object_features = self_features.new_zeros(
+                len(self_state), self.max_object_num * self.object_feature_dimension
+            )
+        else:
+            padding = (objects_mask < 0.5).unsqueeze(-1)
+            object_features = self.object_encoder(objects_state).masked_fill(padding, 0.0).flatten(1)
+        return torch.cat((self_features, object_features), dim=1)
+
+
+class QuantileNetwork(ObservationNetwork):
+    """Base of the implicit quantile networks: cosine embedding of fractions (Dabney et al. 2018)."""
+
+    K = 32  # fractions per state when acting
+    n = 64  # cosines per fraction
+
+    def __init__(self, *sizes: int, device: str | torch.device = "cpu", seed: int = 0) -> None:
+        super().__init__(*sizes, device=device, seed=seed)
+        self.cos_embedding = nn.Linear(self.n, self.concat_feature_dimension)
+
+    def make_constants(self, device: str | torch.device, dtype: torch.dtype = torch.float32) -> None:
+        """`pis` (1, 1, 64): π·k, rounded once from float64."""
+        multiples = [math.pi * k for k in range(self.n)]
+        self.pis = torch.tensor(multiples, dtype=dtype, device=device).view(1, 1, -1)
+
+    def quantile_features(self, observation: Observation, taus: Tensor) -> Tensor:
+        """φ times ψ(τ), with ψ(τ) = ReLU(linear(cos(π k τ))); taus (B, N, 1) -> (B, N, 256)."""
+        embedding = functional.relu(self.cos_embedding(torch.cos(taus * self.pis)))
+        return self.features(observation).unsqueeze(1) * embedding
+
+
+class Actor(ObservationNetwork):
+    """Deterministic actor of AC-IQN and DDPG: a = (2/π) atan(o(h2(h(φ)))), inside (-1, 1).
+
+    Quirk Q14: `value_ranges_of_action` sets only the number of dimensions and the range of exploration.
+    """
+
+    own_parameters = ("value_ranges_of_action",)
+
+    def __init__(
+        self,
+        self_dimension: int,
+        object_dimension: int,
+        max_object_num: int,
+        self_feature_dimension: int,
+        object_feature_dimension: int,
+        concat_feature_dimension: int,
+        hidden_dimension: int,
+        value_ranges_of_action: list[list[float]],
+        device: str | torch.device = "cpu",
+        seed: int = 0,
+    ) -> None:
+        super().__init__(
+            self_dimension,
+            object_dimension,
+            max_object_num,
+            self_feature_dimension,
+            object_feature_dimension,
+            concat_feature_dimension,
+            hidden_dimension,
+            device,
+            seed,
+        )
+        self.value_ranges_of_action = value_ranges_of_action
+        self.action_dimension = len(value_ranges_of_action)
+        self.add_hidden_layers()
+        self.add_output_layers()
+
+    def add_output_layers(self) -> None:
+        """Register what follows the hidden layers."""
+        self.output_layer = nn.Linear(self.hidden_dimension, self.action_dimension)
+
+    def make_constants(self, device: str | torch.device, dtype: torch.dtype = torch.float32) -> None:
+        """`atan_scale`: 2/π, 0-d."""
+        self.atan_scale = torch.tensor(2 / math.pi, dtype=dtype, device=device)
+
+    def squash(self, x: Tensor) -> Tensor:
+        """Map the real line onto (-1, 1)."""
+        return self.atan_scale * torch.atan(x)
+
+    def forward(self, observation: Observation) -> Tensor:
+        """Action (B, action_dimension)."""
+        return self.squash(self.output_layer(self.hidden(self.features(observation))))
+
+
+class NoisyLinear(nn.Module):
+    """Linear layer with factorised Gaussian noise on its parameters (Fortunato et al. 2018; agents spec 3).
+
+    In train mode it computes with μ + σ⊙ε, in eval mode with μ. The noise ε is held in two buffers that only
+    `reset_noise` changes.
+    """
+
+    def __init__(self, in_features: int, out_features: int, std_init: float = 0.05) -> None:
+        super().__init__()
+        self.in_features = in_features
+        self.out_features = out_features
+        bound = 1 / math.sqrt(in_features)
+        self.weight_mu = nn.Parameter(torch.empty(out_features, in_features).uniform_(-bound, bound))
+        self.weight_sigma = nn.Parameter(
+            torch.full((out_features, in_features), std_init / math.sqrt(in_features))
+        )
+        self.bias_mu = nn.Parameter(torch.empty(out_features).uniform_(-bound, bound))
+        self.bias_sigma = nn.Parameter(torch.full((out_features,), std_init / math.sqrt(out_features)))
+        self.register_buffer("weight_epsilon", torch.empty(out_features, in_features))
+        self.register_buffer("bias_epsilon", torch.empty(out_features))
+        self.reset_noise()
+
+    def _scaled_noise(self, size: int) -> Tensor:
+        x = torch.randn(size, device=self.weight_mu.device)
+        return x.sign() * x.abs().sqrt()
+
+    def reset_noise(self) -> None:
+        """Draw new noise in place: `randn(in)`, then `randn(out)`, on the parameters' device."""
+        noise_in = self._scaled_noise(self.in_features)
+        noise_out = self._scaled_noise(self.out_features)
+        self.weight_epsilon.copy_(torch.outer(noise_out, noise_in))
+        self.bias_epsilon.copy_(noise_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., in) -> (..., out)."""
+        if not self.training:
+            return functional.linear(x, self.weight_mu, self.bias_mu)
+        weight = self.weight_mu + self.weight_sigma * self.weight_epsilon
+        bias = self.bias_mu + self.bias_sigma * self.bias_epsilon
+        return functional.linear(x, weight, bias)
+
+
+def calculate_huber_loss(td_errors: Tensor, k: float = 1.0) -> Tensor:
+    """Huber loss of each temporal-difference error: ½δ² up to |δ| = k, then k(|δ| - ½k) (agents spec 6).
+
+    Args:
+        td_errors: shape (B, 8, 8); anything else is an assertion error, as in the legacy code.
+        k: where the parabola turns into a line.
+    """
+    assert td_errors.shape[1:] == (QUANTILES, QUANTILES), f"td_errors has shape {tuple(td_errors.shape)}"
+    return torch.where(td_errors.abs() <= k, 0.5 * td_errors.pow(2), k * (td_errors.abs() - 0.5 * k))
+
+
+def quantile_huber_loss(expected: Tensor, target: Tensor, taus: Tensor) -> Tensor:
+    """Quantile regression loss: mean over batch and target samples, sum over local quantiles.
+
+    Agents spec 6.1, step 4; Dabney et al. 2018, equation 9.
+
+    Args:
+        expected: local quantiles Z_i, (B, 8).
+        target: samples y_j of the target distribution without gradient, (B, 8).
+        taus: fractions τ_i of the local quantiles, (B, 8, 1).
+
+    Returns:
+        mean_b mean_j Σ_i |τ_i - 1[δ_ij < 0]| L(δ_ij), 0-d.
+    """
+    td_errors = target.unsqueeze(1) - expected.unsqueeze(2)  # (B, i, j)
+    overestimated = (td_errors.detach() < 0).float()
+    loss = (taus - overestimated).abs() * calculate_huber_loss(td_errors)
+    return loss.sum(dim=1).mean(dim=1).mean()

@@ -1,0 +1,79 @@
+"""The legacy uniform memory, and the batch layout of observations (agents spec 8)."""
+
+import random
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+State = tuple[Sequence[float], Sequence[Sequence[float]]]
+StateBatch = tuple[list, list, list]
+
+
+def state_batch(states: Sequence[State], object_dimension: int = 5, max_object_num: int = 5) -> StateBatch:
+    """Stack observations, padding their objects with zero rows.
+
+    Args:
+        states: pairs (7 floats, list of 0..5 objects of 5 floats); see agents spec 1.1.
+        object_dimension: numbers per object.
+        max_object_num: rows per observation after padding.
+
+    Returns:
+        Nested lists: self states (B, 7), objects (B, 5, 5), masks (B, 5) of 1.0 and 0.0. If no state of the
+        batch has an object the last two are empty lists (Quirk Q15).
+    """
+    self_states = [state[0] for state in states]
+    if not any(state[1] for state in states):
+        return self_states, [], []
+    objects, masks = [], []
+    for _, observed in states:
+        missing = max_object_num - len(observed)
+        objects.append([*observed, *([0.0] * object_dimension for _ in range(missing))])
+        masks.append([1.0] * len(observed) + [0.0] * missing)
+    return self_states, objects, masks
+
+
+class ReplayBuffer:
+    """Ring of transitions `(state, action, reward, next_state, done)`, sampled uniformly without replacement.
+
+    Quirk Q2: the constructor reseeds Python's global generator with `seed`, so that exploration and sampling
+    do not depend on the agent's seed.
+
+    Attributes:
+        memory: deque of the stored tuples, oldest first.
+        seed: `None`, what `random.seed` returned.
+    """
+
+    def __init__(
+        self, buffer_size: int, batch_size: int, obj_len: int, max_object_num: int, seed: int = 249
+    ) -> None:
+        self.memory: deque = deque(maxlen=buffer_size)
+        self.batch_size = batch_size
+        self.obj_len = obj_len
+        self.max_object_num = max_object_num
+        self.seed = random.seed(seed)
+
+    def add(self, item: tuple[State, Any, float, State, bool]) -> None:
+        """Store a transition as it is; the oldest falls out of a full memory."""
+        state, action, reward, next_state, done = item
+        self.memory.append((state, action, reward, next_state, done))
+
+    def sample(self) -> tuple[StateBatch, list, list, StateBatch, list]:
+        """Draw `batch_size` transitions with `random.sample`; the batch keeps the order drawn.
+
+        Returns:
+            Stacked states, actions, rewards, stacked next states, dones.
+
+        Raises:
+            ValueError: fewer transitions are stored.
+        """
+        items = random.sample(self.memory, k=self.batch_size)
+        states, actions, rewards, next_states, dones = map(list, zip(*items, strict=True))
+        return self.state_batch(states), actions, rewards, self.state_batch(next_states), dones
+
+    def state_batch(self, states: Sequence[State]) -> StateBatch:
+        """See the module's `state_batch`."""
+        return state_batch(states, self.obj_len, self.max_object_num)
+
+    def size(self) -> int:
+        """Number of stored transitions."""
+        return len(self.memory)
