@@ -189,14 +189,15 @@ class Agent:
     # ---- tensors
 
     def state_to_tensor(self, states: StateBatch) -> Observation:
-        """Tensors of a `state_batch`: float32 on `device`; empty object lists give `(x1, None, None)`."""
+        """Tensors of a `state_batch`, float32 as a rule; empty object lists give `(x1, None, None)`."""
         self_states, objects, masks = states
         if not len(objects):
             return self._tensor(self_states), None, None
         return self._tensor(self_states), self._tensor(objects), self._tensor(masks)
 
     def _tensor(self, values: Any) -> Tensor:
-        return torch.as_tensor(np.asarray(values, dtype=np.float32), device=self.device)
+        values = np.asarray(values, dtype=np.float64)
+        return torch.as_tensor(values, dtype=self.algorithm.dtype, device=self.device)
 
     def _observation(self, states: list[State]) -> Observation:
         return self.state_to_tensor(state_batch(states, self.object_dimension, self.max_object_num))

@@ -68,6 +68,7 @@ class Algorithm:
         policy_local: learns and acts; a module, or an object that holds modules.
         policy_target: its delayed copy.
         optimizers: one Adam for each entry of `networks`.
+        dtype: precision of networks and observations, float32 unless changed by `to_dtype`.
         noise_source: device on which quantile fractions are drawn; the legacy learners use the CPU's
             generator everywhere.
         drop_empty_objects: `True` looks whether any state of a batch has an object and, if none has, leaves
@@ -104,6 +105,7 @@ class Algorithm:
         self.device = device
         self.seed = seed
         self.noise_source = "cpu"
+        self.dtype = torch.float32
         self.policy_local = self.make_policy()
         self.policy_target = self.make_policy()
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
@@ -154,6 +156,13 @@ class Algorithm:
     def acting_network(self) -> nn.Module:
         """The network that chooses actions: the first of the local policy."""
         return next(iter(self.networks(self.policy_local).values()))
+
+    def to_dtype(self, dtype: torch.dtype) -> None:
+        """Compute in another precision; the released models act in float64, in which they were exported."""
+        self.dtype = dtype
+        for policy in (self.policy_local, self.policy_target):
+            for network in self.networks(policy).values():
+                network.to(dtype).make_constants(self.device, dtype)
 
     # ---- learning
 
