@@ -4,6 +4,7 @@ A timestep is one step of one environment, all its robots included (training spe
 functions, so that one environment and thousands follow the same schedule.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 
@@ -67,6 +68,24 @@ class Schedule:
         """Number of evaluations due in the timesteps ``start <= t < stop``."""
         first = start <= self.learning_starts < stop and self.learning_starts % self.eval_freq != 0
         return first + self._multiples(self.eval_freq, start, stop)
+
+    def spans(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
+        """Split the timesteps ``start <= t < stop`` after each one that copies the target or evaluates.
+
+        A vector step covers many timesteps; walking its spans does everything in the order of the timesteps.
+
+        Yields:
+            The last timestep of a span, and the number of gradient updates due in the span.
+        """
+        due = {stop - 1}
+        for interval in (self.target_update_interval, self.eval_freq):
+            first = max(start, self.learning_starts)
+            due.update(range(first + -first % interval, stop, interval))
+        if start <= self.learning_starts < stop:
+            due.add(self.learning_starts)
+        for last in sorted(due):
+            yield last, self.updates(start, last + 1)
+            start = last + 1
 
     def _multiples(self, interval: int, start: int, stop: int) -> int:
         """Multiples of ``interval`` in ``start <= t < stop`` and not before the learning start."""

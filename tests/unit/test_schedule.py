@@ -39,3 +39,21 @@ def test_counts_over_vector_steps_equal_the_predicates(learning_starts, stride):
 def test_zero_periods_are_refused(name):
     with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
         Schedule(**{"total_timesteps": 10, "eval_freq": 5, name: 0})
+
+
+@pytest.mark.parametrize("learning_starts", [0, 1, 7, 12, 99])
+@pytest.mark.parametrize("stride", [1, 4, 7, 64])
+def test_spans_make_every_timestep_do_what_the_predicates_say_in_order(learning_starts, stride):
+    schedule = Schedule(90, 6, UPDATE_EVERY=3, learning_starts=learning_starts, target_update_interval=5)
+    expected, made = [], []
+    for t in range(91):
+        expected += ["update"] * schedule.update_due(t)
+        expected += [("copy", t)] * schedule.target_copy_due(t) + [("evaluate", t)] * schedule.evaluation_due(
+            t
+        )
+    for start in range(0, 91, stride):
+        for last, updates in schedule.spans(start, min(start + stride, 91)):
+            made += ["update"] * updates
+            made += [("copy", last)] * schedule.target_copy_due(last)
+            made += [("evaluate", last)] * schedule.evaluation_due(last)
+    assert made == expected
