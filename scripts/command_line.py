@@ -1,0 +1,69 @@
+"""What the viewing scripts share at the command line: help, version, exit statuses.
+
+Exit statuses: 0 done, 1 failed, 2 bad usage or bad input. A bad input is one line that names the file or
+argument and what is allowed.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from torchrl_gpu import __version__
+
+
+class InputError(Exception):
+    """A file or argument cannot be used; the message is the one line shown to the user."""
+
+
+def new_parser(name: str, description: str, examples: str) -> argparse.ArgumentParser:
+    """Parser with ``--version`` and examples that keep their line breaks below the options."""
+    parser = argparse.ArgumentParser(
+        prog=name,
+        description=description,
+        epilog="examples:\n" + examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    return parser
+
+
+def run(name: str, work: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None = None) -> int:
+    """Call ``work(argv)`` and turn what it raises into an exit status and one line on standard error."""
+    try:
+        work(argv)
+    except InputError as error:
+        print(f"{name}: error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"{name}: failed: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted", file=sys.stderr)
+        return 1
+    return 0
+
+
+def existing_file(path: Path) -> Path:
+    """Return ``path``; raise InputError when there is no such file."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such file" if not path.exists() else f"{path}: is a folder, not a file")
+    return path
+
+
+def output_path(path: Path, suffixes: Sequence[str]) -> Path:
+    """Check, before any work, that ``path`` can be written and has one of ``suffixes``; return it."""
+    if path.suffix.lower() not in suffixes:
+        raise InputError(f"{path}: unknown kind of output; the name must end in {', '.join(suffixes)}")
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: the folder {path.parent} does not exist")
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder, not a file")
+    return path
+
+
+def pick(index: int, length: int, what: str) -> int:
+    """Return ``index`` into a list of ``length``, negative ones counted from the end; InputError outside."""
+    if not -length <= index < length:
+        raise InputError(f"{what} {index} does not exist; allowed are {-length} to {length - 1}")
+    return index % length

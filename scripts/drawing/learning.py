@@ -1,0 +1,198 @@
+"""Learning curves: evaluations of one or more runs, mean and spread over their seeds (training spec 10.1)."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, PercentFormatter
+
+from agents.evaluation_record import FILE_NAME, EvaluationFileError, EvaluationRecord
+from scripts.command_line import InputError
+from scripts.drawing import style
+from scripts.drawing.episodes import read_json
+
+NOT_COMPARED = ("seed", "training_time", "save_dir")
+"""Config keys in which trials of one curve may differ."""
+
+PANELS = (
+    ("return", "Return", "discounted, mean over robots"),
+    ("success", "Success rate", "episodes with all robots arrived"),
+    ("time", "Travel time", "s, mean over successful episodes"),
+    ("energy", "Energy", "kN s, mean over successful episodes"),
+)
+"""Metric, panel title, what its axis measures."""
+
+
+@dataclass
+class Trial:
+    """Evaluations of one trial folder, one array of length n (evaluations) per metric."""
+
+    folder: Path
+    config: dict
+    timesteps: np.ndarray
+    metrics: dict[str, np.ndarray]
+
+    def last_success(self) -> str:
+        """Seed and final success rate, for print."""
+        return f"seed {self.config.get('seed', '?')}: {self.metrics['success'][-1]:.2f}"
+
+
+@dataclass
+class Curve:
+    """One line of the figure: the trials that differ in nothing but their seed."""
+
+    label: str
+    trials: list[Trial]
+
+    def timesteps(self) -> np.ndarray:
+        """Timesteps at which every trial was evaluated; a trial still running shortens the curve."""
+        common = set.intersection(*(set(trial.timesteps) for trial in self.trials))
+        return np.array(sorted(common))
+
+    def values(self, metric: str) -> np.ndarray:
+        """[seed, timestep]; NaN where no episode succeeded."""
+        steps = self.timesteps()
+        return np.array(
+            [trial.metrics[metric][np.isin(trial.timesteps, steps)] for trial in self.trials], dtype=float
+        )
+
+
+def successful_mean(values: list, successes: list) -> float:
+    """Mean over the successful episodes, NaN if none succeeded (Defect D15 used -1 s)."""
+    kept = np.asarray(values, dtype=float)[np.asarray(successes, dtype=bool)]
+    return kept.mean() if kept.size else np.nan
+
+
+def read_trial(folder: Path) -> Trial:
+    """Read ``evaluations.npz`` and, where there is one, ``trial_config.json`` of a trial folder."""
+    try:
+        record = EvaluationRecord.load(folder)
+    except EvaluationFileError as error:
+        raise InputError(str(error)) from None
+    if not len(record):
+        raise InputError(f"{folder / FILE_NAME}: holds no evaluation yet")
+    config = folder / "trial_config.json"
+    return Trial(
+        folder,
+        read_json(config) if config.exists() else {},
+        np.asarray(record.timesteps),
+        {
+            "return": np.array([np.mean(row) for row in record.rewards]),
+            "success": np.array([np.mean(row) for row in record.successes]),
+            "time": np.array(list(map(successful_mean, record.times, record.successes))),
+            "energy": np.array(list(map(successful_mean, record.energies, record.successes))) / 1000.0,
+        },
+    )
+
+
+def find_trials(run: Path) -> list[Trial]:
+    """All trials at or below a folder."""
+    if not run.is_dir():
+        raise InputError(f"{run}: no such folder")
+    files = [run / FILE_NAME] if (run / FILE_NAME).exists() else sorted(run.rglob(FILE_NAME))
+    if not files:
+        raise InputError(f"{run}: no {FILE_NAME} in this folder or below it")
+    return [read_trial(file.parent) for file in files]
+
+
+def compared(config: dict) -> dict[str, str]:
+    """What tells one curve from another, as text."""
+    return {key: json.dumps(value) for key, value in config.items() if key not in NOT_COMPARED}
+
+
+def curves_of(run: Path, name: str | None = None) -> list[Curve]:
+    """Curves of one run folder: trials that differ only in the seed belong to one curve.
+
+    Args:
+        run: A trial folder, or a folder of trials (a sweep gives one curve per setting).
+        name: Label; by default the agent type, or the folder's name.
+    """
+    groups: dict[str, list[Trial]] = {}
+    for trial in find_trials(run):
+        groups.setdefault(json.dumps(compared(trial.config), sort_keys=True), []).append(trial)
+    settings = [compared(trials[0].config) for trials in groups.values()]
+    varied = [
+        key for key in settings[0] if key != "agent_type" and len({each.get(key) for each in settings}) > 1
+    ]
+    curves = []
+    for setting, trials in zip(settings, groups.values(), strict=True):
+        label = name or trials[0].config.get("agent_type") or run.resolve().name
+        details = [f"{key} {setting.get(key)}" for key in varied]
+        if name and len({each.get("agent_type") for each in settings}) > 1:
+            details.insert(0, trials[0].config["agent_type"])
+        curves.append(Curve(", ".join([label, *details]), trials))
+    return curves
+
+
+def spread_of(values: np.ndarray, kind: str) -> np.ndarray:
+    """Population standard deviation over the seeds that have a value; "sem" divides it by their root."""
+    count = np.sum(~np.isnan(values), axis=0)
+    # Seeds without a value have no weight; columns without any stay NaN, hence gaps.
+    mean = np.divide(np.nansum(values, axis=0), count, out=np.full(count.shape, np.nan), where=count > 0)
+    square = np.nansum((values - mean) ** 2, axis=0)
+    std = np.sqrt(np.divide(square, count, out=np.full(count.shape, np.nan), where=count > 0))
+    return std / np.sqrt(np.maximum(count, 1)) if kind == "sem" else std
+
+
+def mean_of(values: np.ndarray) -> np.ndarray:
+    """Mean over the seeds that have a value, NaN where none has."""
+    count = np.sum(~np.isnan(values), axis=0)
+    return np.divide(np.nansum(values, axis=0), count, out=np.full(count.shape, np.nan), where=count > 0)
+
+
+def draw_curve(axes: Axes, curve: Curve, index: int, metric: str, spread: str) -> None:
+    """Line and band of one curve; single points, which a line between gaps would not show, as dots."""
+    values, steps = curve.values(metric), curve.timesteps()
+    mean, error = mean_of(values), spread_of(values, spread)
+    colour, order = style.robot_colour(index), 10 - 0.1 * index
+    axes.plot(steps, mean, color=colour, lw=2, zorder=order, label=curve.label)
+    alone = ~np.isnan(mean) & ~(neighbour(mean, 1) | neighbour(mean, -1))
+    axes.plot(steps[alone], mean[alone], "o", ms=4, color=colour, zorder=order)
+    if len(curve.trials) > 1:
+        axes.fill_between(steps, mean - error, mean + error, color=colour, alpha=0.18, lw=0, zorder=order - 5)
+
+
+def neighbour(values: np.ndarray, side: int) -> np.ndarray:
+    """Whether the next value on ``side`` (+1 or -1) exists and is a number."""
+    shifted = np.roll(~np.isnan(values), -side)
+    shifted[-1 if side == 1 else 0] = False
+    return shifted
+
+
+def learning_curves(curves: list[Curve], spread: str = "sem") -> Figure:
+    """Draw return, success rate, travel time and energy over timesteps.
+
+    Args:
+        curves: The first is drawn on top.
+        spread: ``"sem"`` (standard error of the mean over seeds) or ``"std"``.
+    """
+    figure, axes = plt.subplots(2, 2, figsize=(10, 6.6), sharex=True, layout="constrained")
+    for panel, (metric, title, unit) in zip(axes.flat, PANELS, strict=True):
+        for index, curve in enumerate(curves):
+            draw_curve(panel, curve, index, metric, spread)
+        panel.set_title(title)
+        panel.set_ylabel(unit)
+        style.open_frame(panel)
+        if all(np.isnan(curve.values(metric)).all() for curve in curves):
+            panel.text(
+                0.5, 0.5, "no episode succeeded", ha="center", transform=panel.transAxes, color=style.QUIET
+            )
+    axes[0, 1].set_ylim(-0.03, 1.03)
+    axes[0, 1].yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    for panel in axes[1]:
+        panel.set_xlabel("timesteps")
+        panel.xaxis.set_major_formatter(EngFormatter(sep=""))
+        panel.margins(x=0.01)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    seeds = sorted({len(curve.trials) for curve in curves})
+    if seeds[-1] > 1:
+        counts = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+        band = "standard error" if spread == "sem" else "standard deviation"
+        handles.append(plt.Rectangle((0, 0), 1, 1, color=style.QUIET, alpha=0.25, lw=0))
+        labels.append(f"± {band} over {counts} seeds")
+    figure.legend(handles, labels, loc="outside upper left", ncols=min(len(labels), 5))
+    return figure

@@ -1,0 +1,90 @@
+"""Figures and animations to files, written aside and renamed so that none is ever half written."""
+
+import base64
+import io
+import json
+import shutil
+import subprocess
+from collections.abc import Callable, Iterable
+from importlib import resources
+from itertools import chain
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+
+from agents.files import replacing
+from scripts.command_line import InputError
+
+Frames = Iterable[np.ndarray]
+"""RGB images (height, width, 3) uint8, all of one size."""
+
+
+def save_figure(figure: Figure, path: Path, dpi: float = 100) -> None:
+    """Write a still figure; the suffix of ``path`` chooses the format."""
+    with replacing(path) as file:
+        figure.savefig(file, format=path.suffix[1:].lower(), dpi=dpi, bbox_inches="tight", pad_inches=0.15)
+
+
+def write_png(frames: Frames, file: IO[bytes], fps: float) -> None:
+    """Write the only frame."""
+    (frame,) = frames
+    Image.fromarray(frame).save(file, "PNG", optimize=True)
+
+
+def write_gif(frames: Frames, file: IO[bytes], fps: float) -> None:
+    """Write an endless GIF; all frames share the colours of the first, so that nothing flickers."""
+    images = map(Image.fromarray, frames)
+    first = next(images).quantize(128, dither=Image.Dither.NONE)
+    rest = (image.quantize(palette=first, dither=Image.Dither.NONE) for image in images)
+    first.save(file, "GIF", save_all=True, append_images=rest, duration=round(1000 / fps), loop=0)
+
+
+def write_mp4(frames: Frames, file: IO[bytes], fps: float) -> None:
+    """Feed the raw frames to ffmpeg."""
+    frames = iter(frames)
+    first = next(frames)
+    height, width = first.shape[:2]
+    command = [shutil.which("ffmpeg"), "-y", "-loglevel", "error", "-f", "rawvideo", "-pix_fmt", "rgb24"]
+    command += ["-s", f"{width}x{height}", "-r", f"{fps:g}", "-i", "-"]
+    # H.264 in its common flavour wants even sizes.
+    command += ["-vf", "crop=trunc(iw/2)*2:trunc(ih/2)*2", "-pix_fmt", "yuv420p", "-f", "mp4", file.name]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as ffmpeg:
+        for frame in chain([first], frames):
+            ffmpeg.stdin.write(frame.tobytes())
+    if ffmpeg.returncode:
+        raise OSError(f"ffmpeg ended with status {ffmpeg.returncode}")
+
+
+def write_html(frames: Frames, file: IO[bytes], fps: float) -> None:
+    """Write one page that holds all frames and plays them without any other file."""
+    images = []
+    for frame in frames:
+        memory = io.BytesIO()
+        Image.fromarray(frame).save(memory, "WEBP", quality=80, method=2)
+        images.append("data:image/webp;base64," + base64.b64encode(memory.getvalue()).decode())
+    page = resources.files("scripts.drawing").joinpath("player.html").read_text(encoding="utf-8")
+    page = page.replace("/*FRAMES*/[]", json.dumps(images)).replace("/*FPS*/10", f"{fps:g}")
+    file.write(page.encode())
+
+
+WRITERS: dict[str, Callable[[Frames, IO[bytes], float], None]] = {
+    ".png": write_png,
+    ".gif": write_gif,
+    ".mp4": write_mp4,
+    ".html": write_html,
+}
+
+
+def check_writer(path: Path) -> None:
+    """Raise InputError when the tool for this kind of output is not installed."""
+    if path.suffix.lower() == ".mp4" and shutil.which("ffmpeg") is None:
+        raise InputError(f"{path}: MP4 needs the program ffmpeg, which is not on the PATH; use .gif or .html")
+
+
+def save_frames(frames: Frames, path: Path, fps: float) -> None:
+    """Write frames as the suffix of ``path`` says (one of ``WRITERS``)."""
+    with replacing(path) as file:
+        WRITERS[path.suffix.lower()](frames, file, fps)

@@ -1,0 +1,57 @@
+"""Colours and type of all figures, legible for colour-blind readers and on paper."""
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.patheffects import withStroke
+
+matplotlib.use("Agg")
+
+# Okabe and Ito, "Color Universal Design" (2008), ordered so that neighbours differ in lightness as well;
+# their yellow, invisible on white, gives way to a dark brown.
+ROBOT_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7A4B1E")
+
+INK = "#22303c"  # text, frames
+QUIET = "#7b8894"  # ticks, secondary text
+OBSTACLE = "#4a4f57"
+OBSERVED = "#A0208F"  # what the sensor says
+DUTY = "#C1272D"  # a COLREGs duty in force
+# Kept light: vessels, trails and labels must stand out in front of the fastest water.
+WATER = LinearSegmentedColormap.from_list("water", ["#f4f9fd", "#d3e6f3", "#a3c9e2", "#6ba3cb"])
+
+RC = {
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "text.color": INK,
+    "axes.edgecolor": QUIET,
+    "axes.labelcolor": INK,
+    "axes.titleweight": "bold",
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": QUIET,
+    "ytick.color": QUIET,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "figure.facecolor": "white",
+}
+matplotlib.rcParams.update(RC)
+
+
+def robot_colour(index: int) -> str:
+    """Colour of robot (or curve) ``index``; beyond eight they repeat, the numbers on the drawing do not."""
+    return ROBOT_COLOURS[index % len(ROBOT_COLOURS)]
+
+
+def halo(width: float = 2.5, colour: str = "white") -> list:
+    """Path effect that keeps a text or line legible on any ground."""
+    return [withStroke(linewidth=width, foreground=colour)]
+
+
+def open_frame(axes: Axes) -> None:
+    """Light horizontal grid behind the data of a chart."""
+    axes.grid(axis="y", color="#dfe5ea", linewidth=0.8)
+    axes.set_axisbelow(True)

@@ -1,0 +1,60 @@
+"""Plot learning curves of one or more runs: return, success rate, travel time and energy, over the seeds."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from scripts.command_line import new_parser, output_path, run
+
+NAME = "plot_training_results.py"
+EXAMPLES = """  plot_training_results.py runs/training_2026-01-01-12-00-00
+  plot_training_results.py ours=runs/fast legacy=runs/legacy --output compare.png
+  plot_training_results.py runs/training_*/seed_0 --spread std --output curves.pdf
+
+A run is a trial folder (with evaluations.npz) or a folder of them: trials that differ only in the
+seed become one curve, the settings of a sweep one curve each. The first run is drawn on top."""
+
+
+def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = new_parser(NAME, __doc__, EXAMPLES)
+    parser.add_argument("runs", nargs="+", metavar="[NAME=]FOLDER", help="run folder, with an optional label")
+    parser.add_argument(
+        "--spread", choices=("sem", "std"), default="sem", help="band: standard error or deviation"
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, default=Path("learning_curves.png"), help="default: %(default)s"
+    )
+    return parser.parse_args(argv)
+
+
+def label_and_folder(argument: str) -> tuple[str | None, Path]:
+    """Split ``NAME=FOLDER``; a folder that exists under the whole text has no label."""
+    name, sign, folder = argument.partition("=")
+    return (name, Path(folder)) if sign and not Path(argument).exists() else (None, Path(argument))
+
+
+def work(argv: Sequence[str] | None) -> None:
+    """Read, print the final success rates, draw, write."""
+    options = arguments(argv)
+    output = output_path(options.output, (".png", ".pdf", ".svg"))
+    from scripts.drawing.learning import curves_of, learning_curves
+    from scripts.drawing.output import save_figure
+
+    runs = map(label_and_folder, options.runs)
+    curves = [curve for name, folder in runs for curve in curves_of(folder, name)]
+    for curve in curves:
+        finals = ", ".join(trial.last_success() for trial in curve.trials)
+        print(f"{curve.label}: final success rate of {finals}")
+    save_figure(learning_curves(curves, options.spread), output)
+    print(output)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit status."""
+    return run(NAME, work, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
