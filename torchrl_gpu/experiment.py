@@ -1,0 +1,93 @@
+"""From one trial of a config to a trainer: seeds, worlds, agent, replay, evaluation, in the legacy order."""
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from agents.agent import ALGORITHMS, Agent
+from agents.evaluation import create_eval_configs, evaluate
+from agents.files import replacing
+from agents.schedule import Schedule
+from agents.seeding import seed_everything
+from marinenav_env.envs import MarineNavEnv3
+from marinenav_env.envs.torchrl_gpu import MarineNavTorchRLEnv
+from torchrl_gpu.config import Trial
+from torchrl_gpu.policy_wrapper import PolicyWrapper
+from torchrl_gpu.replay import Replay, uniform_replay
+from torchrl_gpu.torchrl_trainer import TorchRLTrainer
+
+EVALUATION_SEED = 253
+"""Seed of the evaluation world of every trial (training spec 2.3)."""
+
+
+def build_agent(trial: Trial, device: str, **overrides: Any) -> Agent:
+    """The trial's learner, with its networks loaded if the trial starts from a model (training spec 2.3)."""
+    agent = Agent(
+        device=device,
+        seed=trial["seed"] + 100,
+        agent_type=trial["agent_type"],
+        BUFFER_SIZE=trial["buffer_size"],
+        BATCH_SIZE=trial["batch_size"],
+        LR=trial["learning_rate"],
+        GAMMA=trial["discount"],
+        TAU=trial["tau"],
+        multi_steps=trial["n_step"],
+        **overrides,
+    )
+    if trial["load_model"] is not None:
+        agent.load_model(trial["load_model"], device)
+    return agent
+
+
+def build_schedule(trial: Trial) -> Schedule:
+    """When the trial explores, learns, copies its target and evaluates."""
+    return Schedule(
+        total_timesteps=trial["total_timesteps"],
+        eval_freq=trial["eval_freq"],
+        UPDATE_EVERY=trial["update_every"],
+        learning_starts=trial["learning_starts"],
+        target_update_interval=trial["target_update_interval"],
+        exploration_fraction=trial["exploration_fraction"],
+        initial_eps=trial["initial_eps"],
+        final_eps=trial["final_eps"],
+    )
+
+
+def build_trainer(trial: Trial, device: str, folder: Path) -> TorchRLTrainer:
+    """Everything a trial needs, ready to learn; writes ``eval_configs.json`` into its folder.
+
+    Args:
+        trial: A validated trial.
+        device: Torch device of networks, replay and, for the torch backend, the world.
+        folder: The trial's existing folder.
+    """
+    seed_everything(trial["seed"])
+    env = MarineNavTorchRLEnv(
+        trial["num_envs"],
+        backend=trial["backend"],
+        seed=trial["seed"],
+        schedule=trial["training_schedule"],
+        continuous=ALGORITHMS[trial["agent_type"]].continuous,
+        dtype=torch.float64 if trial.reproduction else torch.float32,
+        device=device,
+    )
+    eval_world = MarineNavEnv3(EVALUATION_SEED, is_eval_env=True)
+    agent = build_agent(trial, device)
+    episodes = create_eval_configs(eval_world, trial["eval_schedule"])
+    with replacing(folder / "eval_configs.json", "w") as file:
+        json.dump(episodes, file)
+    return TorchRLTrainer(
+        env=env,
+        policy=PolicyWrapper(agent, sequential=trial.reproduction, action_noise=trial["action_noise"]),
+        replay=Replay(
+            uniform_replay(trial["buffer_size"], legacy_draws=trial.reproduction, device=device),
+            trial["batch_size"],
+            bootstrap_on_timeout=trial["bootstrap_on_timeout"],
+        ),
+        agent=agent,
+        schedule=build_schedule(trial),
+        evaluate=partial(evaluate, eval_world, agent, episodes),
+    )

@@ -1,0 +1,117 @@
+"""An Agent as a TensorDict policy over environments and robots."""
+
+import torch
+from tensordict import TensorDictBase
+from tensordict.nn import TensorDictModuleBase
+from torch import Tensor
+from torchrl.envs.utils import ExplorationType, exploration_type
+
+from agents.agent import Agent
+
+GROUP = "agents"
+OBSERVATION_KEYS = ("self_state", "objects_state", "objects_mask")
+
+
+class PolicyWrapper(TensorDictModuleBase):
+    """Acts for every active robot of a TensorDict of batch ``[E]`` (architecture section 3).
+
+    Reads ``("agents", self_state | objects_state | objects_mask | active)``, writes ``("agents", "action")``:
+    ``[E, R, 2]`` in [-1, 1] or ``[E, R]`` int64. TorchRL's exploration type decides between exploring
+    (``RANDOM``, the default) and acting greedily (``DETERMINISTIC``, ``MODE``, ``MEAN``).
+
+    Two ways of acting share the agent's networks:
+
+    * ``sequential=True``: robot by robot, through ``Agent.act``, with the legacy draws from the three global
+      generators in the legacy order (agents spec 5). This is reproduction mode: a batched forward is not
+      bit-equal to one forward per robot.
+    * ``sequential=False``: one batched forward; exploration is drawn per robot on the device.
+
+    Args:
+        agent: The agent that acts.
+        sequential: See above.
+        action_noise: Standard deviation of Gaussian noise added to greedy continuous actions while exploring,
+            batched acting only. The legacy schedule has none.
+
+    Attributes:
+        eps: Exploration rate, in [0, 1]; the trainer sets it before each step.
+    """
+
+    def __init__(self, agent: Agent, *, sequential: bool = False, action_noise: float = 0.0) -> None:
+        super().__init__()
+        self.in_keys = [(GROUP, key) for key in (*OBSERVATION_KEYS, "active")]
+        self.out_keys = [(GROUP, "action")]
+        self.agent = agent
+        self.sequential = sequential
+        self.action_noise = action_noise
+        # A tensor, so that a captured or compiled policy sees each new value.
+        self.register_buffer("_eps", torch.zeros((), device=agent.device))
+        self._epsilon = 0.0
+        if agent.continuous:
+            low_high = torch.tensor(agent.value_ranges_of_action, device=agent.device).T
+            self.register_buffer("_action_range", low_high)
+
+    @property
+    def eps(self) -> Tensor:
+        """Exploration rate, a 0-d float tensor on the agent's device."""
+        return self._eps
+
+    @eps.setter
+    def eps(self, value: float) -> None:
+        if not 0.0 <= value <= 1.0:
+            raise ValueError(f"eps is {value}, allowed is [0, 1]")
+        self._epsilon = value
+        self._eps.fill_(value)
+
+    def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
+        """Write the action of every robot; inactive robots get zeros."""
+        robots = tensordict.get(GROUP)
+        explore = exploration_type() in (ExplorationType.RANDOM, None)
+        act = self._act_one_by_one if self.sequential else self._act_batched
+        robots.set("action", act(robots, explore))
+        return tensordict
+
+    def _act_one_by_one(self, robots: TensorDictBase, explore: bool) -> Tensor:
+        # tolist() gives Python floats: the agent rounds them to float32 once, as the legacy pipeline does.
+        self_states, objects, counts, active = (
+            values.flatten(0, 1).tolist()
+            for values in (
+                robots["self_state"],
+                robots["objects_state"],
+                robots["objects_mask"].sum(-1),
+                robots["active"].squeeze(-1),
+            )
+        )
+        eps = self._epsilon if explore else 0.0
+        idle = [0.0, 0.0] if self.agent.continuous else 0
+        actions = [
+            self.agent.act((self_state, rows[:count]), eps, use_eval=not explore) if swims else idle
+            for self_state, rows, count, swims in zip(self_states, objects, counts, active, strict=True)
+        ]
+        dtype = robots["self_state"].dtype if self.agent.continuous else torch.int64
+        return torch.tensor(actions, dtype=dtype, device=robots.device).unflatten(0, robots.batch_size)
+
+    @torch.no_grad()
+    def _act_batched(self, robots: TensorDictBase, explore: bool) -> Tensor:
+        observation = tuple(robots.get(key).flatten(0, 1) for key in OBSERVATION_KEYS)
+        action = self.agent.algorithm.greedy(to_float32(observation))
+        if explore:
+            action = self._explore(action)
+        if self.agent.continuous:
+            action = action.to(robots.get("self_state").dtype)
+        return action.unflatten(0, robots.batch_size)
+
+    def _explore(self, greedy: Tensor) -> Tensor:
+        """Replace each robot's action with probability ``eps`` by a uniform one. Shape (B, 2) or (B,)."""
+        exploring = torch.rand(len(greedy), device=greedy.device) < self._eps
+        if not self.agent.continuous:
+            return torch.where(exploring, torch.randint_like(greedy, self.agent.action_size), greedy)
+        low, high = self._action_range
+        uniform = low + (high - low) * torch.rand_like(greedy)
+        noisy = greedy + self.action_noise * torch.randn_like(greedy) if self.action_noise else greedy
+        return torch.where(exploring[:, None], uniform, noisy.clamp(-1.0, 1.0))
+
+
+def to_float32(observation: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """The networks' precision for the two float parts of an observation; the mask stays as it is."""
+    self_state, objects_state, mask = observation
+    return self_state.float(), objects_state.float(), mask
