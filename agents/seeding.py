@@ -5,6 +5,12 @@ import random
 import numpy as np
 import torch
 
+EVAL_SEED = 253
+"""Seed of every evaluation world (training spec 2.3)."""
+
+AGENT_SEED_OFFSET = 100
+"""Seed of a trial's agent, less the trial seed (training spec 2.3)."""
+
 
 def seed_everything(seed: int) -> None:
     """Seed Python's, NumPy's and torch's global generators; called once, before a trial builds anything.

@@ -1,0 +1,97 @@
+"""The legacy command line: train agents one world, one robot, one draw at a time (training spec 2).
+
+python scripts/train_rl_agents.py -C config/ac_iqn.json [-P processes] [-D device]
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from torchrl_gpu.config import ConfigError, Trial
+from torchrl_gpu.config_schema import SCHEMA, show
+from torchrl_gpu.trials import build_parser, launch
+
+EXAMPLES = """\
+  python scripts/train_rl_agents.py -C config/quickstart.json
+  python scripts/train_rl_agents.py -C config/ac_iqn.json -D cuda:0
+  python scripts/train_rl_agents.py -C sweep.json -P 4   # a list in the config is a sweep; 4 at a time
+"""
+
+FIXED_KEYS = (
+    *(name for name, key in SCHEMA.items() if key.throughput),
+    "max_grad_norm",
+    "n_step",
+    "priority_exponent",
+    "priority_weight",
+    "logger",
+    "checkpoint_every",
+    "checkpoint_keep",
+)
+"""Keys the legacy pipeline has no use for: only their default is accepted."""
+
+
+def check(trial: Trial) -> None:
+    """Refuse a trial that asks for more than the legacy pipeline does."""
+    for name in FIXED_KEYS:
+        if trial[name] != SCHEMA[name].default:
+            raise ConfigError(
+                f"key {name!r}: {show(trial[name])} is not allowed in the legacy pipeline, "
+                f"only {show(SCHEMA[name].default)}; "
+                "use python -m torchrl_gpu.train_torchrl_gpu"
+            )
+
+
+def run_trial(trial: Trial, folder: Path, device: str) -> None:
+    """Seed, build worlds, agent and trainer in the legacy order, and learn (training spec 2.3)."""
+    # Imported here: torch takes seconds, and help, version and refused configs need none of this.
+    from agents.agent import Agent
+    from agents.seeding import AGENT_SEED_OFFSET, EVAL_SEED, seed_everything
+    from agents.trainer import Trainer
+    from marinenav_env.envs import MarineNavEnv3
+
+    seed_everything(trial["seed"])
+    train_env = MarineNavEnv3(seed=trial["seed"], schedule=trial["training_schedule"])
+    eval_env = MarineNavEnv3(seed=EVAL_SEED, is_eval_env=True)
+    agent = Agent(
+        BATCH_SIZE=trial["batch_size"],
+        BUFFER_SIZE=trial["buffer_size"],
+        LR=trial["learning_rate"],
+        TAU=trial["tau"],
+        GAMMA=trial["discount"],
+        device=device,
+        seed=trial["seed"] + AGENT_SEED_OFFSET,
+        agent_type=trial["agent_type"],
+    )
+    if trial["load_model"] is not None:
+        agent.load_model(trial["load_model"], device)
+    trainer = Trainer(
+        train_env,
+        eval_env,
+        trial["eval_schedule"],
+        agent,
+        UPDATE_EVERY=trial["update_every"],
+        learning_starts=trial["learning_starts"],
+        target_update_interval=trial["target_update_interval"],
+        exploration_fraction=trial["exploration_fraction"],
+        initial_eps=trial["initial_eps"],
+        final_eps=trial["final_eps"],
+    )
+    trainer.save_eval_config(folder)
+    trainer.learn(trial["total_timesteps"], trial["eval_freq"], folder)
+    print(trainer.record.summary(folder))
+
+
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the command line; an error exits with status 2."""
+    description = "Train agents with the legacy pipeline. Exit status: 0 done, 1 failed, 2 usage."
+    return build_parser("train_rl_agents", description, EXAMPLES).parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; see the module's first lines."""
+    return launch(parse(argv), run_trial, check)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,251 @@
+"""What both command lines share: arguments, trial folders, and sweeps that one failing trial does not stop.
+
+Exit statuses: 0 every trial finished, 1 a trial failed or the run was interrupted, 2 the command line or the
+config cannot be run.
+"""
+
+import argparse
+import json
+import multiprocessing
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+from agents.files import replacing
+from torchrl_gpu import __version__
+from torchrl_gpu.config import ConfigError, Experiment, Trial, read_config
+
+RunTrial = Callable[[Trial, Path, str], None]
+"""Runs one trial: (trial, its folder, device). A module-level function, so that a process can be given it."""
+
+SUMMARY_KEYS = ("seed", "total_timesteps", "eval_freq", "imitation_learning", "agent_type")
+
+
+def build_parser(prog: str, description: str, examples: str) -> argparse.ArgumentParser:
+    """Parser with the flags of the legacy command line, ``--version``, and examples below the help."""
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description=description,
+        epilog="examples:\n" + examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("-C", "--config-file", required=True, help="JSON file of the experiment")
+    parser.add_argument(
+        "-P", "--num-procs", type=positive, default=1, help="trials run at a time (default: %(default)s)"
+    )
+    parser.add_argument(
+        "-D", "--device", default="cpu", help="cpu, cuda or cuda:N, for all trials (default: %(default)s)"
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    return parser
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1, for argparse."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+def launch(
+    args: argparse.Namespace, run_trial: RunTrial, check: Callable[[Trial], None] = lambda trial: None
+) -> int:
+    """Check everything, then run every trial of the config.
+
+    Args:
+        args: From a parser of :func:`build_parser`.
+        run_trial: Runs one trial. It may raise KeyboardInterrupt to end the whole sweep.
+        check: Raises ConfigError for a trial that this pipeline cannot run.
+
+    Returns:
+        Exit status: 0, 1 or 2. Before anything wrong with the input is known, nothing is written.
+    """
+    try:
+        experiment = read_config(args.config_file)
+        for trial in experiment.trials:
+            check(trial)
+        check_device(args.device)
+        print(setup_summary(experiment))
+        stamp = create_run_folders(experiment.trials)
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    jobs = [
+        Job(run_trial, trial, trial_folder(trial, stamp), stamp, args.device) for trial in experiment.trials
+    ]
+    finished = run_in_turn(jobs) if args.num_procs == 1 else run_in_processes(jobs, args.num_procs)
+    failed = [job.trial.name for job, done in zip(jobs, finished, strict=True) if not done]
+    if failed:
+        print(f"{len(failed)} of {len(jobs)} trials did not finish: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def check_device(name: str) -> None:
+    """Refuse a device that torch does not know or that this machine does not have."""
+    import torch  # seconds: help, version and config errors do not wait for it
+
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise ConfigError(f"device {name!r} is unknown; allowed are cpu, cuda and cuda:N")
+    count = torch.cuda.device_count()
+    if device.type == "cuda" and (device.index or 0) >= count:
+        raise ConfigError(f"device {name!r} is not available; this machine has {count} CUDA device(s)")
+
+
+def setup_summary(experiment: Experiment) -> str:
+    """The config's main keys as written, lists not yet expanded."""
+    lines = [f"{key}: {json.dumps(experiment.written[key])}" for key in SUMMARY_KEYS]
+    return "\n".join(["======== training setup ========", *lines, "======== training setup ========", ""])
+
+
+def create_run_folders(trials: Sequence[Trial]) -> str:
+    """Create ``<save_dir>/training_<stamp>`` for a time stamp no other run has taken; return the stamp."""
+    roots = sorted({trial["save_dir"] for trial in trials})
+    while True:
+        stamp = datetime.now().strftime("%Y-%m-%d-%H-%M-%S")
+        try:
+            for root in roots:
+                Path(root, f"training_{stamp}").mkdir(parents=True)
+            return stamp
+        except FileExistsError as error:
+            if not Path(error.filename).is_dir():
+                raise ConfigError(f"key 'save_dir': {error.filename} is a file, not a folder") from None
+            time.sleep(0.2)  # another run of this second owns it: two runs never share a folder
+        except OSError as error:
+            raise ConfigError(f"key 'save_dir': cannot create a folder: {error}") from None
+
+
+def trial_folder(trial: Trial, stamp: str) -> Path:
+    """Where a trial writes (training spec 2.3)."""
+    return Path(trial["save_dir"], f"training_{stamp}", trial.name)
+
+
+@dataclass
+class Job:
+    """One trial about to run.
+
+    Attributes:
+        run_trial: What runs it.
+        trial: The trial.
+        folder: Its folder, not yet there.
+        stamp: Time stamp shared by the trials of a sweep.
+        device: Device name.
+    """
+
+    run_trial: RunTrial
+    trial: Trial
+    folder: Path
+    stamp: str
+    device: str
+
+    def run(self) -> bool:
+        """Create the folder, write ``trial_config.json``, run; report a failure. True when done."""
+        try:
+            self.folder.mkdir()
+            with replacing(self.folder / "trial_config.json", "w") as file:
+                json.dump(trial_config(self.trial, self.stamp), file)
+            self.run_trial(self.trial, self.folder, self.device)
+        except Exception as error:
+            self._report(error)
+            return False
+        return True
+
+    def _report(self, error: Exception) -> None:
+        """One line for the user; the traceback goes into the trial's folder, if it can."""
+        line = " ".join(f"trial {self.trial.name} failed: {type(error).__name__}: {error}".split())
+        try:
+            (self.folder / "failure.txt").write_text(traceback.format_exc(), encoding="utf-8")
+            line += f" (traceback in {self.folder / 'failure.txt'})"
+        except OSError:
+            pass
+        print(line, file=sys.stderr, flush=True)
+
+
+def trial_config(trial: Trial, stamp: str) -> dict[str, Any]:
+    """The content of ``trial_config.json``: the trial's keys, then the stamp and the schedules."""
+    schedules = ("training_schedule", "eval_schedule")
+    scalars = {key: value for key, value in trial.values.items() if key not in schedules}
+    return scalars | {"training_time": stamp} | {key: trial[key] for key in schedules}
+
+
+def run_in_turn(jobs: Sequence[Job]) -> list[bool]:
+    """Run the jobs one after another in this process; an interruption leaves the rest undone."""
+    finished = [False] * len(jobs)
+    try:
+        for k, job in enumerate(jobs):
+            finished[k] = job.run()
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+    return finished
+
+
+@dataclass
+class Workers:
+    """The processes of a sweep: one a trial, so that a killed one takes no other with it."""
+
+    active: set[BaseProcess] = field(default_factory=set)
+
+    def run(self, job: Job) -> bool:
+        """Run a job in a fresh process; it inherits no random state (Defect D9)."""
+        process = multiprocessing.get_context("spawn").Process(target=_work, args=(job,))
+        try:
+            process.start()
+        except OSError as error:
+            print(f"trial {job.trial.name} failed: cannot start a process: {error}", file=sys.stderr)
+            return False
+        self.active.add(process)
+        process.join()
+        self.active.discard(process)
+        if process.exitcode < 0:
+            name = signal.Signals(-process.exitcode).name
+            print(f"trial {job.trial.name} failed: its process was ended by {name}", file=sys.stderr)
+        return process.exitcode == 0
+
+    @contextmanager
+    def terminated_with_us(self) -> Any:
+        """Pass SIGTERM on to the processes, and end the sweep as an interruption."""
+
+        def forward(signum: int, frame: Any) -> None:
+            for process in tuple(self.active):
+                process.terminate()
+            raise KeyboardInterrupt
+
+        previous = signal.signal(signal.SIGTERM, forward)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, previous)
+
+
+def run_in_processes(jobs: Sequence[Job], num_procs: int) -> list[bool]:
+    """Run the jobs in processes, ``num_procs`` at a time; an interruption waits for those under way."""
+    workers = Workers()
+    with workers.terminated_with_us(), ThreadPoolExecutor(num_procs) as pool:
+        futures = [pool.submit(workers.run, job) for job in jobs]
+        try:
+            return [future.result() for future in futures]
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            pool.shutdown(cancel_futures=True)
+    return [future.done() and not future.cancelled() and future.result() for future in futures]
+
+
+def _work(job: Job) -> None:
+    """What a process does: one job, its outcome as exit status."""
+    try:
+        finished = job.run()
+    except KeyboardInterrupt:
+        finished = False
+    sys.exit(0 if finished else 1)
