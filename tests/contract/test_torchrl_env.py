@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from torchrl.collectors import Collector
-from torchrl.envs import ParallelEnv, RewardSum, SerialEnv, StepCounter, TransformedEnv
+from torchrl.envs import EnvCreator, ParallelEnv, RewardSum, SerialEnv, StepCounter, TransformedEnv
 from torchrl.envs.utils import check_env_specs, check_marl_grouping
 
 from marinenav_env.envs.marinenav_env import MarineNavEnv3
@@ -279,7 +279,7 @@ def test_serial_env(backend, continuous):
 
 
 def test_parallel_env(backend):
-    env = ParallelEnv(2, lambda: make_env(backend, 2), mp_start_method="fork")
+    env = ParallelEnv(2, EnvCreator(lambda: make_env(backend, 2)), mp_start_method="fork")
     try:
         env.set_seed(0)
         data = collect(env, 60, GoalSeeker())

@@ -107,7 +107,6 @@ class MarineNavTorchRLEnv(EnvBase):
             is_eval_env=is_eval_env,
             continuous=continuous,
             dtype=dtype,
-            device=self.device,
         )
 
     @property
