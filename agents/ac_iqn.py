@@ -4,6 +4,7 @@ The critic learns the return's quantile function as IQN does (Dabney et al. 2018
 as in DDPG (Lillicrap et al. 2016); Lin et al., RA-L 2025, doi 10.1109/LRA.2024.3518839.
 """
 
+from dataclasses import InitVar, dataclass
 from typing import ClassVar
 
 import torch
@@ -14,6 +15,7 @@ from agents.algorithm import ContinuousAlgorithm, ModelFiles, Noise, Stage, Tran
 from agents.modules import (
     QUANTILES,
     Actor,
+    ActorCriticPolicy,
     Observation,
     QuantileNetwork,
     draw_taus,
@@ -22,39 +24,20 @@ from agents.modules import (
 )
 
 
+@dataclass(eq=False, repr=False)
 class Critic(QuantileNetwork):
     """Quantiles Z(s, a; τ) of the return."""
 
-    own_parameters = ("action_dimension",)
+    action_dimension: int
+    device: InitVar[str | torch.device] = "cpu"
+    seed: InitVar[int] = 0
 
-    def __init__(
-        self,
-        self_dimension: int,
-        object_dimension: int,
-        max_object_num: int,
-        self_feature_dimension: int,
-        object_feature_dimension: int,
-        concat_feature_dimension: int,
-        hidden_dimension: int,
-        action_dimension: int,
-        device: str | torch.device = "cpu",
-        seed: int = 0,
-    ) -> None:
-        super().__init__(
-            self_dimension,
-            object_dimension,
-            max_object_num,
-            self_feature_dimension,
-            object_feature_dimension,
-            concat_feature_dimension,
-            hidden_dimension,
-            device=device,
-            seed=seed,
-        )
-        self.action_dimension = action_dimension
-        self.action_encoder = encoder(action_dimension, hidden_dimension)
+    def add_layers(self) -> None:
+        """See `ObservationNetwork.add_layers`."""
+        self.add_cos_embedding()
+        self.action_encoder = encoder(self.action_dimension, self.hidden_dimension)
         self.add_hidden_layers()
-        self.output_layer = nn.Linear(hidden_dimension, 1)
+        self.output_layer = nn.Linear(self.hidden_dimension, 1)
 
     def quantiles(self, observation: Observation, actions: Tensor, taus: Tensor) -> Tensor:
         """Quantiles at given fractions: actions (B, 2), taus (B, N, 1) -> (B, N)."""
@@ -71,47 +54,21 @@ class Critic(QuantileNetwork):
         return self.quantiles(observation, actions, taus), taus
 
 
-class AC_IQN_Policy:  # noqa: N801 (legacy public name)
-    """Actor and critic; the critic's seed is one above the actor's."""
+class AC_IQN_Policy(ActorCriticPolicy):  # noqa: N801 (legacy public name)
+    """Actor and critic."""
 
-    def __init__(
-        self,
-        self_dimension: int,
-        object_dimension: int,
-        max_object_num: int,
-        self_feature_dimension: int,
-        object_feature_dimension: int,
-        concat_feature_dimension: int,
-        hidden_dimension: int,
-        value_ranges_of_action: list[list[float]],
-        device: str | torch.device = "cpu",
-        seed: int = 0,
-    ) -> None:
-        sizes = (
-            self_dimension,
-            object_dimension,
-            max_object_num,
-            self_feature_dimension,
-            object_feature_dimension,
-            concat_feature_dimension,
-            hidden_dimension,
-        )
-        self.actor = Actor(*sizes, value_ranges_of_action, device=device, seed=seed).to(device)
-        self.critic = Critic(*sizes, len(value_ranges_of_action), device=device, seed=seed + 1).to(device)
+    network_classes: ClassVar = {"actor": Actor, "critic": Critic}
 
 
 class AC_IQN(ContinuousAlgorithm):  # noqa: N801
     """Update and acting of AC-IQN."""
 
     name = "AC-IQN"
+    policy_class = AC_IQN_Policy
     model_files: ClassVar = {
         "actor": ModelFiles("actor_network_params.pth", "actor_constructor_params.json"),
         "critic": ModelFiles("critic_network_params.pth", "critic_constructor_params.json"),
     }
-
-    def make_policy(self) -> AC_IQN_Policy:
-        """See `Algorithm.make_policy`."""
-        return AC_IQN_Policy(*self.sizes, self.value_ranges_of_action, device=self.device, seed=self.seed)
 
     def greedy(self, observation: Observation, cvar: float = 1.0) -> Tensor:
         """The actor's output, (B, 2)."""

@@ -10,12 +10,20 @@ from torch import Tensor
 
 from agents.ac_iqn import AC_IQN
 from agents.algorithm import Algorithm
+from agents.ddpg import DDPG
+from agents.dqn import DQN
+from agents.iqn import IQN
 from agents.modules import Observation, calculate_huber_loss
+from agents.rainbow import Rainbow
+from agents.rainbow_memory import ReplayMemory, Sample
 from agents.replay_buffer import ReplayBuffer, State, StateBatch, state_batch
+from agents.sac import SAC
 
 __all__ = ["ALGORITHMS", "Agent", "calculate_huber_loss"]
 
-ALGORITHMS: dict[str, type[Algorithm]] = {algorithm.name: algorithm for algorithm in (AC_IQN,)}
+ALGORITHMS: dict[str, type[Algorithm]] = {
+    algorithm.name: algorithm for algorithm in (AC_IQN, IQN, DDPG, DQN, SAC, Rainbow)
+}
 
 
 class Agent:
@@ -110,7 +118,9 @@ class Agent:
         )
         self.memory = self._make_memory() if training else None
 
-    def _make_memory(self) -> Any:
+    def _make_memory(self) -> ReplayBuffer | ReplayMemory:
+        if self.algorithm.prioritized:
+            return ReplayMemory(self.device, self.BUFFER_SIZE, n=self.algorithm.n, discount=self.GAMMA)
         return ReplayBuffer(self.BUFFER_SIZE, self.BATCH_SIZE, self.object_dimension, self.max_object_num)
 
     def __getattr__(self, name: str) -> Any:
@@ -153,7 +163,7 @@ class Agent:
 
     def store(self, state: State, action: Any, reward: float, next_state: State, done: bool) -> None:
         """Put one transition into the memory."""
-        self.memory.add((state, action, reward, next_state, done))
+        self.memory.store(state, action, reward, next_state, done)
 
     def train(self) -> Any:
         """One gradient update on a batch of the memory.
@@ -162,9 +172,17 @@ class Agent:
             0-d float32 arrays: the loss, or a tuple of losses in the order of the updates; for Rainbow the
             float32 array of the losses of the samples.
         """
+        if self.algorithm.prioritized:
+            return self._train_prioritized()
         losses = self.algorithm.update(self._uniform_batch())
         arrays = tuple(loss.cpu().numpy() for loss in losses.values())
         return arrays if len(arrays) > 1 else arrays[0]
+
+    def _train_prioritized(self) -> np.ndarray:
+        sample = self.memory.sample(self.BATCH_SIZE)
+        losses = self.algorithm.update(self._prioritized_batch(sample))["network"].cpu().numpy()
+        self.memory.update_priorities(sample.leaves, losses)
+        return losses
 
     def soft_update(self) -> None:
         """Copy the local parameters to the target with factor `TAU` (agents spec 7)."""
@@ -202,25 +220,34 @@ class Agent:
     def _observation(self, states: list[State]) -> Observation:
         return self.state_to_tensor(state_batch(states, self.object_dimension, self.max_object_num))
 
-    def _states(self, states: StateBatch) -> TensorDict:
+    def _states(self, observation: Observation) -> TensorDict:
         """Batch keys of observations; what `state_batch` left out is zero again."""
-        self_state, objects_state, objects_mask = self.state_to_tensor(states)
+        self_state, objects_state, objects_mask = observation
+        size = len(self_state)
         if objects_state is None:
-            size = len(self_state)
             objects_state = self_state.new_zeros(size, self.max_object_num, self.object_dimension)
             objects_mask = self_state.new_zeros(size, self.max_object_num)
         return TensorDict(
             {"self_state": self_state, "objects_state": objects_state, "objects_mask": objects_mask > 0.5},
-            batch_size=[len(self_state)],
+            batch_size=[size],
         )
 
     def _uniform_batch(self) -> TensorDict:
         states, actions, rewards, next_states, dones = self.memory.sample()
-        batch = self._states(states)
+        batch = self._states(self.state_to_tensor(states))
         batch["action"] = self._actions(actions)
         batch["reward"] = self._tensor(rewards).unsqueeze(-1)
         batch["done"] = torch.as_tensor(dones, device=self.device).unsqueeze(-1)
-        batch["next"] = self._states(next_states)
+        batch["next"] = self._states(self.state_to_tensor(next_states))
+        return batch
+
+    def _prioritized_batch(self, sample: Sample) -> TensorDict:
+        batch = self._states(sample.state)
+        batch["action"] = sample.actions
+        batch["reward"] = sample.returns.unsqueeze(-1)
+        batch["done"] = sample.nonterminals == 0
+        batch["priority_weight"] = sample.weights
+        batch["next"] = self._states(sample.next_state)
         return batch
 
     def _actions(self, actions: list) -> Tensor:
@@ -241,6 +268,49 @@ class Agent:
         """`act` of AC-IQN; `cvar` has no effect (Quirk Q17)."""
         return self._as("AC-IQN").act(state, eps, cvar, use_eval)
 
+    def act_iqn(
+        self, state: State, eps: float = 0.0, cvar: float = 1.0, use_eval: bool = True
+    ) -> tuple[np.int64, np.ndarray, np.ndarray]:
+        """`act` of IQN, with the quantiles (1, 32, 25) and fractions (1, 32, 1) it rests on."""
+        algorithm = self._as("IQN").algorithm
+        return algorithm.act_with_quantiles(self._observation([state]), eps, use_eval, cvar)
+
+    def act_ddpg(self, state: State, eps: float = 0.0, use_eval: bool = True) -> list[float]:
+        """`act` of DDPG."""
+        return self._as("DDPG").act(state, eps, use_eval=use_eval)
+
+    def act_dqn(self, state: State, eps: float = 0.0, use_eval: bool = True) -> np.int64:
+        """`act` of DQN."""
+        return self._as("DQN").act(state, eps, use_eval=use_eval)
+
+    def act_sac(self, state: State, eps: float = 0.0, use_eval: bool = True) -> list[float]:
+        """`act` of SAC."""
+        return self._as("SAC").act(state, eps, use_eval=use_eval)
+
+    def act_rainbow(self, state: State, eps: float = 0.0, use_eval: bool = True) -> int | np.int64:
+        """`act` of Rainbow."""
+        return self._as("Rainbow").act(state, eps, use_eval=use_eval)
+
     def train_AC_IQN(self) -> tuple[np.ndarray, np.ndarray]:
         """`train` of AC-IQN: critic loss, actor loss."""
         return self._as("AC-IQN").train()
+
+    def train_IQN(self) -> np.ndarray:
+        """`train` of IQN: loss."""
+        return self._as("IQN").train()
+
+    def train_DDPG(self) -> tuple[np.ndarray, np.ndarray]:
+        """`train` of DDPG: critic loss, actor loss."""
+        return self._as("DDPG").train()
+
+    def train_DQN(self) -> np.ndarray:
+        """`train` of DQN: loss."""
+        return self._as("DQN").train()
+
+    def train_SAC(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """`train` of SAC: losses of critic 1, critic 2 and actor."""
+        return self._as("SAC").train()
+
+    def train_Rainbow(self) -> np.ndarray:
+        """`train` of Rainbow: losses of the samples."""
+        return self._as("Rainbow").train()

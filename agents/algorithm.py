@@ -1,11 +1,12 @@
 """What the six learners have in common: policies, acting, the update skeleton, the target copy.
 
-An algorithm adds its networks (`make_policy`), its random numbers (`draw_noise`), its losses (`stages`) and
+An algorithm adds its networks (`policy_class`), its random numbers (`draw_noise`), its losses (`stages`) and
 its greedy action. Everything else is here, once.
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -53,7 +54,7 @@ class Algorithm:
     """Base of the six learners.
 
     Args:
-        sizes: the seven network sizes of `modules.SIZE_NAMES`, in order.
+        sizes: the seven of `modules.NetworkSizes`, in order.
         value_ranges_of_action: exploration range of each continuous action dimension.
         action_size: number of discrete actions.
         multi_steps: n of the n-step return (Rainbow).
@@ -77,6 +78,7 @@ class Algorithm:
     """
 
     name: ClassVar[str]
+    policy_class: ClassVar[type]
     continuous: ClassVar[bool]
     prioritized: ClassVar[bool] = False
     model_files: ClassVar[dict[str, ModelFiles]]
@@ -164,6 +166,18 @@ class Algorithm:
             for network in self.networks(policy).values():
                 network.to(dtype).make_constants(self.device, dtype)
 
+    @contextmanager
+    def acting_mode(self, use_eval: bool) -> Iterator[None]:
+        """Let the acting network act for evaluation or for training; afterwards it is in train mode.
+
+        Only Rainbow's noisy layers tell the modes apart.
+        """
+        self.acting_network.train(not use_eval)
+        try:
+            yield
+        finally:
+            self.acting_network.train()
+
     # ---- learning
 
     def transitions(self, batch: TensorDictBase) -> Transitions:
@@ -247,6 +261,10 @@ class ContinuousAlgorithm(Algorithm):
 
     continuous = True
 
+    def make_policy(self) -> Any:
+        """See `Algorithm.make_policy`."""
+        return self.policy_class(*self.sizes, self.value_ranges_of_action, self.device, self.seed)
+
     def act(
         self, observation: Observation, eps: float = 0.0, use_eval: bool = True, cvar: float = 1.0
     ) -> list[float]:
@@ -263,6 +281,10 @@ class DiscreteAlgorithm(Algorithm):
     continuous = False
     greedy_type: ClassVar[type] = np.int64
 
+    def make_policy(self) -> nn.Module:
+        """See `Algorithm.make_policy`."""
+        return self.policy_class(*self.sizes, self.action_size, self.device, self.seed).to(self.device)
+
     def action_values(self, observation: Observation, cvar: float = 1.0) -> Tensor:
         """Expected return of every action, (B, 25)."""
         raise NotImplementedError
@@ -275,18 +297,12 @@ class DiscreteAlgorithm(Algorithm):
         self, observation: Observation, eps: float = 0.0, use_eval: bool = True, cvar: float = 1.0
     ) -> int | np.int64:
         """Index of an action; draws as in agents spec 5."""
-        return self.choose(self._values_in_mode(observation, use_eval, cvar), eps)
+        with self.acting_mode(use_eval), torch.no_grad():
+            values = self.action_values(observation, cvar)
+        return self.choose(values, eps)
 
     def choose(self, values: Tensor, eps: float) -> int | np.int64:
         """ε-greedy choice given the values (1, 25)."""
         if random.random() > eps:
             return self.greedy_type(values[0].argmax().item())
         return random.choice(np.arange(self.action_size))
-
-    @torch.no_grad()
-    def _values_in_mode(self, observation: Observation, use_eval: bool, cvar: float) -> Tensor:
-        # The legacy code leaves the network in train mode. Only Rainbow's noisy layers tell the modes apart.
-        self.acting_network.train(not use_eval)
-        values = self.action_values(observation, cvar)
-        self.acting_network.train()
-        return values

@@ -5,6 +5,7 @@ two are `None` when no state of the batch has an object; see `ObservationNetwork
 """
 
 import math
+from dataclasses import InitVar, dataclass, fields
 from typing import Any, ClassVar
 
 import torch
@@ -14,15 +15,6 @@ from torch.nn import functional
 Observation = tuple[Tensor, Tensor | None, Tensor | None]
 
 QUANTILES = 8  # quantile fractions per state in an update
-SIZE_NAMES = (
-    "self_dimension",
-    "object_dimension",
-    "max_object_num",
-    "self_feature_dimension",
-    "object_feature_dimension",
-    "concat_feature_dimension",
-    "hidden_dimension",
-)
 
 
 def encoder(in_features: int, out_features: int) -> nn.Sequential:
@@ -42,68 +34,80 @@ def draw_taus(batch_size: int, num_tau: int, device: str | torch.device, source:
     return torch.rand(batch_size, num_tau, device=source).to(device).unsqueeze(-1)
 
 
-class ObservationNetwork(nn.Module):
+@dataclass(eq=False, repr=False)
+class NetworkSizes:
+    """The seven sizes every network and every policy takes first.
+
+    Attributes:
+        self_dimension: numbers in a robot's own state.
+        object_dimension: numbers per observed object.
+        max_object_num: most objects per observation.
+        self_feature_dimension: width of the encoded own state.
+        object_feature_dimension: width of one encoded object.
+        concat_feature_dimension: width of the encoded own state and all objects together.
+        hidden_dimension: width of all hidden layers.
+    """
+
+    self_dimension: int
+    object_dimension: int
+    max_object_num: int
+    self_feature_dimension: int
+    object_feature_dimension: int
+    concat_feature_dimension: int
+    hidden_dimension: int
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The seven sizes in order."""
+        return tuple(getattr(self, size.name) for size in fields(NetworkSizes))
+
+
+class ObservationNetwork(NetworkSizes, nn.Module):
     """Base of every network: seeds torch, builds the two encoders, computes the features φ (agents spec 3).
 
-    Constructors take the seven sizes of `SIZE_NAMES` first, then what is named in `own_parameters`, then
-    `device` (where constants are made; the caller moves the parameters) and `seed`.
+    A network is a dataclass whose fields are exactly what a legacy model folder stores to rebuild it;
+    `device` (where constants are made; the caller moves the parameters) and `seed` follow as constructor-only
+    arguments.
+
+    Attributes:
+        seed_id: the integer that seeded torch.
+        seed: the generator seeded by it, torch's default one.
 
     Raises:
         ValueError: `concat_feature_dimension` is not the sum of the encoded parts.
     """
 
-    own_parameters: ClassVar[tuple[str, ...]] = ()
-
-    def __init__(
-        self,
-        self_dimension: int,
-        object_dimension: int,
-        max_object_num: int,
-        self_feature_dimension: int,
-        object_feature_dimension: int,
-        concat_feature_dimension: int,
-        hidden_dimension: int,
-        device: str | torch.device = "cpu",
-        seed: int = 0,
-    ) -> None:
-        super().__init__()
-        expected = self_feature_dimension + max_object_num * object_feature_dimension
-        if concat_feature_dimension != expected:
+    def __post_init__(self, device: str | torch.device, seed: int) -> None:
+        nn.Module.__init__(self)
+        expected = self.self_feature_dimension + self.max_object_num * self.object_feature_dimension
+        if self.concat_feature_dimension != expected:
             raise ValueError(
-                f"concat_feature_dimension is {concat_feature_dimension}, must be self_feature_dimension + "
-                f"max_object_num * object_feature_dimension = {expected}"
+                f"concat_feature_dimension is {self.concat_feature_dimension}, must be "
+                f"self_feature_dimension + max_object_num * object_feature_dimension = {expected}"
             )
-        self.self_dimension = self_dimension
-        self.object_dimension = object_dimension
-        self.max_object_num = max_object_num
-        self.self_feature_dimension = self_feature_dimension
-        self.object_feature_dimension = object_feature_dimension
-        self.concat_feature_dimension = concat_feature_dimension
-        self.hidden_dimension = hidden_dimension
         self.device = device
-        self.seed_id = seed
         self.make_constants(device)
-        torch.manual_seed(seed)
-        self.self_encoder = encoder(self_dimension, self_feature_dimension)
-        self.object_encoder = encoder(object_dimension, object_feature_dimension)
+        self.seed_id = seed
+        self.seed = torch.manual_seed(seed)
+        self.self_encoder = encoder(self.self_dimension, self.self_feature_dimension)
+        self.object_encoder = encoder(self.object_dimension, self.object_feature_dimension)
+        self.add_layers()
 
-    @property
-    def seed(self) -> torch.Generator:
-        """The generator seeded by the constructor: torch's default one."""
-        return torch.default_generator
+    def add_layers(self) -> None:
+        """Register what follows the encoders; the order decides random draws, names and Adam states."""
+        raise NotImplementedError
+
+    def add_hidden_layers(self) -> None:
+        """Register the two hidden layers."""
+        self.hidden_layer = nn.Linear(self.concat_feature_dimension, self.hidden_dimension)
+        self.hidden_layer_2 = nn.Linear(self.hidden_dimension, self.hidden_dimension)
 
     def make_constants(self, device: str | torch.device, dtype: torch.dtype = torch.float32) -> None:
         """Create the tensor constants, which are not in `state_dict`; again after a change of precision."""
 
     def get_constructor_parameters(self) -> dict[str, Any]:
         """Arguments that rebuild this network, as legacy model folders store them (agents spec 10)."""
-        names = (*SIZE_NAMES, *self.own_parameters)
-        return {name: getattr(self, name) for name in names} | {"seed": self.seed_id}
-
-    def add_hidden_layers(self) -> None:
-        """Register the two hidden layers; their place decides the order of draws, names and Adam states."""
-        self.hidden_layer = nn.Linear(self.concat_feature_dimension, self.hidden_dimension)
-        self.hidden_layer_2 = nn.Linear(self.hidden_dimension, self.hidden_dimension)
+        return {field.name: getattr(self, field.name) for field in fields(self)} | {"seed": self.seed_id}
 
     def hidden(self, features: Tensor) -> Tensor:
         """Two hidden layers with ReLU, (..., 256) -> (..., 128)."""
@@ -135,8 +139,8 @@ class QuantileNetwork(ObservationNetwork):
     K = 32  # fractions per state when acting
     n = 64  # cosines per fraction
 
-    def __init__(self, *sizes: int, device: str | torch.device = "cpu", seed: int = 0) -> None:
-        super().__init__(*sizes, device=device, seed=seed)
+    def add_cos_embedding(self) -> None:
+        """Register the embedding of fractions."""
         self.cos_embedding = nn.Linear(self.n, self.concat_feature_dimension)
 
     def make_constants(self, device: str | torch.device, dtype: torch.dtype = torch.float32) -> None:
@@ -150,46 +154,21 @@ class QuantileNetwork(ObservationNetwork):
         return self.features(observation).unsqueeze(1) * embedding
 
 
+@dataclass(eq=False, repr=False)
 class Actor(ObservationNetwork):
     """Deterministic actor of AC-IQN and DDPG: a = (2/π) atan(o(h2(h(φ)))), inside (-1, 1).
 
     Quirk Q14: `value_ranges_of_action` sets only the number of dimensions and the range of exploration.
     """
 
-    own_parameters = ("value_ranges_of_action",)
+    value_ranges_of_action: list[list[float]]
+    device: InitVar[str | torch.device] = "cpu"
+    seed: InitVar[int] = 0
 
-    def __init__(
-        self,
-        self_dimension: int,
-        object_dimension: int,
-        max_object_num: int,
-        self_feature_dimension: int,
-        object_feature_dimension: int,
-        concat_feature_dimension: int,
-        hidden_dimension: int,
-        value_ranges_of_action: list[list[float]],
-        device: str | torch.device = "cpu",
-        seed: int = 0,
-    ) -> None:
-        super().__init__(
-            self_dimension,
-            object_dimension,
-            max_object_num,
-            self_feature_dimension,
-            object_feature_dimension,
-            concat_feature_dimension,
-            hidden_dimension,
-            device,
-            seed,
-        )
-        self.value_ranges_of_action = value_ranges_of_action
-        self.action_dimension = len(value_ranges_of_action)
+    def add_layers(self) -> None:
+        """See `ObservationNetwork.add_layers`."""
         self.add_hidden_layers()
-        self.add_output_layers()
-
-    def add_output_layers(self) -> None:
-        """Register what follows the hidden layers."""
-        self.output_layer = nn.Linear(self.hidden_dimension, self.action_dimension)
+        self.output_layer = nn.Linear(self.hidden_dimension, len(self.value_ranges_of_action))
 
     def make_constants(self, device: str | torch.device, dtype: torch.dtype = torch.float32) -> None:
         """`atan_scale`: 2/π, 0-d."""
@@ -202,6 +181,26 @@ class Actor(ObservationNetwork):
     def forward(self, observation: Observation) -> Tensor:
         """Action (B, action_dimension)."""
         return self.squash(self.output_layer(self.hidden(self.features(observation))))
+
+
+@dataclass(eq=False, repr=False)
+class ActorCriticPolicy(NetworkSizes):
+    """Base of the policies with an actor and critics: plain objects that hold the networks as attributes.
+
+    `network_classes` names them in construction order; each is seeded one above the one before.
+    """
+
+    network_classes: ClassVar[dict[str, type[ObservationNetwork]]]
+
+    value_ranges_of_action: list[list[float]]
+    device: InitVar[str | torch.device] = "cpu"
+    seed: InitVar[int] = 0
+
+    def __post_init__(self, device: str | torch.device, seed: int) -> None:
+        for offset, (name, network_class) in enumerate(self.network_classes.items()):
+            ranges = self.value_ranges_of_action
+            own_parameter = ranges if name == "actor" else len(ranges)
+            setattr(self, name, network_class(*self.sizes, own_parameter, device, seed + offset).to(device))
 
 
 class NoisyLinear(nn.Module):

@@ -57,6 +57,10 @@ class ReplayBuffer:
         state, action, reward, next_state, done = item
         self.memory.append((state, action, reward, next_state, done))
 
+    def store(self, state: State, action: Any, reward: float, next_state: State, done: bool) -> None:
+        """`add` with one argument a part."""
+        self.add((state, action, reward, next_state, done))
+
     def sample(self) -> tuple[StateBatch, list, list, StateBatch, list]:
         """Draw `batch_size` transitions with `random.sample`; the batch keeps the order drawn.
 
