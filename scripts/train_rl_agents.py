@@ -45,26 +45,15 @@ def check(trial: Trial) -> None:
 def run_trial(trial: Trial, folder: Path, device: str) -> None:
     """Seed, build worlds, agent and trainer in the legacy order, and learn (training spec 2.3)."""
     # Imported here: torch takes seconds, and help, version and refused configs need none of this.
-    from agents.agent import Agent
-    from agents.seeding import AGENT_SEED_OFFSET, EVAL_SEED, seed_everything
+    from agents.seeding import EVAL_SEED, seed_everything
     from agents.trainer import Trainer
     from marinenav_env.envs import MarineNavEnv3
+    from torchrl_gpu.experiment import build_agent
 
     seed_everything(trial["seed"])
     train_env = MarineNavEnv3(seed=trial["seed"], schedule=trial["training_schedule"])
     eval_env = MarineNavEnv3(seed=EVAL_SEED, is_eval_env=True)
-    agent = Agent(
-        BATCH_SIZE=trial["batch_size"],
-        BUFFER_SIZE=trial["buffer_size"],
-        LR=trial["learning_rate"],
-        TAU=trial["tau"],
-        GAMMA=trial["discount"],
-        device=device,
-        seed=trial["seed"] + AGENT_SEED_OFFSET,
-        agent_type=trial["agent_type"],
-    )
-    if trial["load_model"] is not None:
-        agent.load_model(trial["load_model"], device)
+    agent = build_agent(trial, device)
     trainer = Trainer(
         train_env,
         eval_env,

@@ -3,7 +3,6 @@
 import json
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -11,7 +10,7 @@ from agents.agent import ALGORITHMS, Agent
 from agents.evaluation import create_eval_configs, evaluate
 from agents.files import replacing
 from agents.schedule import Schedule
-from agents.seeding import seed_everything
+from agents.seeding import AGENT_SEED_OFFSET, EVAL_SEED, seed_everything
 from marinenav_env.envs import MarineNavEnv3
 from marinenav_env.envs.torchrl_gpu import MarineNavTorchRLEnv
 from torchrl_gpu.config import Trial
@@ -19,15 +18,12 @@ from torchrl_gpu.policy_wrapper import PolicyWrapper
 from torchrl_gpu.replay import Replay, uniform_replay
 from torchrl_gpu.torchrl_trainer import TorchRLTrainer
 
-EVALUATION_SEED = 253
-"""Seed of the evaluation world of every trial (training spec 2.3)."""
 
-
-def build_agent(trial: Trial, device: str, **overrides: Any) -> Agent:
+def build_agent(trial: Trial, device: str) -> Agent:
     """The trial's learner, with its networks loaded if the trial starts from a model (training spec 2.3)."""
     agent = Agent(
         device=device,
-        seed=trial["seed"] + 100,
+        seed=trial["seed"] + AGENT_SEED_OFFSET,
         agent_type=trial["agent_type"],
         BUFFER_SIZE=trial["buffer_size"],
         BATCH_SIZE=trial["batch_size"],
@@ -35,7 +31,6 @@ def build_agent(trial: Trial, device: str, **overrides: Any) -> Agent:
         GAMMA=trial["discount"],
         TAU=trial["tau"],
         multi_steps=trial["n_step"],
-        **overrides,
     )
     if trial["load_model"] is not None:
         agent.load_model(trial["load_model"], device)
@@ -74,7 +69,7 @@ def build_trainer(trial: Trial, device: str, folder: Path) -> TorchRLTrainer:
         dtype=torch.float64 if trial.reproduction else torch.float32,
         device=device,
     )
-    eval_world = MarineNavEnv3(EVALUATION_SEED, is_eval_env=True)
+    eval_world = MarineNavEnv3(EVAL_SEED, is_eval_env=True)
     agent = build_agent(trial, device)
     episodes = create_eval_configs(eval_world, trial["eval_schedule"])
     with replacing(folder / "eval_configs.json", "w") as file:
