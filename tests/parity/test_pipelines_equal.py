@@ -1,4 +1,4 @@
-"""The TorchRL pipeline in reproduction mode against the legacy pipeline: bit for bit, with the same config."""
+"""The TorchRL pipeline in reproduction mode against the legacy one: bit for bit, from the same config."""
 
 import copy
 import filecmp
