@@ -1,0 +1,96 @@
+"""Reading and checking the single files of a model: every refusal is one line that names the file."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class ModelFileError(ValueError):
+    """A model file or folder that is missing, malformed, or of another kind than asked for.
+
+    The message is one line that begins with the path.
+    """
+
+    def __init__(self, path: str | Path, reason: object) -> None:
+        super().__init__(" ".join(f"{path}: {reason}".split()))
+
+
+def read_constructor_parameters(path: Path) -> dict[str, Any]:
+    """Read the JSON object of one network's constructor parameters.
+
+    Raises:
+        ModelFileError: the file is missing, is not JSON, or not an object.
+    """
+    try:
+        parameters = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelFileError(path, error.strerror) from error
+    except (ValueError, RecursionError) as error:
+        raise ModelFileError(path, f"not valid JSON: {error}") from error
+    if not isinstance(parameters, dict):
+        raise ModelFileError(path, f"must hold a JSON object, holds a {type(parameters).__name__}")
+    return parameters
+
+
+def read_weights(path: Path, device: str | torch.device = "cpu") -> dict[str, Tensor]:
+    """Read one network's ``state_dict``, with an unpickler that runs no code of the file.
+
+    Raises:
+        ModelFileError: the file is missing, unreadable, or holds anything but named floating-point tensors.
+    """
+    try:
+        weights = torch.load(path, map_location=device, weights_only=True)
+    except OSError as error:
+        raise ModelFileError(path, error.strerror) from error
+    except Exception as error:  # torn and hostile files fail with errors of any kind, over many lines
+        raise ModelFileError(path, f"cannot be read as weights ({type(error).__name__})") from error
+    is_state_dict = isinstance(weights, dict) and all(
+        isinstance(name, str) and isinstance(value, Tensor) and value.is_floating_point()
+        for name, value in weights.items()
+    )
+    if not is_state_dict:
+        raise ModelFileError(path, "must hold a dictionary of named floating-point tensors")
+    return weights
+
+
+def check_weights(network: nn.Module, weights: dict[str, Tensor], path: str | Path, label: str) -> None:
+    """Refuse weights that are not those of a network.
+
+    Args:
+        network: the network they are meant for.
+        weights: tensors by name.
+        path: the file they come from, for the message.
+        label: what the network is, for the message.
+
+    Raises:
+        ModelFileError: a name is missing or unknown, or a shape differs.
+    """
+    expected = network.state_dict()
+    if missing := expected.keys() - weights.keys():
+        raise ModelFileError(path, f"not the weights of {label}: {', '.join(sorted(missing))} missing")
+    if unknown := weights.keys() - expected.keys():
+        raise ModelFileError(path, f"not the weights of {label}: {', '.join(sorted(unknown))} unknown")
+    for name, tensor in expected.items():
+        if weights[name].shape != tensor.shape:
+            shape, needed = tuple(weights[name].shape), tuple(tensor.shape)
+            raise ModelFileError(path, f"{name} has shape {shape}, this {label} needs {needed}")
+
+
+def check_parameters(network: nn.Module, parameters: dict[str, Any], path: Path, label: str) -> None:
+    """Refuse constructor parameters of another network; only the seed may differ.
+
+    Raises:
+        ModelFileError: a key is missing or unknown, or a value differs.
+    """
+    expected = network.get_constructor_parameters()
+    if parameters.keys() != expected.keys():
+        keys, needed = ", ".join(parameters), ", ".join(expected)
+        raise ModelFileError(path, f"not the parameters of {label}: keys are {keys}; must be {needed}")
+    if type(parameters["seed"]) is not int:
+        raise ModelFileError(path, f"seed is {parameters['seed']!r}, must be an integer")
+    for name, value in expected.items():
+        if name != "seed" and parameters[name] != value:
+            raise ModelFileError(path, f"{name} is {parameters[name]!r}, this {label} needs {value!r}")
