@@ -160,7 +160,7 @@ class Algorithm:
         return next(iter(self.networks(self.policy_local).values()))
 
     def to_dtype(self, dtype: torch.dtype) -> None:
-        """Compute in another precision; the released models act in float64, in which they were exported."""
+        """Compute in another precision, constants anew; the released models act in float64, in which they were exported."""
         self.dtype = dtype
         for policy in (self.policy_local, self.policy_target):
             for network in self.networks(policy).values():

@@ -1,8 +1,8 @@
 """Rainbow: categorical, dueling, noisy, double Q-learning on prioritised n-step returns.
 
-Agents spec 4, 5, 6.6; Hessel et al. 2018; the projection is algorithm 1 of Bellemare et al. 2017. Deviation kept
-because the legacy numbers need it: the local network's noise is never redrawn, ε-greedy does the exploring
-(Quirk Q5).
+Agents spec 4, 5, 6.6; Hessel et al. 2018; the projection is algorithm 1 of Bellemare et al. 2017. Deviation
+kept because the legacy numbers need it: the local network's noise is never redrawn, so that only ε-greedy
+explores (Quirk Q5).
 """
 
 from dataclasses import InitVar, dataclass
@@ -114,6 +114,11 @@ class Rainbow(DiscreteAlgorithm):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self.support = torch.linspace(self.Vmin, self.Vmax, self.atoms, device=self.device)
+
+    def to_dtype(self, dtype: torch.dtype) -> None:
+        """See `Algorithm.to_dtype`."""
+        super().to_dtype(dtype)
+        self.support = torch.linspace(self.Vmin, self.Vmax, self.atoms, dtype=dtype, device=self.device)
 
     @property
     def n(self) -> int:

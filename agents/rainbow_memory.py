@@ -217,7 +217,7 @@ class ReplayMemory:
                 return priorities, slots, leaves
         raise RuntimeError(
             f"no valid batch in {self.max_attempts} attempts: of the {self.size()} records stored the newest "
-            f"{self.n} have no {self.n}-step window yet and fill one of the {batch_size} segments of the batch; "
+            f"{self.n} have no {self.n}-step window yet and fill one of the {batch_size} segments drawn; "
             "begin learning later or use a smaller batch"
         )
 
