@@ -1,12 +1,11 @@
-"""Episode dictionaries: the schema of scenarios and histories, read, written and validated (environment spec 13).
+"""Episode dictionaries: schema, read, write and validate scenarios with histories (environment spec 13).
 
-A dictionary has the keys "env" (map, rewards, vortices, obstacles) and "robots" (one list entry per robot).
+A dictionary has the keys "env" (map, rewards, vortices, obstacles) and "robots" (lists, one entry per robot).
 An evaluation set is a JSON list of such dictionaries.
 """
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from marinenav_env.envs.scenario import Core, Obstacle
 from marinenav_env.envs.utils.robot import Robot
 
 if TYPE_CHECKING:
@@ -23,36 +23,29 @@ Episode = dict[str, dict[str, Any]]
 
 ENV_KEYS = (
     "seed", "is_eval_env", "width", "height", "r", "v_rel_max", "p", "v_range", "obs_r_range", "clear_r",
-    "angular_speed_max", "angular_speed_penalty", "timestep_penalty", "COLREGs_penalty", "collision_penalty",
-    "goal_reward",
+    "angular_speed_max", "angular_speed_penalty",
+    "timestep_penalty", "COLREGs_penalty", "collision_penalty", "goal_reward",
 )  # fmt: skip
 CORE_KEYS = ("positions", "clockwise", "Gamma")
 OBSTACLE_KEYS = ("positions", "r")
-VESSEL_KEYS = (
-    "dt", "N", "length", "width", "detect_r", "r", "goal_dis", "power_coefficient", "min_thrust", "max_thrust",
+ROBOT_KEYS = (
+    "dt", "N", "length", "width", "detect_r", "r", "goal_dis", "power_coefficient",
+    "min_thrust", "max_thrust", "left_thrust_change", "right_thrust_change",
+    "m", "Izz", "xDotU", "yDotV", "yDotR", "nDotR", "nDotV",
+    "xU", "xUU", "yV", "yVV", "yR", "yRV", "yVR", "yRR", "nR", "nRR", "nV", "nVV", "nRV", "nVR",
+    "start", "goal", "init_theta", "init_velocity_r",
+    "init_left_pos", "init_right_pos", "init_left_thrust", "init_right_thrust",
 )  # fmt: skip
-ACTION_KEYS = ("left_thrust_change", "right_thrust_change")
-HYDRODYNAMIC_KEYS = (
-    "m", "Izz", "xDotU", "yDotV", "yDotR", "nDotR", "nDotV", "xU", "xUU", "yV", "yVV", "yR", "yRV", "yVR", "yRR",
-    "nR", "nRR", "nV", "nVV", "nRV", "nVR",
-)  # fmt: skip
-POINT_KEYS = ("start", "goal")
-THRUSTER_KEYS = ("init_left_pos", "init_right_pos", "init_left_thrust", "init_right_thrust")
+ARRAY_KEYS = {"left_thrust_change", "right_thrust_change", "start", "goal", "init_velocity_r"}
+"""Robot entries that are lists in the file and arrays on the robot."""
 PERCEPTION_KEYS = ("range", "angle", "max_obj_num", "pos_std", "vel_std", "r_kappa", "r_mean_ratio")
 HISTORY_KEYS = ("observation_history", "action_history", "trajectory")
 
-SCALAR_KEYS = (*VESSEL_KEYS, *HYDRODYNAMIC_KEYS, "init_theta", *THRUSTER_KEYS)
-ARRAY_KEYS = (*ACTION_KEYS, *POINT_KEYS, "init_velocity_r")
-LOADED_KEYS = (
-    *VESSEL_KEYS, *ACTION_KEYS, *HYDRODYNAMIC_KEYS, *POINT_KEYS, "init_theta", "init_velocity_r", *THRUSTER_KEYS,
-)  # fmt: skip
-"""Per robot, in the order of the file; the perception and the histories follow."""
-
 
 def episode_data(env: "MarineNavEnv3") -> Episode:
-    """Describe the scenario and histories of an environment.
+    """Describe the scenario and the histories of an environment, as copies.
 
-    Quirk Q27: `num_robots` is the attribute, not the number of robots.
+    Quirk Q27: `num_robots` is the attribute, whatever the number of robots.
     """
     return {"env": _env_data(env), "robots": _robots_data(env.robots)}
 
@@ -72,11 +65,10 @@ def _env_data(env: "MarineNavEnv3") -> dict[str, Any]:
 
 
 def _robots_data(robots: list[Robot]) -> dict[str, Any]:
-    def listed(key: str) -> list[Any]:
+    data: dict[str, Any] = {}
+    for key in ROBOT_KEYS:
         values = [getattr(robot, key) for robot in robots]
-        return [list(map(float, value)) for value in values] if key in ARRAY_KEYS else values
-
-    data: dict[str, Any] = {key: listed(key) for key in LOADED_KEYS}
+        data[key] = [list(map(float, value)) for value in values] if key in ARRAY_KEYS else values
     data["perception"] = {
         key: [getattr(robot.perception, key) for robot in robots] for key in PERCEPTION_KEYS
     }
@@ -84,19 +76,35 @@ def _robots_data(robots: list[Robot]) -> dict[str, Any]:
     return data
 
 
-def env_parameters(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Attributes that an episode dictionary restores on the environment, as copies."""
-    return {key: deepcopy(config[key]) for key in ENV_KEYS}
+def load_episode(env: "MarineNavEnv3", data: Mapping[str, Mapping[str, Any]]) -> None:
+    """Give an environment the seed, map, rewards, vortices, obstacles and robots of a valid dictionary."""
+    config = data["env"]
+    for key in ENV_KEYS:
+        setattr(env, key, deepcopy(config[key]))
+    env.rd = np.random.RandomState(env.seed)
+    cores, obstacles = config["cores"], config["obstacles"]
+    env.cores[:] = [
+        Core(*centre, clockwise, Gamma)
+        for centre, clockwise, Gamma in zip(*(cores[key] for key in CORE_KEYS), strict=False)
+    ]
+    env.index_cores()
+    env.obstacles[:] = [
+        Obstacle(*centre, r) for centre, r in zip(*(obstacles[key] for key in OBSTACLE_KEYS), strict=False)
+    ]
+    env.robots.clear()
+    for i in range(config["num_robots"]):
+        robot = env.draw_robot()
+        _load_robot(robot, data["robots"], i)
+        robot.reset_state(env.get_velocity(*robot.start))
+        env.robots.append(robot)
 
 
-def load_robot(robot: Robot, config: Mapping[str, Any], index: int) -> None:
-    """Give a new robot the parameters and the initial condition of robot `index` of a dictionary's "robots"."""
-    for key in SCALAR_KEYS:
-        setattr(robot, key, config[key][index])
-    for key in ARRAY_KEYS:
-        setattr(robot, key, np.array(config[key][index], dtype=float))
+def _load_robot(robot: Robot, robots: Mapping[str, Any], index: int) -> None:
+    for key in ROBOT_KEYS:
+        value = robots[key][index]
+        setattr(robot, key, np.array(value, dtype=float) if key in ARRAY_KEYS else value)
     for key in PERCEPTION_KEYS:
-        setattr(robot.perception, key, config["perception"][key][index])
+        setattr(robot.perception, key, robots["perception"][key][index])
     robot.compute_actions()
     robot.compute_constant_matrices()
 
@@ -107,6 +115,7 @@ def validate_episode(data: Mapping[str, Any]) -> None:
     Raises:
         KeyError: a key is missing.
         IndexError: a list has fewer entries than the scenario needs.
+        ValueError: a noise deviation is negative.
     """
     _require(data, ("env", "robots"), "")
     env, robots = data["env"], data["robots"]
@@ -114,24 +123,26 @@ def validate_episode(data: Mapping[str, Any]) -> None:
     for group, keys in (("cores", CORE_KEYS), ("obstacles", OBSTACLE_KEYS)):
         _require(env[group], keys, f"env.{group}.")
         _require_entries(env[group], keys, len(env[group]["positions"]), f"env.{group}.")
-    _require(robots, (*LOADED_KEYS, "perception"), "robots.")
+    _require(robots, (*ROBOT_KEYS, "perception"), "robots.")
     _require(robots["perception"], PERCEPTION_KEYS, "robots.perception.")
-    _require_entries(robots, LOADED_KEYS, env["num_robots"], "robots.")
+    _require_entries(robots, ROBOT_KEYS, env["num_robots"], "robots.")
     _require_entries(robots["perception"], PERCEPTION_KEYS, env["num_robots"], "robots.perception.")
+    for key in ("pos_std", "vel_std"):
+        for value in robots["perception"][key]:
+            if value < 0:
+                raise ValueError(f"episode: robots.perception.{key} is {value}; at least 0 is allowed")
 
 
 def _require(data: Mapping[str, Any], keys: tuple[str, ...], where: str) -> None:
     for key in keys:
         if key not in data:
-            raise KeyError(f"episode dictionary: {where}{key} is missing; required here: {', '.join(keys)}")
+            raise KeyError(f"episode: {where}{key} is missing; required: {', '.join(keys)}")
 
 
 def _require_entries(data: Mapping[str, Any], keys: tuple[str, ...], number: int, where: str) -> None:
     for key in keys:
         if len(data[key]) < number:
-            raise IndexError(
-                f"episode dictionary: {where}{key} has {len(data[key])} entries, {number} are needed"
-            )
+            raise IndexError(f"episode: {where}{key} has {len(data[key])} entries; {number} are needed")
 
 
 def write_episode(data: Any, filename: str | os.PathLike[str]) -> None:
@@ -139,17 +150,16 @@ def write_episode(data: Any, filename: str | os.PathLike[str]) -> None:
 
     Raises:
         TypeError: the data hold NumPy values (Quirk Q24).
+        OSError: the file cannot be written.
     """
     text = json.dumps(data)
     path = Path(filename)
-    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(aside, path)
-    except BaseException:
-        os.unlink(aside)
-        raise
+        aside.write_text(text, encoding="utf-8")
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def read_episodes(filename: str | os.PathLike[str]) -> list[Episode]:
@@ -157,14 +167,14 @@ def read_episodes(filename: str | os.PathLike[str]) -> list[Episode]:
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: the file is no JSON, or holds something else.
+        ValueError: the file is no JSON, or holds something else or values out of range.
         KeyError: a key is missing.
         IndexError: a list has fewer entries than the scenario needs.
     """
     data = json.loads(Path(filename).read_text(encoding="utf-8"))
     episodes = [data] if isinstance(data, dict) else data
     if not isinstance(episodes, list) or not all(isinstance(item, dict) for item in episodes):
-        raise ValueError(f"{filename}: expected one episode dictionary or a list of them")
+        raise ValueError(f"{filename}: one episode dictionary or a list of them is needed")
     for item in episodes:
         validate_episode(item)
     return episodes

@@ -1,4 +1,4 @@
-"""The NumPy world against every recorded case: numbers within tolerance; flags, indices, outcomes, streams equal."""
+"""The NumPy world against recorded episodes: numbers within 1e-9; flags, indices, outcomes, streams equal."""
 
 import copy
 import json
@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from marinenav_env.envs import MarineNavEnv3
-from marinenav_env.envs.marinenav_env import Core, Obstacle
 from marinenav_env.envs.utils.robot import Robot
 
 GOLDEN = Path(__file__).parents[1] / "golden"
