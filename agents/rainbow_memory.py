@@ -26,15 +26,17 @@ RECORD = np.dtype(
     ]
 )
 BLANK = np.zeros((), dtype=RECORD)
+HISTORY = 1
+MAX_ATTEMPTS = 10_000
+"""Redraws of a batch before `PriorityTree.draw` gives up."""
 
 
-class SegmentTree:
-    """Ring of records with their priorities in a sum tree.
+class PriorityTree:
+    """Priorities of a ring of records, in a sum tree.
 
     Attributes:
         sum_tree: inner nodes, then `size` leaves from `tree_start` on; float32. Node k is the sum of its
             children 2k + 1 and 2k + 2.
-        data: the records, slot i belonging to leaf `tree_start + i`.
         index: the next slot to be written.
         full: whether the ring has wrapped.
         max: largest priority ever stored, at least 1; it never decays.
@@ -46,16 +48,14 @@ class SegmentTree:
         self.full = False
         self.tree_start = 2 ** (size - 1).bit_length() - 1
         self.sum_tree = np.zeros(self.tree_start + size, dtype=np.float32)
-        self.data = np.zeros(size, dtype=RECORD)
         self.max = 1
 
-    def append(self, record: Any, value: float) -> None:
-        """Write the next slot with priority `value`.
+    def push(self, value: float) -> None:
+        """Give the next slot the priority `value`.
 
         Raises:
             IndexError: the last slot of an odd `size`: its leaf has no sibling.
         """
-        self.data[self.index] = record
         node = self.index + self.tree_start
         self.sum_tree[node] = value
         while node > 0:
@@ -91,10 +91,6 @@ class SegmentTree:
             nodes = np.where(go_right, right, left)
         return self.sum_tree[nodes], nodes - self.tree_start, nodes
 
-    def get(self, slots: np.ndarray) -> np.ndarray:
-        """Records of slots, counted around the ring."""
-        return self.data[slots % self.size]
-
     def total(self) -> np.float32:
         """Sum of all priorities."""
         return self.sum_tree[0]
@@ -102,6 +98,63 @@ class SegmentTree:
     def num_elements(self) -> int:
         """Number of records; one too large before the ring has wrapped (Quirk Q4)."""
         return self.size if self.full else self.index + 1
+
+    def draw(
+        self, batch_size: int, n: int, max_attempts: int = MAX_ATTEMPTS
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """One record from each of `batch_size` equal segments of the total priority (NumPy's generator).
+
+        Whole batches are redrawn until every record has its window of n more records and a priority.
+        Quirk Q7: the newest n records have no window. While their share of the total is larger than one
+        segment the last segment can only name them, and the legacy code never returned; here it gives up.
+
+        Returns:
+            Priorities (float32), data slots, and indices in `sum_tree`, (B,) each.
+
+        Raises:
+            RuntimeError: no attempt gave a valid batch.
+        """
+        segment = self.total() / batch_size
+        starts = np.arange(batch_size) * segment
+        for _ in range(max_attempts):
+            found = self.find(np.random.uniform(0.0, segment, [batch_size]) + starts)
+            priorities, slots, _ = found
+            has_window = (self.index - slots) % self.size > n
+            has_history = (slots - self.index) % self.size >= HISTORY
+            if np.all(has_window & has_history & (priorities != 0)):
+                return found
+        raise RuntimeError(
+            f"no valid batch in {max_attempts} attempts: of the {self.num_elements()} records stored the "
+            f"newest {n} have no {n}-step window yet and fill one of the {batch_size} segments drawn from; "
+            "begin learning later or use a smaller batch"
+        )
+
+    def importance(self, priorities: np.ndarray, exponent: float) -> np.ndarray:
+        """Importance weights (C·P)^-exponent over their maximum, C the number of records; (B,) float32."""
+        count = self.size if self.full else self.index
+        weights = (count * (priorities / self.total())) ** -exponent
+        return (weights / weights.max()).astype(np.float32)
+
+
+class SegmentTree(PriorityTree):
+    """The ring itself: records with their priorities.
+
+    Attributes:
+        data: the records, slot i belonging to leaf `tree_start + i`.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self.data = np.zeros(size, dtype=RECORD)
+
+    def append(self, record: Any, value: float) -> None:
+        """Write the next slot with priority `value`; raises as `push`."""
+        self.data[self.index] = record
+        self.push(value)
+
+    def get(self, slots: np.ndarray) -> np.ndarray:
+        """Records of slots, counted around the ring."""
+        return self.data[slots % self.size]
 
 
 class Sample(NamedTuple):
@@ -140,11 +193,11 @@ class ReplayMemory:
         discount: float = 0.99,
         priority_weight: float = 0.4,
         priority_exponent: float = 0.5,
-        max_attempts: int = 10_000,
+        max_attempts: int = MAX_ATTEMPTS,
     ) -> None:
         self.device = device
         self.capacity = capacity
-        self.history = 1
+        self.history = HISTORY
         self.n = n
         self.discount = discount
         self.priority_weight = priority_weight
@@ -180,10 +233,9 @@ class ReplayMemory:
         """Draw a batch in proportion to priority, one record from each of `batch_size` equal segments.
 
         Raises:
-            RuntimeError: no attempt gave a valid batch, see `_find_valid`.
+            RuntimeError: no attempt gave a valid batch, see `PriorityTree.draw`.
         """
-        total = self.transitions.total()
-        priorities, slots, leaves = self._find_valid(batch_size, total)
+        priorities, slots, leaves = self.transitions.draw(batch_size, self.n, self.max_attempts)
         window = self._window(slots)
         rewards = torch.as_tensor(window["reward"][:, : self.n].copy(), device=self.device)
         first, last = window[:, 0], window[:, self.n]
@@ -195,30 +247,9 @@ class ReplayMemory:
             self._observation(last),
             # Quirk Q6b: the flag is that of the record bootstrapped from, not of the last rewarded one.
             torch.as_tensor(last["nonterminal"].astype(np.float32), device=self.device).unsqueeze(1),
-            self._importance(priorities / total),
-        )
-
-    def _find_valid(self, batch_size: int, total: np.float32) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Redraw whole batches until every record has its window and a priority.
-
-        Quirk Q7: the newest n records have no window. While their share of the total is larger than one
-        segment the last segment can only name them, and the legacy code never returned; here it gives up.
-        """
-        segment = total / batch_size
-        starts = np.arange(batch_size) * segment
-        index, capacity = self.transitions.index, self.capacity
-        for _ in range(self.max_attempts):
-            priorities, slots, leaves = self.transitions.find(
-                np.random.uniform(0.0, segment, [batch_size]) + starts
-            )
-            has_window = (index - slots) % capacity > self.n
-            has_history = (slots - index) % capacity >= self.history
-            if np.all(has_window & has_history & (priorities != 0)):
-                return priorities, slots, leaves
-        raise RuntimeError(
-            f"no valid batch in {self.max_attempts} attempts: of the {self.size()} records stored the newest "
-            f"{self.n} have no {self.n}-step window yet and fill one of the {batch_size} segments drawn; "
-            "begin learning later or use a smaller batch"
+            torch.as_tensor(
+                self.transitions.importance(priorities, self.priority_weight), device=self.device
+            ),
         )
 
     def _window(self, slots: np.ndarray) -> np.ndarray:
@@ -234,12 +265,6 @@ class ReplayMemory:
         """Tensors, also when no record has an object."""
         names = ("self_state", "object_states", "object_state_masks")
         return tuple(torch.as_tensor(records[name].copy(), device=self.device) for name in names)
-
-    def _importance(self, probabilities: np.ndarray) -> Tensor:
-        """Importance weights (C·P)^-β over their maximum, C the number of records."""
-        count = self.capacity if self.transitions.full else self.transitions.index
-        weights = (count * probabilities) ** -self.priority_weight
-        return torch.as_tensor((weights / weights.max()).astype(np.float32), device=self.device)
 
     def update_priorities(self, leaves: np.ndarray, losses: np.ndarray) -> None:
         """Set priorities of sampled leaves to loss^ω."""

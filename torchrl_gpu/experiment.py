@@ -14,8 +14,9 @@ from agents.seeding import AGENT_SEED_OFFSET, EVAL_SEED, seed_everything
 from marinenav_env.envs import MarineNavEnv3
 from marinenav_env.envs.torchrl_gpu import MarineNavTorchRLEnv
 from torchrl_gpu.config import Trial
+from torchrl_gpu.legacy_samplers import LegacyUniformSampler
 from torchrl_gpu.policy_wrapper import PolicyWrapper
-from torchrl_gpu.replay import Replay, uniform_replay
+from torchrl_gpu.replay import InterleavedRainbowReplay, Replay
 from torchrl_gpu.torchrl_trainer import TorchRLTrainer
 
 
@@ -51,6 +52,25 @@ def build_schedule(trial: Trial) -> Schedule:
     )
 
 
+def build_replay(trial: Trial, device: str) -> Replay:
+    """The trial's replay memory; in reproduction mode it draws what the legacy memory draws."""
+    options = {
+        "capacity": trial["buffer_size"],
+        "batch_size": trial["batch_size"],
+        "device": device if trial["replay_device"] == "auto" else trial["replay_device"],
+        "bootstrap_on_timeout": trial["bootstrap_on_timeout"],
+    }
+    if not ALGORITHMS[trial["agent_type"]].prioritized:
+        return Replay(**options, sampler=LegacyUniformSampler() if trial.reproduction else None)
+    return InterleavedRainbowReplay(
+        **options,
+        n=trial["n_step"],
+        discount=trial["discount"],
+        priority_exponent=trial["priority_exponent"],
+        priority_weight=trial["priority_weight"],
+    )
+
+
 def build_trainer(trial: Trial, device: str, folder: Path) -> TorchRLTrainer:
     """Everything a trial needs, ready to learn; writes ``eval_configs.json`` into its folder.
 
@@ -77,11 +97,7 @@ def build_trainer(trial: Trial, device: str, folder: Path) -> TorchRLTrainer:
     return TorchRLTrainer(
         env=env,
         policy=PolicyWrapper(agent, sequential=trial.reproduction, action_noise=trial["action_noise"]),
-        replay=Replay(
-            uniform_replay(trial["buffer_size"], legacy_draws=trial.reproduction, device=device),
-            trial["batch_size"],
-            bootstrap_on_timeout=trial["bootstrap_on_timeout"],
-        ),
+        replay=build_replay(trial, device),
         agent=agent,
         schedule=build_schedule(trial),
         evaluate=partial(evaluate, eval_world, agent, episodes),

@@ -4,7 +4,7 @@ Nothing is stored here: a `TensorDictReplayBuffer` on `LazyTensorStorage` is put
 and from the samplers that draw what the legacy memories draw.
 """
 
-import random
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -12,9 +12,9 @@ from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 from torchrl.data import LazyTensorStorage, TensorDictReplayBuffer
 from torchrl.data.replay_buffers.samplers import RandomSampler, Sampler
-from torchrl.data.replay_buffers.storages import Storage
 
 from marinenav_env.envs.torchrl_gpu.specs import GROUP
+from torchrl_gpu.legacy_samplers import LegacyPrioritizedSampler
 from torchrl_gpu.policy_wrapper import OBSERVATION_KEYS
 
 
@@ -47,76 +47,32 @@ def _to_storage(values: Tensor) -> Tensor:
     return values.float() if values.is_floating_point() else values
 
 
-class LegacyUniformSampler(Sampler):
-    """Draws what the legacy uniform memory draws: ``random.sample`` over the stored items, oldest first.
-
-    Draws come from Python's global generator, without replacement (agents spec 8). They are mapped to slots
-    of the ring, so that the same draw means the same transition after the ring has wrapped.
-    """
-
-    def __init__(self) -> None:
-        self._next_slot = 0
-
-    def extend(self, index: Tensor) -> None:
-        """Remember where the ring goes on; called by the buffer with the slots just written."""
-        self._next_slot = int(index[-1]) + 1
-
-    add = extend
-
-    def sample(self, storage: Storage, batch_size: int) -> tuple[Tensor, dict[str, Any]]:
-        """Slots of ``batch_size`` distinct items, (B,) int64, in the order drawn."""
-        stored = len(storage)
-        oldest = self._next_slot % storage.max_size if stored == storage.max_size else 0
-        drawn = random.sample(range(stored), batch_size)
-        return torch.tensor(drawn).add_(oldest).remainder_(storage.max_size), {}
-
-    def state_dict(self) -> dict[str, Any]:
-        """Position of the ring."""
-        return {"next_slot": self._next_slot}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore `state_dict`."""
-        self._next_slot = state_dict["next_slot"]
-
-    def _empty(self) -> None:
-        self._next_slot = 0
-
-    def dumps(self, path: Any) -> None:
-        """Nothing on disk: the state travels in `state_dict`."""
-
-    def loads(self, path: Any) -> None:
-        """Nothing on disk: the state travels in `state_dict`."""
-
-
-def uniform_replay(
-    capacity: int, *, legacy_draws: bool, device: torch.device | str
-) -> TensorDictReplayBuffer:
-    """Uniform replay of the five agents that learn from single steps.
-
-    Args:
-        capacity: Transitions kept.
-        legacy_draws: Sample as the legacy memory does; else with TorchRL's `RandomSampler`.
-        device: Device of the storage.
-    """
-    return TensorDictReplayBuffer(
-        storage=LazyTensorStorage(capacity, device=device),
-        sampler=LegacyUniformSampler() if legacy_draws else RandomSampler(),
-    )
-
-
 class Replay:
     """What the trainer needs of a replay buffer: store vector steps, draw batches, take losses back.
 
     Args:
-        buffer: Storage, sampler and writer.
+        capacity: Transitions kept.
         batch_size: Transitions of one batch.
+        sampler: Draws slots; default: TorchRL's uniform one.
+        device: Where the storage lives.
         bootstrap_on_timeout: See `transitions`.
+
+    Attributes:
+        buffer: The `TensorDictReplayBuffer`.
     """
 
     def __init__(
-        self, buffer: TensorDictReplayBuffer, batch_size: int, *, bootstrap_on_timeout: bool = False
+        self,
+        capacity: int,
+        batch_size: int,
+        *,
+        sampler: Sampler | None = None,
+        device: torch.device | str = "cpu",
+        bootstrap_on_timeout: bool = False,
     ) -> None:
-        self.buffer = buffer
+        self.buffer = TensorDictReplayBuffer(
+            storage=LazyTensorStorage(capacity, device=device), sampler=sampler or RandomSampler()
+        )
         self.batch_size = batch_size
         self.bootstrap_on_timeout = bootstrap_on_timeout
 
@@ -127,11 +83,85 @@ class Replay:
 
     def store(self, step: TensorDictBase) -> None:
         """Add the transitions of one vector step."""
-        self.buffer.extend(transitions(step, bootstrap_on_timeout=self.bootstrap_on_timeout))
+        batch = transitions(step, bootstrap_on_timeout=self.bootstrap_on_timeout)
+        if len(batch):
+            self.buffer.extend(batch)
 
-    def sample(self, updates: int) -> list[TensorDictBase]:
-        """One batch ``[batch_size]`` for each of several updates."""
-        return [self.buffer.sample(self.batch_size) for _ in range(updates)]
+    def sample(self, updates: int) -> Iterable[TensorDictBase]:
+        """One batch ``[batch_size]`` for each of several updates, drawn together."""
+        return self.buffer.sample(updates * self.batch_size).split(self.batch_size)
 
     def feed_back(self, batch: TensorDictBase, losses: TensorDictBase) -> None:
         """Take the losses of an update on ``batch``; uniform replay has no use for them."""
+
+
+class InterleavedRainbowReplay(Replay):
+    """Rainbow's replay in reproduction mode: one stream of all robots (Quirk Q3; agents spec 9).
+
+    Args:
+        n: Steps of the return.
+        discount: Factor between its rewards.
+        priority_exponent: See `LegacyPrioritizedSampler`.
+        priority_weight: See `LegacyPrioritizedSampler`.
+        **options: As of `Replay`.
+    """
+
+    def __init__(
+        self,
+        capacity: int,
+        batch_size: int,
+        *,
+        n: int,
+        discount: float,
+        priority_exponent: float,
+        priority_weight: float,
+        **options: Any,
+    ) -> None:
+        sampler = LegacyPrioritizedSampler(capacity, n, priority_exponent, priority_weight)
+        super().__init__(capacity, batch_size, sampler=sampler, **options)
+        self.n = n
+        self.scaling = torch.tensor([discount**k for k in range(n)])
+
+    @property
+    def stored(self) -> int:
+        """Records as the legacy trainer counts them: one too many before the ring is full (Quirk Q4)."""
+        return min(len(self.buffer) + 1, self.buffer.storage.max_size)
+
+    def sample(self, updates: int) -> Iterable[TensorDictBase]:
+        """Batches drawn one at a time, each after the priorities of the one before were updated."""
+        for _ in range(updates):
+            yield self._n_step(self.buffer.sample(self.batch_size))
+
+    def feed_back(self, batch: TensorDictBase, losses: TensorDictBase) -> None:
+        """Update the priorities of the batch with its losses."""
+        self.buffer.update_priority(batch["index"], losses["network"])
+
+    def _n_step(self, window: TensorDictBase) -> TensorDict:
+        """Windows of n + 1 records, ``[B, n + 1]``, to n-step transitions ``[B]``.
+
+        What follows a terminal record, of whichever robot, is blank: all zeros, and terminal.
+        """
+        ended = window["done"].squeeze(-1).cumsum(1) > 0  # (B, n + 1)
+        blank = torch.cat((torch.zeros_like(ended[:, :1]), ended[:, :-1]), dim=1)
+        rewards = window["reward"].squeeze(-1).masked_fill(blank, 0.0)
+        first, last = window[:, 0], window[:, self.n]
+        states = {key: first[key] for key in (*OBSERVATION_KEYS, "action")}
+        last_blank = blank[:, self.n]
+        following = {key: _masked(last[key], last_blank) for key in OBSERVATION_KEYS}
+        size = first.batch_size
+        return TensorDict(
+            {
+                **states,
+                "reward": (rewards[:, : self.n].contiguous() @ self.scaling).unsqueeze(-1),
+                # Quirk Q6b: the flag of the record bootstrapped from, not of the last rewarded one.
+                "done": last["done"] | last_blank.unsqueeze(-1),
+                "priority_weight": first["priority_weight"],
+                "index": first["index"],
+                "next": TensorDict(following, size),
+            },
+            size,
+        )
+
+
+def _masked(values: Tensor, blank: Tensor) -> Tensor:
+    return values.masked_fill(blank.view(-1, *[1] * (values.ndim - 1)), 0)

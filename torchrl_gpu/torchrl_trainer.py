@@ -113,9 +113,7 @@ class TorchRLTrainer:
     def _learn(self, updates: int) -> None:
         if updates == 0 or self.replay.stored <= self.replay.batch_size:
             return
-        with timeit("sample"):
-            batches = self.replay.sample(updates)
-        for batch in batches:
+        for batch in self.replay.sample(updates):
             with timeit("update"):
                 losses = self.update(batch)
             self.replay.feed_back(batch, losses)

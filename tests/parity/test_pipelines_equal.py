@@ -44,6 +44,9 @@ CONFIG = {
     "buffer_size": 300,
 }
 
+# Few segments, because the newest records fill one of many (Quirk Q7).
+OVERRIDES = {"Rainbow": {"batch_size": 4}}
+
 
 class Run:
     """What one pipeline did: every step of every world, every loss, the weights at the end, the files."""
@@ -117,7 +120,7 @@ def _equal_states(a: torch.nn.Module, b: torch.nn.Module) -> bool:
 
 @pytest.mark.parametrize("agent_type", ALGORITHMS)
 def test_both_pipelines_give_the_same_run(agent_type, tmp_path, monkeypatch):
-    config = {**CONFIG, "agent_type": agent_type}
+    config = {**CONFIG, "agent_type": agent_type, **OVERRIDES.get(agent_type, {})}
     legacy = Run(train_rl_agents, config, tmp_path / "legacy", monkeypatch)
     ours = Run(train_torchrl_gpu, config, tmp_path / "torchrl", monkeypatch)
     assert differences(legacy, ours) == []
@@ -125,7 +128,7 @@ def test_both_pipelines_give_the_same_run(agent_type, tmp_path, monkeypatch):
     assert len(legacy.losses) == 41
     assert legacy.record.timesteps == [100, 200]
     stored = sum(len(step[3]) for step in legacy.steps)
-    assert stored > CONFIG["buffer_size"]
+    assert stored > config["buffer_size"]
 
 
 def test_a_perturbed_learning_rate_is_noticed(tmp_path, monkeypatch):
