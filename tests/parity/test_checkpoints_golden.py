@@ -1,4 +1,4 @@
-"""Model folders written by the legacy code load, compute what they computed there, and are written the same."""
+"""Model folders of the legacy code load, compute what they computed there, and are written the same."""
 
 import hashlib
 import json

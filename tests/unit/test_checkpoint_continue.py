@@ -33,7 +33,7 @@ def losses(agent, calls):
 
 
 def ten_losses_twice(golden, agent_type, folder, with_moments=True):
-    """Ten losses of a run that goes on, and of one rebuilt from its folder and what a folder does not hold."""
+    """Ten losses of a run that goes on, and of one rebuilt from its folder and what that does not hold."""
     run = filled_agent(golden, agent_type, seed=100)
     random.seed(21)
     np.random.seed(22)

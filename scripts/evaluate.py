@@ -1,0 +1,268 @@
+"""Evaluate a trained model on fixed episodes, exactly as the trainer does (training spec 3 and 5)."""
+
+import argparse
+import itertools
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from scripts.command_line import InputError, new_parser, output_path, run
+from torchrl_gpu.config import ConfigError, read_config
+from torchrl_gpu.config_schema import AGENT_TYPES, SCHEMA
+from torchrl_gpu.trials import check_device
+
+if TYPE_CHECKING:
+    from agents.agent import Agent
+    from agents.evaluation import EpisodeResult
+
+DESCRIPTION = """\
+Evaluate a model on the evaluation episodes of a config, or on those of an eval_configs.json, in the reference
+world, and report success rate, mean return, and mean time and energy over successful episodes, per stage and
+in total. IQN and SAC act by random draws; --seed makes their evaluation repeatable.
+
+A model is a legacy model folder, which acts in float32, or a released file traced_<TYPE>_model.pt, which acts
+in float64. TorchScript files carry code: loading an untrusted one with torch.jit.load can run whatever its
+author put there. This program reads only the parameters, as data, without loading the code. --trust allows
+torch.jit.load for a file that cannot be read that way: use it for files from people you trust.
+
+Exit status: 0 done, 1 failed, 2 bad usage or bad input."""
+
+EXAMPLES = """\
+  python scripts/evaluate.py -M runs/training_2026-01-01-00-00-00/seed_0 -C config/ac_iqn.json
+  python scripts/evaluate.py -M traced_AC_IQN_model.pt -E runs/training_2026-01-01-00-00-00/eval_configs.json
+  python scripts/evaluate.py -M traced_DQN_model.pt -C config/dqn.json --dtype float32 --output dqn.json"""
+
+STAGE_COLUMNS = {"num_robots": "robots", "num_cores": "cores", "num_obstacles": "obstacles"}
+METRIC_COLUMNS = {
+    "episodes": ("episodes", "d"),
+    "success_rate": ("success", ".3f"),
+    "mean_return": ("return", ".2f"),
+    "mean_time": ("time (s)", ".2f"),
+    "mean_energy": ("energy (N s)", ".0f"),
+}
+
+
+class Task(NamedTuple):
+    """What to evaluate on.
+
+    Attributes:
+        env: evaluation world.
+        episodes: episode dictionaries, in order.
+        stages: settings of each stage.
+        stage_of: index of each episode's stage.
+        discount: discount factor of the returns.
+    """
+
+    env: Any
+    episodes: list[dict]
+    stages: list[dict[str, Any]]
+    stage_of: list[int]
+    discount: float
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Parser of this command line."""
+    parser = new_parser("evaluate", DESCRIPTION, EXAMPLES)
+    parser.add_argument("-M", "--model", type=Path, required=True, help="model folder or traced file")
+    episodes = parser.add_mutually_exclusive_group(required=True)
+    episodes.add_argument("-C", "--config", type=Path, help="config whose eval_schedule gives the episodes")
+    episodes.add_argument(
+        "-E", "--eval-configs", type=Path, help="eval_configs.json of a run: a list of episodes"
+    )
+    parser.add_argument("-D", "--device", default="cpu", help="cpu, cuda or cuda:N (default: %(default)s)")
+    parser.add_argument(
+        "--dtype",
+        choices=("float32", "float64"),
+        help="precision (default: float32 for folders, float64 traced)",
+    )
+    parser.add_argument(
+        "--agent-type", choices=AGENT_TYPES, help="type of the model (default: told by its files)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the global generators (default: %(default)s)"
+    )
+    parser.add_argument("--trust", action="store_true", help="allow executing a traced file; see above")
+    parser.add_argument(
+        "--output", type=Path, default=Path("evaluation.json"), help="JSON report (default: %(default)s)"
+    )
+    return parser
+
+
+def task_from_config(path: Path) -> Task:
+    """Draw the evaluation episodes of a config, as a training run of it does.
+
+    Raises:
+        ConfigError: the config cannot be used.
+    """
+    from agents.evaluation import create_eval_configs
+
+    trials = read_config(path).trials
+    discounts = {trial["discount"] for trial in trials}
+    if len(discounts) > 1:
+        raise ConfigError(f"{path}: key 'discount' has {len(discounts)} values; an evaluation needs one")
+    schedule = trials[0]["eval_schedule"]
+    env = evaluation_world()
+    episodes = create_eval_configs(env, schedule)
+    settings = ("num_robots", "num_cores", "num_obstacles", "min_start_goal_dis")
+    stages = [
+        dict(zip(settings, values, strict=True))
+        for values in zip(*(schedule[key] for key in settings), strict=True)
+    ]
+    stage_of = [stage for stage, number in enumerate(schedule["num_episodes"]) for _ in range(number)]
+    return Task(env, episodes, stages, stage_of, discounts.pop())
+
+
+def task_from_episodes(path: Path) -> Task:
+    """Read the evaluation episodes of a run; a stage is a row of episodes with equal settings.
+
+    Raises:
+        InputError: the file holds no episodes.
+    """
+    from marinenav_env.envs.episode import read_episodes
+
+    try:
+        episodes = read_episodes(path)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from error
+    except (ValueError, TypeError, LookupError, RecursionError) as error:
+        raise InputError(f"{path}: not evaluation episodes: {error}") from error
+    if not episodes:
+        raise InputError(f"{path}: holds no episode")
+    env = evaluation_world()
+    # The trainer leaves the last stage's number on its world, where it bounds the sensor seeds of all
+    # episodes (Quirk Q26).
+    env.num_robots = episodes[-1]["env"]["num_robots"]
+    settings = [
+        {
+            "num_robots": episode["env"]["num_robots"],
+            "num_cores": len(episode["env"]["cores"]["positions"]),
+            "num_obstacles": len(episode["env"]["obstacles"]["positions"]),
+        }
+        for episode in episodes
+    ]
+    rows = [(stage, len(list(row))) for stage, row in itertools.groupby(settings)]
+    stage_of = [index for index, (_, number) in enumerate(rows) for _ in range(number)]
+    return Task(env, episodes, [stage for stage, _ in rows], stage_of, SCHEMA["discount"].default)
+
+
+def evaluation_world() -> Any:
+    """The world of every evaluation."""
+    from agents.seeding import EVAL_SEED
+    from marinenav_env.envs import MarineNavEnv3
+
+    return MarineNavEnv3(seed=EVAL_SEED, is_eval_env=True)
+
+
+def evaluate(agent: "Agent", task: Task) -> list["EpisodeResult"]:
+    """Play all episodes, with a progress bar on a terminal."""
+    from tqdm import tqdm
+
+    from agents.evaluation import evaluate_episode
+
+    progress = tqdm(task.episodes, desc=agent.agent_type, unit="episode", disable=None)
+    return [evaluate_episode(task.env, agent, episode) for episode in progress]
+
+
+def metrics(results: Sequence["EpisodeResult"]) -> dict[str, Any]:
+    """Averages over episodes; time (s) and energy (N s) over the successful ones, `None` if there is none."""
+    successful = [result for result in results if result.success]
+    return {
+        "episodes": len(results),
+        "success_rate": mean([result.success for result in results]),
+        "mean_return": mean([result.reward for result in results]),
+        "mean_time": mean([result.time for result in successful]),
+        "mean_energy": mean([result.energy for result in successful]),
+    }
+
+
+def mean(values: Sequence[float]) -> float | None:
+    """Arithmetic mean, `None` of nothing."""
+    return float(np.mean(values)) if values else None
+
+
+def make_report(task: Task, results: Sequence["EpisodeResult"]) -> dict[str, Any]:
+    """Metrics of every stage and in total, and of each episode."""
+    by_stage = [
+        [result for result, index in zip(results, task.stage_of, strict=True) if index == stage]
+        for stage in range(len(task.stages))
+    ]
+    return {
+        "total": metrics(results),
+        "stages": [setting | metrics(row) for setting, row in zip(task.stages, by_stage, strict=True)],
+        "episodes": [
+            {
+                "stage": stage,
+                "success": result.success,
+                "return": float(result.reward),
+                "time": float(result.time),
+                "energy": float(result.energy),
+            }
+            for stage, result in zip(task.stage_of, results, strict=True)
+        ],
+    }
+
+
+def table(report: dict[str, Any]) -> str:
+    """The report's stages and total as aligned text."""
+    header = [*STAGE_COLUMNS.values(), *(title for title, _ in METRIC_COLUMNS.values())]
+    rows = [[str(stage[key]) for key in STAGE_COLUMNS] + cells(stage) for stage in report["stages"]]
+    rows.append(["total", *[""] * (len(STAGE_COLUMNS) - 1), *cells(report["total"])])
+    return "\n".join(
+        "  ".join(f"{cell:>{len(title)}}" for cell, title in zip(row, header, strict=True))
+        for row in [header, *rows]
+    )
+
+
+def cells(values: dict[str, Any]) -> list[str]:
+    """Formatted metrics; a dash where no episode succeeded."""
+    return [
+        "-" if values[key] is None else format(values[key], spec) for key, (_, spec) in METRIC_COLUMNS.items()
+    ]
+
+
+def work(argv: Sequence[str] | None) -> None:
+    """Evaluate, print, write."""
+    args = build_parser().parse_args(argv)
+    output_path(args.output, (".json",))
+    # Imported here: torch takes seconds, and help, version and wrong usage need none of it.
+    import torch
+
+    from agents.checkpoint import load_agent
+    from agents.files import replacing
+    from agents.model_files import ModelFileError
+    from agents.seeding import seed_everything
+
+    try:
+        check_device(args.device)
+        dtype = getattr(torch, args.dtype) if args.dtype else None
+        agent = load_agent(args.model, args.device, dtype, args.agent_type, args.trust)
+        task = task_from_config(args.config) if args.config else task_from_episodes(args.eval_configs)
+    except (ConfigError, ModelFileError) as error:
+        raise InputError(str(error)) from error
+    agent.GAMMA = task.discount
+    seed_everything(args.seed)
+    report = {
+        "model": str(args.model),
+        "agent_type": agent.agent_type,
+        "dtype": str(agent.algorithm.dtype).removeprefix("torch."),
+        "device": args.device,
+        "seed": args.seed,
+        "discount": task.discount,
+        **make_report(task, evaluate(agent, task)),
+    }
+    print(table(report))
+    with replacing(args.output, "w") as file:
+        json.dump(report, file, indent=2)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; see the module's first line."""
+    return run("evaluate", work, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
