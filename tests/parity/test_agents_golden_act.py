@@ -1,0 +1,87 @@
+"""Sixty actions in a row per setting, with the recorded draws of the three generators."""
+
+import numpy as np
+import pytest
+import torch
+
+from agents.agent import Agent
+from tests.parity.agents_golden import (
+    AGENTS,
+    FLOAT32_FORWARD,
+    assert_close,
+    assert_generators,
+    config,
+    load,
+    seed_generators,
+    states,
+)
+
+SETTINGS = [(eps, use_eval, None) for eps in (0.0, 0.3, 1.0) for use_eval in (True, False)]
+
+
+def assert_acts(golden, agent: Agent, eps: float, use_eval: bool, cvar: float | None) -> None:
+    case = load(golden, f"act_{agent.agent_type}")
+    prefix = f"eps{eps}_eval{int(use_eval)}" + ("" if cvar is None else f"_cvar{cvar}")
+    seed_generators(config(golden)["act"]["seeds"])
+    batch = states(load(golden, "inputs_states"), "act.")
+    actions = [agent.act(state, eps, 1.0 if cvar is None else cvar, use_eval) for state in batch]
+    expected = case[f"{prefix}.actions"]
+    if agent.continuous:
+        assert_close(actions, expected, FLOAT32_FORWARD)
+    else:
+        assert [int(action) for action in actions] == expected.tolist()
+    assert_generators(case, f"{prefix}.rng_after")
+
+
+@pytest.fixture(scope="module")
+def agents(golden):
+    seed = config(golden)["act"]["agent_seed"]
+    return {name: Agent(seed=seed, agent_type=name, BUFFER_SIZE=2) for name in AGENTS}
+
+
+@pytest.mark.parametrize(("eps", "use_eval", "cvar"), [*SETTINGS, (0.3, True, 0.5)])
+@pytest.mark.parametrize("agent_type", AGENTS)
+def test_act(golden, agents, agent_type, eps, use_eval, cvar):
+    if cvar is not None and agent_type not in ("AC-IQN", "IQN"):
+        cvar = None  # recorded for these two only: the others have no such argument
+    assert_acts(golden, agents[agent_type], eps, use_eval, cvar)
+
+
+@pytest.mark.parametrize("cvar", [None, 0.5])
+def test_iqn_returns_what_it_acted_on(golden, agents, cvar):
+    case = load(golden, "act_IQN")
+    prefix = "eps0.3_eval1" + ("" if cvar is None else f"_cvar{cvar}")
+    seed_generators(config(golden)["act"]["seeds"])
+    batch = states(load(golden, "inputs_states"), "act.")
+    results = [agents["IQN"].act_iqn(state, 0.3, cvar or 1.0) for state in batch]
+    assert [int(action) for action, _, _ in results] == case[f"{prefix}.actions"].tolist()
+    quantiles, taus = (np.concatenate([result[k] for result in results]) for k in (1, 2))
+    assert [*results[0][1].shape, *results[0][2].shape] == case[f"{prefix}.shapes"].tolist()
+    assert_close(quantiles[:, 0, :5], case[f"{prefix}.quantiles_first5"])
+    assert_close(taus[:, :4, 0], case[f"{prefix}.taus_first4"])
+    assert_close(quantiles.mean(axis=1), case[f"{prefix}.mean_quantiles"])
+
+
+@pytest.mark.parametrize("agent_type", AGENTS)
+def test_broken_twin_with_another_epsilon_fails(golden, agents, agent_type):
+    case_eps, agent = 0.3, agents[agent_type]
+    original = agent.algorithm.act
+    agent.algorithm.act = lambda observation, eps, *rest: original(observation, eps + 0.05, *rest)
+    try:
+        with pytest.raises(AssertionError):
+            assert_acts(golden, agent, case_eps, True, None)
+    finally:
+        del agent.algorithm.act
+
+
+def test_broken_twin_that_skips_a_draw_fails(golden, agents):
+    """Without its fractions drawn on explored actions, IQN's torch generator lags behind."""
+    agent = agents["IQN"]
+    original = agent.algorithm.sample_quantiles
+    agent.algorithm.sample_quantiles = lambda *_: (torch.zeros(1, 32, 25), None)
+    try:
+        with pytest.raises(AssertionError):
+            assert_acts(golden, agent, 1.0, True, None)
+    finally:
+        del agent.algorithm.sample_quantiles
+    assert agent.algorithm.sample_quantiles == original
