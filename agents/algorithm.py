@@ -16,8 +16,6 @@ from torch import Tensor, nn
 
 from agents.modules import Observation
 
-MAX_GRAD_NORM = 0.5
-
 
 class ModelFiles(NamedTuple):
     """Where a legacy model folder keeps one network (agents spec 10)."""
@@ -66,6 +64,7 @@ class Algorithm:
         training: `False` builds no optimisers; acting works either way (Defect Q1 of the legacy code fixed).
 
     Attributes:
+        max_grad_norm: the gradient of each network is clipped to this 2-norm.
         policy_local: learns and acts; a module, or an object that holds modules.
         policy_target: its delayed copy.
         optimizers: one Adam for each entry of `networks`.
@@ -83,6 +82,7 @@ class Algorithm:
     prioritized: ClassVar[bool] = False
     model_files: ClassVar[dict[str, ModelFiles]]
     drop_empty_objects: bool = True
+    max_grad_norm: float = 0.5
 
     def __init__(
         self,
@@ -160,7 +160,7 @@ class Algorithm:
         return next(iter(self.networks(self.policy_local).values()))
 
     def to_dtype(self, dtype: torch.dtype) -> None:
-        """Compute in another precision, constants anew; the released models act in float64, in which they were exported."""
+        """Compute in another precision, constants anew; the released models act in float64."""
         self.dtype = dtype
         for policy in (self.policy_local, self.policy_target):
             for network in self.networks(policy).values():
@@ -239,7 +239,7 @@ class Algorithm:
         gradients = torch.autograd.grad(objective, parameters, allow_unused=True)
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient
-        nn.utils.clip_grad_norm_(parameters, MAX_GRAD_NORM)
+        nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)
         optimizer.step()
 
     @torch.no_grad()
