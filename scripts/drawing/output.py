@@ -1,6 +1,7 @@
 """Figures and animations to files, written aside and renamed so that none is ever half written."""
 
 import base64
+import html
 import io
 import json
 import shutil
@@ -28,13 +29,13 @@ def save_figure(figure: Figure, path: Path, dpi: float = 100) -> None:
         figure.savefig(file, format=path.suffix[1:].lower(), dpi=dpi, bbox_inches="tight", pad_inches=0.15)
 
 
-def write_png(frames: Frames, file: IO[bytes], fps: float) -> None:
+def write_png(frames: Frames, file: IO[bytes], fps: float, title: str) -> None:
     """Write the only frame."""
     (frame,) = frames
     Image.fromarray(frame).save(file, "PNG", optimize=True)
 
 
-def write_gif(frames: Frames, file: IO[bytes], fps: float) -> None:
+def write_gif(frames: Frames, file: IO[bytes], fps: float, title: str) -> None:
     """Write an endless GIF; all frames share the colours of the first, so that nothing flickers."""
     images = map(Image.fromarray, frames)
     first = next(images).quantize(128, dither=Image.Dither.NONE)
@@ -42,7 +43,7 @@ def write_gif(frames: Frames, file: IO[bytes], fps: float) -> None:
     first.save(file, "GIF", save_all=True, append_images=rest, duration=round(1000 / fps), loop=0)
 
 
-def write_mp4(frames: Frames, file: IO[bytes], fps: float) -> None:
+def write_mp4(frames: Frames, file: IO[bytes], fps: float, title: str) -> None:
     """Feed the raw frames to ffmpeg."""
     frames = iter(frames)
     first = next(frames)
@@ -58,19 +59,32 @@ def write_mp4(frames: Frames, file: IO[bytes], fps: float) -> None:
         raise OSError(f"ffmpeg ended with status {ffmpeg.returncode}")
 
 
-def write_html(frames: Frames, file: IO[bytes], fps: float) -> None:
-    """Write one page that holds all frames and plays them without any other file."""
-    images = []
-    for frame in frames:
-        memory = io.BytesIO()
-        Image.fromarray(frame).save(memory, "WEBP", quality=80, method=2)
-        images.append("data:image/webp;base64," + base64.b64encode(memory.getvalue()).decode())
+def data_uri(image: Image.Image, **how: object) -> str:
+    """Image as text that a page can hold."""
+    memory = io.BytesIO()
+    image.save(memory, "WEBP", **how)
+    return "data:image/webp;base64," + base64.b64encode(memory.getvalue()).decode()
+
+
+def write_html(frames: Frames, file: IO[bytes], fps: float, title: str) -> None:
+    """Write one page that holds all frames and plays them without any other file.
+
+    The first frame is stored whole, every other as what differs from it: half the size.
+    """
+    frames = iter(frames)
+    base = next(frames)
+    overlays = []
+    for frame in chain([base], frames):
+        differs = (frame != base).any(axis=-1, keepdims=True)
+        overlay = np.concatenate([frame, differs * np.uint8(255)], axis=-1)
+        overlays.append(data_uri(Image.fromarray(overlay), quality=65, method=2))
     page = resources.files("scripts.drawing").joinpath("player.html").read_text(encoding="utf-8")
-    page = page.replace("/*FRAMES*/[]", json.dumps(images)).replace("/*FPS*/10", f"{fps:g}")
-    file.write(page.encode())
+    page = page.replace("/*TITLE*/", html.escape(title)).replace("/*FPS*/10", f"{fps:g}")
+    page = page.replace("/*BASE*/", data_uri(Image.fromarray(base), lossless=True))
+    file.write(page.replace("/*FRAMES*/[]", json.dumps(overlays)).encode())
 
 
-WRITERS: dict[str, Callable[[Frames, IO[bytes], float], None]] = {
+WRITERS: dict[str, Callable[[Frames, IO[bytes], float, str], None]] = {
     ".png": write_png,
     ".gif": write_gif,
     ".mp4": write_mp4,
@@ -84,7 +98,7 @@ def check_writer(path: Path) -> None:
         raise InputError(f"{path}: MP4 needs the program ffmpeg, which is not on the PATH; use .gif or .html")
 
 
-def save_frames(frames: Frames, path: Path, fps: float) -> None:
+def save_frames(frames: Frames, path: Path, fps: float, title: str) -> None:
     """Write frames as the suffix of ``path`` says (one of ``WRITERS``)."""
     with replacing(path) as file:
-        WRITERS[path.suffix.lower()](frames, file, fps)
+        WRITERS[path.suffix.lower()](frames, file, fps, title)

@@ -46,6 +46,11 @@ def robot_colour(index: int) -> str:
     return ROBOT_COLOURS[index % len(ROBOT_COLOURS)]
 
 
+def signed(text: str) -> str:
+    """``text`` with typographic minus signs, as on the axes."""
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
 def halo(width: float = 2.5, colour: str = "white") -> list:
     """Path effect that keeps a text or line legible on any ground."""
     return [withStroke(linewidth=width, foreground=colour)]

@@ -5,40 +5,17 @@ On the map, North is up: horizontal = East (y), vertical = North (x), and yaw tu
 """
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_rgb
 
+from marinenav_env.envs.utils.robot import Robot
 from scripts.drawing.style import INK
 
 Shape = np.ndarray
 """Corners (n, 2) in (s, f)."""
-
-
-class Hull(Protocol):
-    """The drawing dimensions (m) of a robot that the shapes are built from (environment spec 1.2)."""
-
-    length: float
-    width: float
-    hull_width: float
-    hull_tip_length: float
-    hull_tip_width: float
-    hull_rear_length: float
-    hull_rear_width: float
-    thruster_gap: float
-    thruster_length: float
-    thruster_tip_width: float
-    thruster_rear_width: float
-    beam_length: float
-    beam_width: float
-    beam_distance: float
-    beam_base_length: float
-    beam_base_width: float
-    platform_length: float
-    platform_width: float
 
 
 def trapezoid(s: float, rear_width: float, front_width: float, rear: float, front: float) -> Shape:
@@ -53,7 +30,7 @@ def turned(shape: Shape, angle: float, pivot: Sequence[float] = (0.0, 0.0)) -> S
     return (shape - pivot) @ np.array([[cos, -sin], [sin, cos]]) + pivot
 
 
-def hull_parts(robot: Hull, side: int) -> dict[str, Shape]:
+def hull_parts(robot: Robot, side: int) -> dict[str, Shape]:
     """Tip, middle, rear and beam base of the port (``side`` = -1) or starboard (+1) hull."""
     s = side * (robot.width - robot.hull_width) / 2
     rear = -robot.length / 2 + robot.thruster_length + robot.thruster_gap
@@ -68,7 +45,7 @@ def hull_parts(robot: Hull, side: int) -> dict[str, Shape]:
     }
 
 
-def thruster(robot: Hull, side: int, angle: float) -> Shape:
+def thruster(robot: Robot, side: int, angle: float) -> Shape:
     """Thruster of one side, turned about its front end by its angle (rad, clockwise positive)."""
     s = side * (robot.width - robot.hull_width) / 2
     tip, front = -robot.length / 2, -robot.length / 2 + robot.thruster_length
@@ -76,7 +53,7 @@ def thruster(robot: Hull, side: int, angle: float) -> Shape:
     return turned(shape, angle, (s, front))
 
 
-def deck_parts(robot: Hull) -> dict[str, Shape]:
+def deck_parts(robot: Robot) -> dict[str, Shape]:
     """Two beams that join the hulls, and the platform on top."""
     half = robot.beam_distance / 2
     beams = {
@@ -91,7 +68,7 @@ def deck_parts(robot: Hull) -> dict[str, Shape]:
     return {**beams, "platform": platform}
 
 
-def catamaran(robot: Hull, left_angle: float = 0.0, right_angle: float = 0.0) -> dict[str, Shape]:
+def catamaran(robot: Robot, left_angle: float = 0.0, right_angle: float = 0.0) -> dict[str, Shape]:
     """All parts by name, lowest first; ``left_angle``, ``right_angle`` are the thruster angles (rad)."""
     parts = {}
     for side, name, angle in ((-1, "port", left_angle), (1, "starboard", right_angle)):
@@ -116,7 +93,7 @@ def paint(part: str, colour: str) -> tuple[float, float, float]:
 
 def draw_vessel(
     axes: Axes,
-    robot: Hull,
+    robot: Robot,
     pose: Sequence[float],
     colour: str,
     angles: Sequence[float] = (0.0, 0.0),

@@ -1,0 +1,69 @@
+"""Return quantiles that a quantile agent predicts along a recorded episode.
+
+Apart from the drawing, because torch takes seconds to import and most pictures need none.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from agents.agent import Agent
+from agents.checkpoint import load_agent
+from agents.model_files import ModelFileError
+from agents.replay_buffer import state_batch
+from scripts.command_line import InputError
+from scripts.drawing.recording import Recording
+from scripts.drawing.returns import ReturnDistribution
+
+FRACTIONS = 64
+"""Quantile fractions at which the distribution is evaluated, evenly spread: nothing is drawn at random."""
+
+
+def load_quantile_agent(folder: Path) -> Agent:
+    """Agent of a model folder.
+
+    Raises:
+        InputError: There is no model, or not one that predicts quantiles.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder")
+    # Building networks reseeds torch's generator.
+    with torch.random.fork_rng(devices=()):
+        try:
+            agent = load_agent(folder)
+        except ModelFileError as error:
+            raise InputError(str(error)) from None
+    if agent.agent_type not in ("AC-IQN", "IQN"):
+        raise InputError(f"{folder}: a {agent.agent_type} model has no return quantiles; AC-IQN and IQN have")
+    return agent
+
+
+@torch.no_grad()
+def return_distribution(agent: Agent, recording: Recording, robot: int) -> ReturnDistribution:
+    """Evaluate an agent on all recorded observations and actions of one robot.
+
+    Raises:
+        InputError: The actions are of the other kind (continuous or discrete) than the agent's.
+    """
+    actions = recording.actions[robot]
+    if agent.continuous != isinstance((actions or [[]])[0], list | tuple):
+        kinds = "continuous" if agent.continuous else "discrete"
+        raise InputError(
+            f"the model is {agent.agent_type}, whose actions are {kinds}; the recorded ones are not"
+        )
+    states = [tuple(state) for state in recording.observations[robot][: len(actions)]]
+    observation = agent.state_to_tensor(state_batch(states))
+    fractions = (torch.arange(FRACTIONS, dtype=torch.float32) + 0.5) / FRACTIONS
+    taus = fractions.expand(len(states), -1).unsqueeze(-1)
+    policy = agent.policy_local
+    others = None
+    if agent.continuous:
+        chosen = policy.critic.quantiles(
+            observation, torch.tensor(actions, dtype=torch.float32), taus
+        ).numpy()
+    else:
+        # The network does not force quantiles to rise; sorting gives the distribution they stand for.
+        others = np.sort(policy.quantiles(observation, taus).numpy(), axis=1)
+        chosen = others[np.arange(len(states)), :, np.asarray(actions, dtype=int)]
+    return ReturnDistribution(fractions.numpy(), np.sort(chosen, axis=1), others)

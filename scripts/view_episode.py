@@ -1,0 +1,105 @@
+"""Look at a recorded episode: a still picture, an animation, or a page that plays it."""
+
+import argparse
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from scripts.command_line import InputError, new_parser, output_path, pick, run
+
+NAME = "view_episode.py"
+WIDTHS = {".png": 1440, ".gif": 1080, ".mp4": 1440, ".html": 1200}
+"""Default width in pixels by kind of output."""
+EXAMPLES = """  view_episode.py RUN/seed_0 --output last_episode.html
+  view_episode.py RUN/seed_0 --evaluation 3 --episode 12 --robots 0 2 --output episode.gif
+  view_episode.py RUN/seed_0 --model RUN/seed_0 --step 40 --output step_40.png
+  view_episode.py saved_episode.json --output episode.mp4
+
+RECORDING is a trial folder (eval_configs.json and evaluations.npz) or a JSON file of episode
+dictionaries with histories. Indices count from 0, negative ones from the end."""
+
+
+def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the command line and check what can be checked without the recording."""
+    parser = new_parser(NAME, __doc__, EXAMPLES)
+    add = parser.add_argument
+    add("recording", metavar="RECORDING", type=Path, help="trial folder, or JSON file with histories")
+    add("-E", "--evaluation", type=int, default=-1, help="which evaluation of the folder (default: the last)")
+    add("-e", "--episode", type=int, default=-1, help="which episode (default: the last)")
+    add(
+        "-r",
+        "--robots",
+        type=int,
+        nargs="+",
+        default=[],
+        help="robots whose perception is shown, one after another",
+    )
+    add("-m", "--model", type=Path, help="model folder of a quantile agent: adds its return distribution")
+    add("-s", "--step", type=int, default=-1, help="step of a still picture (default: the last)")
+    add("--no-arrows", action="store_true", help="show the current by colour only")
+    add(
+        "--fps",
+        type=float,
+        default=10.0,
+        help="steps shown per second (default: %(default)g; a step is 0.5 s)",
+    )
+    add("--every", type=int, help="show every n-th step (default: at most 200 frames)")
+    add("--width", type=int, help="width in pixels (default: 1440; .gif 1080, .html 1200)")
+    add(
+        "-o",
+        "--output",
+        type=Path,
+        default=Path("episode.png"),
+        help=f"{', '.join(WIDTHS)}; default: %(default)s",
+    )
+    options = parser.parse_args(argv)
+    for name, low, high in (("fps", 0.5, 100), ("every", 1, 1000), ("width", 400, 4000)):
+        value = getattr(options, name)
+        if value is not None and not low <= value <= high:
+            raise InputError(f"--{name} {value:g}: must be {low:g} to {high:g}")
+    return options
+
+
+def animation_steps(last: int, every: int | None) -> list[int]:
+    """Steps to show: every n-th and, whatever n, the last (Defect D19 left it out)."""
+    every = every or math.ceil((last + 1) / 200)
+    return [*range(0, last, every), last]
+
+
+def work(argv: Sequence[str] | None) -> None:
+    """Read, draw, write."""
+    options = arguments(argv)
+    output = output_path(options.output, tuple(WIDTHS))
+    from scripts.drawing.output import check_writer, save_frames
+    from scripts.drawing.recording import read_recording
+
+    check_writer(output)
+    recording = read_recording(options.recording, options.evaluation, options.episode)
+    robots = [pick(k, len(recording.trajectories), "--robots") for k in options.robots]
+    still = output.suffix.lower() == ".png"
+    last = recording.last_step
+    steps = [pick(options.step, last + 1, "--step")] if still else animation_steps(last, options.every)
+
+    from scripts.drawing.episode import EpisodeView, shown_order
+
+    returns = {}
+    if options.model:
+        from scripts.drawing.quantiles import load_quantile_agent, return_distribution
+
+        agent = load_quantile_agent(options.model)
+        returns = {k: return_distribution(agent, recording, k) for k in shown_order(recording, robots)}
+    width = options.width or WIDTHS[output.suffix.lower()]
+    view = EpisodeView(recording, robots, returns, not options.no_arrows, width)
+    save_frames(view.frames(steps), output, options.fps, recording.title)
+    shown = f"step {steps[0]}" if still else f"{len(steps)} frames"
+    print(f"{output}: {recording.title}: {recording.summary()}; {shown}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit status."""
+    return run(NAME, work, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
