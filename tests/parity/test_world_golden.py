@@ -1,270 +1,235 @@
-"""The NumPy world against recorded episodes: numbers within 1e-9; flags, indices, outcomes, streams equal."""
+"""The NumPy world against the recorded episodes and evaluation configurations."""
 
-import copy
 import json
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from marinenav_env.envs import MarineNavEnv3
-from marinenav_env.envs.utils.robot import Robot
+from tests.parity.world_replay import (
+    GOLDEN,
+    Change,
+    Replay,
+    action_list,
+    assert_equal,
+    count,
+    deactivate_finished,
+    padded,
+    read,
+    unchanged,
+    watch_colregs,
+)
 
-GOLDEN = Path(__file__).parents[1] / "golden"
 EPISODES = sorted(path.stem for path in (GOLDEN / "env").glob("*_[0-9][0-9]*.npz"))
-ROLLOUTS = [name for name in EPISODES if name.startswith("rollout")]
-SLOTS = 5
-INFOS = [
-    "normal",
-    "collision",
-    "reach goal",
-    "deactivated after collision",
-    "deactivated after reaching goal",
-    "too long episode",
-]
-ANGLES = ("pose", "theta")
-Change = Callable[[MarineNavEnv3], None]
+SOURCED = ["eval_config_01", "eval_episode_01"]
 
 
-def read(name: str) -> dict[str, np.ndarray]:
-    with np.load(GOLDEN / name, allow_pickle=False) as data:
-        return dict(data)
+@pytest.fixture(autouse=True)
+def _watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    watch_colregs(monkeypatch)
 
 
-def assert_equal(actual: Any, expected: np.ndarray, what: str, atol: float = 1e-9) -> None:
-    """Floats within `atol` with NaN equal to NaN, everything else exactly."""
-    actual = np.asarray(actual)
-    if expected.dtype.kind == "f":
-        np.testing.assert_allclose(actual.astype(float), expected, rtol=0, atol=atol, err_msg=what)
-    else:
-        np.testing.assert_array_equal(actual, expected, err_msg=what)
+def change_robots(**values: Any) -> Change:
+    def change(env: MarineNavEnv3) -> None:
+        for robot in env.robots:
+            for key, value in values.items():
+                setattr(robot, key, value)
+            robot.compute_constant_matrices()
+
+    return change
 
 
-def next_sample(rd: np.random.RandomState) -> float:
-    """What a stream would give next, without consuming it."""
-    return copy.deepcopy(rd).random_sample()
+def change_perception(**values: Any) -> Change:
+    def change(env: MarineNavEnv3) -> None:
+        for robot in env.robots:
+            for key, value in values.items():
+                setattr(robot.perception, key, value)
+
+    return change
 
 
-def padded_objects(objects: list[list[float]] | None) -> np.ndarray:
-    rows = np.full((SLOTS, 5), np.nan)
-    if objects:
-        rows[: len(objects)] = objects
-    return rows
+def change_env(**values: Any) -> Change:
+    def change(env: MarineNavEnv3) -> None:
+        for key, value in values.items():
+            setattr(env, key, value)
+
+    return change
 
 
-def mask(indices: list[int], size: int) -> np.ndarray:
-    flags = np.zeros(size, dtype=bool)
-    flags[indices] = True
-    return flags
+def weaken_vortices(env: MarineNavEnv3) -> None:
+    for core in env.cores:
+        core.Gamma *= 0.9999
 
 
-class Watched:
-    """Notes what the public COLREGs tests of a robot examined in its last look."""
-
-    def __init__(self, robot: Robot) -> None:
-        self.robot = robot
-        self.zone, self.obj = 0, None
-        tests = {1: robot.check_in_head_on_zone, 2: robot.check_in_left_crossing_zone}
-        robot.check_in_head_on_zone = self._noting(tests[1], 1)
-        robot.check_in_left_crossing_zone = self._noting(tests[2], 2)
-        turn = robot.compute_COLREGs_turn_angle
-
-        def note_turn(obj: list[float]) -> None:
-            self.obj = list(obj)
-            turn(obj)
-
-        robot.compute_COLREGs_turn_angle = note_turn
-
-    def _noting(self, test: Callable[..., bool], zone: int) -> Callable[..., bool]:
-        def noted(position: Any, velocity: Any) -> bool:
-            found = test(position, velocity)
-            if found:
-                self.zone = zone
-            return found
-
-        return noted
-
-    def clear(self) -> None:
-        self.zone, self.obj = 0, None
-
-    def row(self, objects: list[list[float]] | None) -> int:
-        return -1 if self.obj is None or objects is None else objects.index(self.obj)
-
-
-def object_ids(robot: Robot, objects: list[list[float]] | None) -> np.ndarray:
-    """Obstacle i as i, robot j as 100 + j, an empty slot as -1."""
-    ids = np.full(SLOTS, -1)
-    if objects:
-        perception = robot.perception
-        known = [*perception.observed_obs, *(100 + j for j in perception.observed_objs)]
-        ids[: len(objects)] = [known[perception.observation["objects"].index(entry)] for entry in objects]
-    return ids
-
-
-def look_record(
-    robot: Robot, watch: Watched, observation: tuple, num_obstacles: int, num_robots: int
-) -> dict[str, Any]:
-    """What one look gave, in the arrays of the recording."""
-    state, objects = observation
-    blind = objects is None
-    perception = robot.perception
-    closest = robot.compute_distance(objects[0][0], objects[0][1], objects[0][4], True) if objects else np.nan
-    return {
-        "obs_self": np.full(7, np.nan) if state is None else state,
-        "obs_objects": padded_objects(objects),
-        "obs_count": -1 if blind else len(objects),
-        "apply_colregs": getattr(robot, "apply_COLREGs", False),
-        "phi": getattr(robot, "phi", np.nan),
-        "phi_defined": hasattr(robot, "phi"),
-        "colregs_zone": watch.zone,
-        "colregs_row": watch.row(objects),
-        "obj_id": object_ids(robot, objects),
-        "detected_obstacles": mask([] if blind else perception.observed_obs, num_obstacles),
-        "detected_robots": mask([] if blind else perception.observed_objs, num_robots),
-        "closest_dist": closest,
-    }
-
-
-def state_record(robot: Robot) -> dict[str, Any]:
-    return {
-        "pose": [robot.x, robot.y, robot.theta],
-        "velocity_r": robot.velocity_r,
-        "velocity": robot.velocity,
-        "thrust": [robot.left_thrust, robot.right_thrust],
-        "collision": robot.collision,
-        "reach_goal": robot.reach_goal,
-    }
-
-
-class Replay:
-    """One recorded episode, replayed through the public API."""
-
-    def __init__(self, name: str, change: Change = lambda env: None) -> None:
-        self.data = read(f"env/{name}.npz")
-        self.config = json.loads(str(self.data["config_json"]))
-        self.env = MarineNavEnv3(
-            seed=self.config["ctor_seed"],
-            schedule=self.config["schedule"],
-            is_eval_env=self.config["is_eval_env"],
-        )
-        for key, value in (self.config["attributes"] or {}).items():
-            setattr(self.env, key, value)
-        if self.config["total_timesteps_before_reset"] is not None:
-            self.env.total_timesteps = self.config["total_timesteps_before_reset"]
-        self.change = change
-        self.name = name
-
-    def reset(self) -> None:
-        env = self.env
-        for _ in range(self.config["pre_resets"] or 0):
-            env.reset()
-        eval_file = self.config.get("eval_config_file")
-        if self.config["setup"] == "eval_config":
-            eval_file = eval_file or f"{self.name}.json"
-            self.result = env.reset_with_eval_config(json.loads((GOLDEN / "env" / eval_file).read_text()))
-        else:
-            self.result = env.reset()
-        self.change(env)
-        self.watches = [Watched(robot) for robot in env.robots]
-        if self.config["noise_free"]:
-            for robot in env.robots:
-                robot.perception.pos_std = robot.perception.vel_std = 0.0
-                robot.perception.r_mean_ratio = 1.0
-        # The recorded first look belongs to the reset, before anything could watch its COLREGs tests.
-        if self.config["noise_free"]:
-            self.result = env.get_observations()
-
-    def look(self, observations: list[tuple]) -> dict[str, list]:
-        records = [
-            look_record(robot, watch, observation, len(self.env.obstacles), len(self.env.robots))
-            for robot, watch, observation in zip(self.env.robots, self.watches, observations, strict=True)
-        ]
-        return {key: [record[key] for record in records] for key in records[0]}
-
-    def actions(self, t: int) -> list[Any]:
-        row = self.data["actions"][t]
-        if self.config["is_continuous_action"]:
-            return [None if np.isnan(action).any() else action.tolist() for action in row]
-        return [None if action < 0 else int(action) for action in row]
-
-    def steps(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        env = self.env
-        for t in range(len(self.data["actions"])):
-            for watch in self.watches:
-                watch.clear()
-            active = [not robot.deactivated for robot in env.robots]
-            observations, rewards, dones, infos = env.step(
-                self.actions(t), self.config["is_continuous_action"]
-            )
-            record = self.look(observations)
-            for robot in env.robots:
-                for key, value in state_record(robot).items():
-                    record.setdefault(key, []).append(value)
-            record.update(active=active, rewards=rewards, dones=dones)
-            record["info"] = [INFOS.index(info["state"]) for info in infos]
-            for robot in env.robots:
-                if robot.collision or robot.reach_goal:
-                    robot.deactivated = True
-            yield t, record
-
-
-def check_reset(replay: Replay) -> None:
-    env, data = replay.env, replay.data
-    robots = env.robots
-    observations, collisions, reach_goals = replay.result
-    assert_equal([robot.start for robot in robots], data["start"], "start", atol=0)
-    assert_equal([robot.goal for robot in robots], data["goal"], "goal", atol=0)
-    assert_equal([robot.init_theta for robot in robots], data["init_theta"], "init_theta", atol=0)
-    assert_equal([robot.perception.seed for robot in robots], data["perception_seed"], "seed")
-    cores = np.reshape([[c.x, c.y, c.clockwise, c.Gamma] for c in env.cores], (-1, 4))
-    assert_equal(cores, data["cores"], "cores", atol=0)
-    obstacles = np.reshape([[o.x, o.y, o.r] for o in env.obstacles], (-1, 3))
-    assert_equal(obstacles, data["obstacles"], "obstacles", atol=0)
-    assert_equal([env.num_robots, env.num_cores, env.num_obs], data["requested"], "requested")
-    assert_equal(env.min_start_goal_dis, data["min_start_goal_dis"], "min_start_goal_dis")
-    check_stream(env, data, "")
-    record = replay.look(observations)
-    if not replay.config["noise_free"]:
-        del record["colregs_zone"], record["colregs_row"]
-    record.update(collision=collisions, reach_goal=reach_goals)
-    for key in ("pose", "velocity_r", "velocity", "thrust"):
-        record[key] = [state_record(robot)[key] for robot in robots]
-    for key, value in record.items():
-        assert_equal(value, data[f"reset_{key}"], f"reset_{key}")
-    samples = [next_sample(robot.perception.rd) for robot in robots]
-    assert_equal(samples, data["reset_perception_rng_next"], "reset stream", atol=0)
-
-
-def check_stream(env: MarineNavEnv3, data: dict[str, np.ndarray], when: str) -> None:
-    _, key, pos, *_ = env.rd.get_state()
-    assert_equal(key, data[f"rng_key{when}"], f"rng_key{when}")
-    assert_equal(pos, data[f"rng_pos{when}"], f"rng_pos{when}")
-
-
-def check_steps(replay: Replay) -> None:
-    data, env = replay.data, replay.env
-    stored = {int(t): s for s, t in enumerate(data["step_index"])}
-    returns = np.zeros(len(env.robots))
-    for t, record in replay.steps():
-        returns += record["rewards"]
-        if t not in stored:
-            continue
-        for key, value in record.items():
-            assert_equal(value, data[key][stored[t]], f"step {t}: {key}")
-    assert_equal(returns, data["return_sum"], "return_sum", atol=1e-8)
-    assert_equal([robot.deactivated for robot in env.robots], data["deactivated_final"], "deactivated_final")
-    samples = [next_sample(robot.perception.rd) for robot in env.robots]
-    assert_equal(samples, data["perception_rng_next_end"], "perception stream", atol=0)
-    check_stream(env, data, "_end")
-    assert_equal(env.episode_timesteps, data["episode_timesteps_end"], "episode_timesteps")
-    assert_equal(env.total_timesteps, data["total_timesteps_end"], "total_timesteps")
+BROKEN = {
+    "mass": change_robots(m=400.01),
+    "thrust limit": change_robots(max_thrust=999.0),
+    "goal distance": change_robots(goal_dis=2.5),
+    "hull radius": change_robots(r=2.8),
+    "vortex strength": weaken_vortices,
+    "position noise": change_perception(pos_std=0.0501),
+    "velocity noise": change_perception(vel_std=0.0501),
+    "radius noise": change_perception(r_kappa=1.01),
+    "sensor range": change_perception(range=19.0),
+    "time penalty": change_env(timestep_penalty=-0.1001),
+    "COLREGs penalty": change_env(COLREGs_penalty=-0.1001),
+    "collision penalty": change_env(collision_penalty=-5.01),
+    "goal reward": change_env(goal_reward=10.01),
+}
 
 
 @pytest.mark.parametrize("name", EPISODES)
 def test_episode(name: str) -> None:
-    replay = Replay(name)
+    Replay(name).run()
+
+
+@pytest.mark.parametrize("change", BROKEN.values(), ids=BROKEN)
+def test_broken_world_is_noticed(change: Change) -> None:
+    with pytest.raises(AssertionError, match=r"step \d+: "):
+        Replay("rollout_02_cont_r5_c4_o4", change).run()
+
+
+def test_broken_seed_bound_is_noticed() -> None:
+    replay = Replay("eval_config_01")
+    requested, replay.env.num_robots = replay.env.num_robots, 3
     replay.reset()
-    check_reset(replay)
-    check_steps(replay)
+    replay.env.num_robots = requested
+    with pytest.raises(AssertionError, match="perception_seed"):
+        replay.compare_reset()
+
+
+@pytest.mark.parametrize("name", SOURCED)
+def test_episode_data_gives_the_recorded_file(name: str) -> None:
+    expected = json.loads((GOLDEN / "env" / f"{name}.json").read_text())
+    source = json.loads(str(read(f"env/{name}.npz")["config_json"]))["source"]
+    env = MarineNavEnv3(seed=source["ctor_seed"], is_eval_env=source["is_eval_env"])
+    change_env(**source["attributes"])(env)
+    for _ in range(source["resets"]):
+        env.reset()
+    actual = json.loads(json.dumps(env.episode_data()))
+    for group in ("env", "robots"):
+        assert list(actual[group]) == list(expected[group])
+    for key in ("observation_history", "trajectory"):
+        for ours, theirs in zip(actual["robots"].pop(key), expected["robots"].pop(key), strict=True):
+            assert_nested_close(ours, theirs)
+    assert actual == expected
+
+
+def assert_nested_close(actual: Any, expected: Any) -> None:
+    if isinstance(expected, list):
+        assert len(actual) == len(expected)
+        for ours, theirs in zip(actual, expected, strict=True):
+            assert_nested_close(ours, theirs)
+    elif expected is None:
+        assert actual is None
+    else:
+        assert actual == pytest.approx(expected, rel=0, abs=1e-9)
+
+
+def test_histories_and_totals_of_an_evaluation_episode() -> None:
+    replay = Replay("eval_episode_01")
+    replay.reset()
+    env, data = replay.env, replay.data
+    energy, time = np.zeros(len(env.robots)), np.zeros(len(env.robots))
+    for row in data["actions"]:
+        env.step(action_list(row))
+        for i, robot in enumerate(env.robots):
+            if not robot.deactivated:
+                energy[i] += robot.compute_step_energy_cost()
+                time[i] += robot.dt * robot.N
+        deactivate_finished(env)
+    assert_equal(energy, data["energy_total"], "energy_total")
+    assert_equal(time, data["time_total"], "time_total")
+    assert env.check_all_reach_goal() == data["success"]
+    histories = env.episode_data()["robots"]
+    for i in range(len(env.robots)):
+        compare_histories({key: value[i] for key, value in histories.items() if key != "perception"}, data, i)
+
+
+def compare_histories(robot: dict[str, Any], data: dict[str, np.ndarray], i: int) -> None:
+    looks, actions, rows = robot["observation_history"], robot["action_history"], robot["trajectory"]
+    assert (len(looks), len(actions), len(rows)) == (
+        data["hist_observation_len"][i],
+        data["hist_action_len"][i],
+        data["hist_trajectory_len"][i],
+    )
+    blind = np.full(7, np.nan)
+    states = [blind if state is None else state for state, _ in looks]
+    assert_equal(states, data["hist_observation_self"][i], "hist_observation_self")
+    assert_equal(
+        [padded(o) for _, o in looks], data["hist_observation_objects"][i], "hist_observation_objects"
+    )
+    assert_equal([count(o) for _, o in looks], data["hist_observation_count"][i], "hist_observation_count")
+    assert_equal(actions, data["hist_action"][i, : len(actions)], "hist_action", atol=0)
+    assert_equal(rows, data["hist_trajectory"][i, : len(rows)], "hist_trajectory")
+
+
+# ---- consecutive resets ---------------------------------------------------------------------------------
+
+
+def check_curriculum(change: Change = unchanged) -> None:
+    data = read("env/reset_curriculum.npz")
+    keys = ("timesteps", "num_robots", "num_cores", "num_obstacles", "min_start_goal_dis")
+    schedule = {key: data[f"schedule_{key}"].tolist() for key in keys}
+    env = MarineNavEnv3(int(data["ctor_seed"]), schedule)
+    assert [robot.perception.seed for robot in env.robots] == data["ctor_perception_seed"].tolist()
+    assert np.random.RandomState.random_sample(copy_stream(env)) == data["ctor_rng_next"]
+    change(env)
+    for i, total in enumerate(data["total_timesteps"]):
+        env.total_timesteps = int(total)
+        env.reset()
+        compare_scenario(env, data, i)
+    _, key, pos, *_ = env.rd.get_state()
+    assert_equal(key, data["rng_key_end"], "rng_key_end")
+    assert_equal(pos, data["rng_pos_end"], "rng_pos_end")
+
+
+def copy_stream(env: MarineNavEnv3) -> np.random.RandomState:
+    stream = np.random.RandomState()
+    stream.set_state(env.rd.get_state())
+    return stream
+
+
+def compare_scenario(env: MarineNavEnv3, data: dict[str, np.ndarray], i: int) -> None:
+    robots, cores, obstacles = env.robots, env.cores, env.obstacles
+    found = {
+        "requested": [env.num_robots, env.num_cores, env.num_obs],
+        "min_start_goal_dis": env.min_start_goal_dis,
+        "count": [len(robots), len(cores), len(obstacles)],
+        "rng_next": copy_stream(env).random_sample(),
+    }
+    for key, value in found.items():
+        assert_equal(value, data[key][i], f"reset {i}: {key}", atol=0)
+    rows = {
+        "start": [robot.start for robot in robots],
+        "goal": [robot.goal for robot in robots],
+        "init_theta": [robot.init_theta for robot in robots],
+        "perception_seed": [robot.perception.seed for robot in robots],
+        "cores": [[c.x, c.y, c.clockwise, c.Gamma] for c in cores],
+        "obstacles": [[o.x, o.y, o.r] for o in obstacles],
+    }
+    for key, value in rows.items():
+        expected = data[key][i, : len(value)]
+        assert_equal(np.reshape(value, expected.shape), expected, f"reset {i}: {key}", atol=0)
+
+
+def test_curriculum(capsys: pytest.CaptureFixture[str]) -> None:
+    check_curriculum()
+    assert "training schedule" in capsys.readouterr().out
+
+
+BROKEN_GENERATION = {
+    "clearance": change_env(clear_r=10.5),
+    "core radius": change_env(r=0.55),
+    "same-spin distance": change_env(v_rel_max=0.9),
+    "opposite-spin distance": change_env(p=0.7),
+    "obstacle radius": change_env(obs_r_range=[1, 1.1]),
+    "map": change_env(width=55.1),
+}
+
+
+@pytest.mark.parametrize("change", BROKEN_GENERATION.values(), ids=BROKEN_GENERATION)
+def test_broken_generation_is_noticed(change: Change) -> None:
+    with pytest.raises(AssertionError, match=r"reset \d+: "):
+        check_curriculum(change)

@@ -25,7 +25,7 @@ class Vessel:
 
     SI units. World frame: x north, y east, yaw `theta` clockwise seen from above. Body frame: forward,
     starboard. `velocity_r` (through the water) and `velocity` (over ground) are world-frame arrays (3,):
-    two linear components and the yaw rate. State is None until `reset_state`; using it before raises TypeError.
+    two linear components and the yaw rate. State is None until `reset_state`; using it raises TypeError.
     """
 
     dt = 0.05
