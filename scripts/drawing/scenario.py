@@ -73,13 +73,13 @@ def sheet(worlds: Sequence[MarineNavEnv3], names: Sequence[str], columns: int | 
     return figure
 
 
-def add_key(figure: Figure, worlds: Sequence[MarineNavEnv3]) -> None:
+def add_key(figure: Figure, worlds: Sequence[MarineNavEnv3], start: bool = False) -> None:
     """Axis title, legend and, where there is a current, its scale, in a strip below all maps."""
     width, height = figure.get_size_inches()
     strip = 0.95 / height
     figure.get_layout_engine().set(rect=(0, strip, 1, 1 - strip))
     figure.supxlabel("East (m)", fontsize=10, y=strip, va="top")
-    entries = chart.course_legend(start=False)
+    entries = chart.course_legend(start)
     figure.legend(handles=entries, loc="center left", bbox_to_anchor=(0, strip / 2), ncols=len(entries))
     flowing = [world for world in worlds if world.cores]
     if flowing:
