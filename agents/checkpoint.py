@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from agents.agent import ALGORITHMS, Agent
 from agents.algorithm import Algorithm
@@ -59,6 +60,24 @@ def load_model(algorithm: Algorithm, directory: str | Path, device: str | torch.
         ModelFileError: a file is missing or malformed, or holds networks of another type or size.
     """
     directory = Path(directory)
+    try:
+        contents = _read_folder(algorithm, directory, device)
+    except ModelFileError as problem:
+        found = folder_agent_type(directory)
+        if found == algorithm.name:
+            raise
+        path = directory / next(iter(ALGORITHMS[found].model_files.values())).weights
+        raise ModelFileError(path, f"belongs to a model of type {found}, not {algorithm.name}") from problem
+    for policy in (algorithm.policy_local, algorithm.policy_target):
+        for name, network in algorithm.networks(policy).items():
+            weights, network.seed_id = contents[name]
+            network.load_state_dict(weights)
+
+
+def _read_folder(
+    algorithm: Algorithm, directory: Path, device: str | torch.device
+) -> dict[str, tuple[dict[str, Tensor], int]]:
+    """Weights and seed of every network of a folder that fits an algorithm."""
     contents = {}
     for name, network in algorithm.networks(algorithm.policy_local).items():
         files = algorithm.model_files[name]
@@ -68,10 +87,7 @@ def load_model(algorithm: Algorithm, directory: str | Path, device: str | torch.
         parameters = read_constructor_parameters(directory / files.constructor_parameters)
         check_parameters(network, parameters, directory / files.constructor_parameters, label)
         contents[name] = weights, parameters["seed"]
-    for policy in (algorithm.policy_local, algorithm.policy_target):
-        for name, network in algorithm.networks(policy).items():
-            weights, network.seed_id = contents[name]
-            network.load_state_dict(weights)
+    return contents
 
 
 def load_agent(
