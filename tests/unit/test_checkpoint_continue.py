@@ -8,23 +8,7 @@ import pytest
 import torch
 
 from agents.agent import ALGORITHMS, Agent
-
-
-def filled_agent(golden, agent_type, seed):
-    """An agent whose memory holds the recorded transitions."""
-    agent = Agent(agent_type=agent_type, seed=seed, BUFFER_SIZE=2000)
-    kind = "continuous" if agent.continuous else "discrete"
-    data = dict(np.load(golden / "agents" / f"transitions_{kind}.npz"))
-
-    def state(prefix, k):
-        count = data[f"{prefix}counts"][k]
-        return data[f"{prefix}self"][k].tolist(), data[f"{prefix}objects"][k][:count].tolist()
-
-    for k, action in enumerate(data["actions"].tolist()):
-        agent.store(
-            state("", k), action, float(data["rewards"][k]), state("next_", k), bool(data["dones"][k])
-        )
-    return agent
+from tests.parity.agents_golden import config, filled_agent, seed_generators
 
 
 def losses(agent, calls):
@@ -34,10 +18,8 @@ def losses(agent, calls):
 
 def ten_losses_twice(golden, agent_type, folder, with_moments=True):
     """Ten losses of a run that goes on, and of one rebuilt from its folder and what that does not hold."""
-    run = filled_agent(golden, agent_type, seed=100)
-    random.seed(21)
-    np.random.seed(22)
-    torch.manual_seed(23)
+    run = filled_agent(golden, agent_type)
+    seed_generators(config(golden)["update"][0]["seeds"])
     losses(run, 5)
     run.save_latest_model(folder)
     rebuilt = Agent(agent_type=agent_type, seed=7, BUFFER_SIZE=2000)
@@ -72,7 +54,7 @@ def test_broken_twin_lost_adam_moments_change_the_losses(golden, tmp_path):
 def test_a_loaded_agent_learns(agent_type, golden, tmp_path):
     # Defects Q12 and D10: the legacy optimisers went on stepping the networks that had been replaced.
     Agent(agent_type=agent_type, seed=3).save_latest_model(tmp_path)
-    agent = filled_agent(golden, agent_type, seed=100)
+    agent = filled_agent(golden, agent_type)
     agent.load_model(tmp_path)
     networks = agent.algorithm.networks(agent.policy_local).values()
     before = [copy.deepcopy(network.state_dict()) for network in networks]
