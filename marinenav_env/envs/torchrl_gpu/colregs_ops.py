@@ -1,0 +1,98 @@
+"""COLREGs tests on tensors (environment spec 8): who must turn to starboard, and by how much.
+
+Angles are compared through their vectors, without `atan2`; only the turn of the object chosen needs one.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+MIN_SPEED = 0.5  # m/s, of either vessel
+SAFETY_MARGIN = 1.0  # m, added to the perceived radius
+HEAD_ON_X = 17.0
+HEAD_ON_HALF_WIDTH = 4.5
+LEFT_CROSSING_X = (-9.0, 12.0)
+LEFT_CROSSING_Y_FRONT = (-17.0, -7.0)
+
+
+class Objects(NamedTuple):
+    """Perceived objects in the observer's body frame; tensors broadcast together."""
+
+    x: Tensor
+    y: Tensor
+    vx: Tensor
+    vy: Tensor
+    radius: Tensor
+
+
+def starboard_turn(
+    objects: Objects, valid: Tensor, velocity: tuple[Tensor, Tensor], own_r: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Turn asked for by the nearest object to which the rules apply (environment spec 8.1).
+
+    Args:
+        objects: rows nearest first, [rows, R, E].
+        valid: which rows are objects, bool [rows, R, E].
+        velocity: own velocity over ground, body frame (m/s), two of [R, E].
+        own_r: own radius (m).
+
+    Returns:
+        Whether the rules apply, bool [R, E], and the turn phi in (0, π) where they do, 0 elsewhere (rad).
+    """
+    in_zone = valid & encounter(objects, velocity)
+    forward, starboard = turn_vector(objects, velocity, own_r)
+    # phi is the direction of this vector, so this is the test of phi > 0. Quirk Q19: too close an object
+    # makes NaN here, which is not positive. Quirk Q20: turns of π or more count as none.
+    rows = in_zone & (starboard > 0)
+    applies = rows.any(0)
+    first = rows & (rows.cumsum(0) == 1)
+    zero = torch.zeros_like(forward)
+    forward = torch.where(first, forward, zero).sum(0)
+    starboard = torch.where(first, starboard, zero).sum(0)
+    phi = torch.where(applies, torch.atan2(starboard, forward), torch.zeros_like(starboard))
+    return applies, phi
+
+
+def encounter(objects: Objects, velocity: tuple[Tensor, Tensor]) -> Tensor:
+    """Whether the observer is in the left-crossing or head-on zone of an object (environment spec 8.2)."""
+    speed = torch.sqrt(objects.vx**2 + objects.vy**2)
+    own_speed = torch.sqrt(velocity[0] ** 2 + velocity[1] ** 2)
+    # axes along the target's velocity; a slow target has no such axes and drops out
+    cos, sin = objects.vx / speed, objects.vy / speed
+    x, y = -(cos * objects.x + sin * objects.y), sin * objects.x - cos * objects.y
+    vx, vy = cos * velocity[0] + sin * velocity[1], cos * velocity[1] - sin * velocity[0]
+    zone = in_left_crossing_zone(x, y, vx, vy) | in_head_on_zone(x, y, vx, vy)
+    return zone & (speed >= MIN_SPEED) & (own_speed >= MIN_SPEED)
+
+
+def in_left_crossing_zone(x: Tensor, y: Tensor, vx: Tensor, vy: Tensor) -> Tensor:
+    """Own position (m) and velocity (m/s) in the target's frame lie in its left-crossing zone."""
+    (x0, x1), (y0, y1) = LEFT_CROSSING_X, LEFT_CROSSING_Y_FRONT
+    box = (x >= x0) & (x <= x1) & (y >= y0) & (y <= 0)
+    beyond_line = y - y1 > (y1 / x1) * (x - x1)
+    return box & ~beyond_line & (vy >= vx.abs())
+
+
+def in_head_on_zone(x: Tensor, y: Tensor, vx: Tensor, vy: Tensor) -> Tensor:
+    """Own position (m) and velocity (m/s) in the target's frame lie in its head-on zone."""
+    box = (x >= 0) & (x <= HEAD_ON_X) & (y.abs() <= HEAD_ON_HALF_WIDTH)
+    return box & (vx < -vy.abs())
+
+
+def turn_vector(objects: Objects, velocity: tuple[Tensor, Tensor], own_r: Tensor) -> tuple[Tensor, Tensor]:
+    """Vector whose direction is phi, the turn that still passes the target to port (environment spec 8.3).
+
+    phi = η + α1 + α2 − ε is the direction of the complex product p · (s + iq) · (s + iR) · conj(e), where p
+    is the target's position, q its radius and margin, s = √(|p|² − q²), R the own radius, e the own velocity.
+    """
+    q = objects.radius + SAFETY_MARGIN
+    s = torch.sqrt(objects.x**2 + objects.y**2 - q * q)
+    forward, starboard = _product(objects.x, objects.y, s, q)
+    forward, starboard = _product(forward, starboard, s, own_r)
+    return _product(forward, starboard, velocity[0], -velocity[1])
+
+
+def _product(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
+    """(a + ib)(c + id)."""
+    return a * c - b * d, a * d + b * c

@@ -1,0 +1,154 @@
+"""Sensor noise from a counter-based generator, the same on every device, eager and compiled.
+
+Each number is a hash of (seed, call counter, stream, element): no state but the counter, so a compiled step
+draws its noise inside the graph, and two steps never share it. The hash is two rounds of a 32-bit integer
+finaliser (C. Wellons, "lowbias32"), keyed by seed and counter; normals are Box-Muller pairs.
+
+Von Mises radii come from a normal z by the monotone map F⁻¹(Φ(z)), F the von Mises distribution function: the
+distribution is exact, up to the linear interpolation of a table of that map (below 3e-6 rad). The map is
+smooth for every concentration, from the uniform angle at kappa = 0 to z/√kappa at large kappa, which the
+inverse distribution function itself is not.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy.special import ndtr, ndtri
+from torch import Tensor
+
+TABLE_SIZE = 4097
+TABLE_END = 6.0  # |z| of the outermost knots; beyond, probability 2e-9, the map is constant
+UNIFORM_KAPPA = 1e-8  # below, the legacy generator draws a uniform angle
+
+
+class Noise(NamedTuple):
+    """What one perception of K candidates by R observers in E environments consumes, [K, R, E] each.
+
+    World-frame, in the legacy order of the draws (environment spec 7.2); candidates are all obstacles, then
+    the other robots by index.
+
+    Attributes:
+        position_x: standard normal.
+        position_y: standard normal.
+        velocity_x: standard normal.
+        velocity_y: standard normal.
+        radius: von Mises angle of concentration ``r_kappa`` (rad).
+    """
+
+    position_x: Tensor
+    position_y: Tensor
+    velocity_x: Tensor
+    velocity_y: Tensor
+    radius: Tensor
+
+
+class Radii(NamedTuple):
+    """Maps from normals to von Mises angles, one for each concentration in use.
+
+    Attributes:
+        table: map at equally spaced knots in [-6, 6], [kappas, 4097] (rad).
+        index: which map a robot uses, int64 [R, E] or [1, 1].
+    """
+
+    table: Tensor
+    index: Tensor
+
+
+def new_key(seed: int, device: torch.device | str) -> Tensor:
+    """Key of a fresh generator, int32 [2]: hash of the seed, and the call counter."""
+    low, high = seed & 0xFFFFFFFF, (seed >> 32) & 0xFFFFFFFF
+    words = torch.tensor([low, high], dtype=torch.int64).to(torch.int32)
+    return torch.stack((_mix(_mix(words[0]) ^ words[1]), torch.zeros_like(words[0]))).to(device)
+
+
+def next_key(key: Tensor) -> Tensor:
+    """Key of the next call."""
+    return torch.stack((key[0], key[1] + 1))
+
+
+def draw_noise(key: Tensor, shape: tuple[int, int, int], radii: Radii, dtype: torch.dtype) -> Noise:
+    """Noise of one perception.
+
+    Args:
+        key: from `new_key` or `next_key`.
+        shape: (K, R, E); fewer than 2^31 elements.
+        radii: from `radius_maps`.
+        dtype: of the result.
+    """
+    k, r, e = (torch.arange(size, dtype=torch.int32, device=key.device) for size in shape)
+    element = (k[:, None, None] * shape[1] + r[:, None]) * shape[2] + e
+    position = _normal_pair(key, 0, element, dtype)
+    velocity = _normal_pair(key, 2, element, dtype)
+    normal, _ = _normal_pair(key, 4, element, dtype)
+    return Noise(*position, *velocity, von_mises(normal, radii))
+
+
+def von_mises(normal: Tensor, radii: Radii) -> Tensor:
+    """Von Mises angle (rad) of a standard normal, by interpolation in the map of each robot."""
+    size = radii.table.shape[1]
+    position = (normal + TABLE_END) * ((size - 1) / (2 * TABLE_END))
+    position = position.clamp(0, size - 1)
+    knot = position.to(torch.int32).clamp(max=size - 2)
+    flat, first = radii.table.reshape(-1), radii.index * size + knot
+    low, high = flat[first], flat[first + 1]
+    return low + (position - knot) * (high - low)
+
+
+def radius_maps(kappas: Tensor, dtype: torch.dtype) -> Radii:
+    """Maps for the concentrations `kappas`, [R, E] or [1, 1], and which robot uses which.
+
+    Raises:
+        ValueError: for a negative or non-finite concentration.
+    """
+    if not bool(torch.isfinite(kappas).all() and (kappas >= 0).all()):
+        raise ValueError(
+            f"r_kappa holds {kappas.min().item()} to {kappas.max().item()}; allowed are 0 and more"
+        )
+    values, index = torch.unique(kappas.double().cpu(), return_inverse=True)
+    table = np.stack([von_mises_map(kappa) for kappa in values.tolist()])
+    device = kappas.device
+    return Radii(torch.from_numpy(table).to(device=device, dtype=dtype), index.to(device))
+
+
+def von_mises_map(kappa: float) -> np.ndarray:
+    """F⁻¹(Φ(z)) at the knots z, F the distribution function of von Mises(0, kappa), [4097] (rad)."""
+    z = np.linspace(0, TABLE_END, TABLE_SIZE // 2 + 1)
+    if kappa < UNIFORM_KAPPA:
+        half = math.pi * (2 * ndtr(z) - 1)
+    else:
+        # tail masses of both distributions from the far end, so that none is lost to rounding
+        theta = np.linspace(0, min(math.pi, 10 / math.sqrt(kappa)), 200_001)
+        density = np.exp(-2 * kappa * np.sin(theta / 2) ** 2)
+        steps = (density[1:] + density[:-1]) / 2
+        tail = np.append(np.cumsum(steps[::-1])[::-1], 0.0)
+        tail_z = -ndtri(tail[:-1] / (2 * tail[0]))
+        half = np.interp(z, tail_z, theta[:-1])
+    return np.concatenate((-half[:0:-1], half))
+
+
+def _normal_pair(key: Tensor, stream: int, element: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Two independent standard normals an element (Box and Muller, 1958)."""
+    radius = torch.sqrt(-2 * torch.log(_uniform(key, stream, element, dtype)))
+    angle = 2 * math.pi * _uniform(key, stream + 1, element, dtype)
+    return radius * torch.cos(angle), radius * torch.sin(angle)
+
+
+def _uniform(key: Tensor, stream: int, element: Tensor, dtype: torch.dtype) -> Tensor:
+    """Uniform numbers in (0, 1] of 24 bits, of the shape of `element`."""
+    call = _mix(key[1] ^ _mix(key[0] + stream))
+    bits = _mix(_mix(element ^ call) + key[0])
+    return (_shift(bits, 8).to(dtype) + 0.5) * 2.0**-24
+
+
+def _mix(bits: Tensor) -> Tensor:
+    """Bijection of int32 in which every bit of the result depends on every bit given; overflow wraps."""
+    bits = (bits ^ _shift(bits, 16)) * 0x7FEB352D
+    bits = (bits ^ _shift(bits, 15)) * (0x846CA68B - 2**32)
+    return bits ^ _shift(bits, 16)
+
+
+def _shift(bits: Tensor, places: int) -> Tensor:
+    """Logical right shift: zeros come in from the left, where that of int32 copies the sign."""
+    return (bits >> places) & ((1 << (32 - places)) - 1)

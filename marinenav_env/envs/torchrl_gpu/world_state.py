@@ -1,0 +1,201 @@
+"""What `VectorWorld` carries: state, episodes and constants of E environments as plain tensors.
+
+Everything is a structure of arrays with the environments as the last, contiguous axis: ``[rows, R, E]`` for
+robots, ``[rows, C, E]`` for vortex cores, ``[rows, O, E]`` for obstacles. Rows are named below, so that
+``motion[THETA]`` is the yaw of all robots. Named tuples, because `torch.compile` takes them apart for free.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+# Rows of ``motion``: pose, velocity relative to the water, velocity over ground (both world frame), thrusts.
+X, Y, THETA, WATER_X, WATER_Y, WATER_YAW, GROUND_X, GROUND_Y, GROUND_YAW, LEFT, RIGHT = range(11)
+MOTION_SIZE = 11
+
+# Rows of ``cores`` and of ``counts``.
+CORE_X, CORE_Y, CORE_CLOCKWISE, CORE_GAMMA = range(4)
+ROBOTS, CORES, OBSTACLES = range(3)
+
+
+class Scenario(NamedTuple):
+    """Scenarios of N environments: what an episode starts with and keeps.
+
+    Attributes:
+        initial: motion at the start, [11, R, N] (m, rad, m/s, rad/s, N).
+        goal: [2, R, N] (m).
+        cores: x, y (m), clockwise (0 or 1), Gamma (m²/s), [4, C, N]; Gamma is 0 beyond the count.
+        obstacles: x, y, radius (m), [3, O, N].
+        counts: numbers of robots, cores and obstacles that exist, int32 [3, N].
+    """
+
+    initial: Tensor
+    goal: Tensor
+    cores: Tensor
+    obstacles: Tensor
+    counts: Tensor
+
+
+class WorldState(NamedTuple):
+    """State of E environments of R robots each.
+
+    Attributes:
+        scenario: the scenarios being played.
+        motion: [11, R, E], rows as above. The velocity over ground lags one sub-step (Quirk Q12).
+        active: robot exists and is in the water, bool [R, E].
+        collision: robot has collided, sticky (Quirk Q16), bool [R, E].
+        reach_goal: robot has arrived, sticky (Quirk Q16), bool [R, E].
+        timesteps: steps of the episode so far, int32 [E].
+    """
+
+    scenario: Scenario
+    motion: Tensor
+    active: Tensor
+    collision: Tensor
+    reach_goal: Tensor
+    timesteps: Tensor
+
+
+class Observation(NamedTuple):
+    """What the robots perceive, robot frame, zero where inactive (environment spec 7).
+
+    Attributes:
+        self_state: goal x, y (m), velocity u, v (m/s), yaw rate (rad/s), left, right thrust (N), [7, R, E].
+        objects_state: rows nearest first, features x, y (m), vx, vy (m/s), radius (m), [5, 5, R, E].
+        objects_mask: which rows are observations, bool [5, R, E].
+    """
+
+    self_state: Tensor
+    objects_state: Tensor
+    objects_mask: Tensor
+
+
+class StepResult(NamedTuple):
+    """What a step returns; the observation is the true next one, no environment has been reset.
+
+    Attributes:
+        observation: of all robots that were in the water during this step, those who finish with it included.
+        reward: [R, E], zero where inactive (Quirk Q21: the legacy zero is an integer).
+        outcome: `Outcome` numbers, int8 [R, E].
+        done: every robot has finished, or the cut-off was reached, bool [E].
+        apply_colregs: a COLREGs penalty is in force, bool [R, E].
+        phi: starboard turn still needed where ``apply_colregs``, else 0 (rad), [R, E].
+    """
+
+    observation: Observation
+    reward: Tensor
+    outcome: Tensor
+    done: Tensor
+    apply_colregs: Tensor
+    phi: Tensor
+
+
+class RobotParams(NamedTuple):
+    """Constants of each robot, [R, E] or, while all robots are alike, [1, 1] (environment spec 1.2, 1.3).
+
+    Names and units are those of `Robot` and `Perception`. ``left_pos`` and ``right_pos`` are thruster angles,
+    which no action changes.
+    """
+
+    dt: Tensor
+    N: Tensor
+    length: Tensor
+    width: Tensor
+    detect_r: Tensor
+    r: Tensor
+    goal_dis: Tensor
+    power_coefficient: Tensor
+    min_thrust: Tensor
+    max_thrust: Tensor
+    m: Tensor
+    Izz: Tensor
+    xDotU: Tensor
+    yDotV: Tensor
+    yDotR: Tensor
+    nDotR: Tensor
+    nDotV: Tensor
+    xU: Tensor
+    xUU: Tensor
+    yV: Tensor
+    yVV: Tensor
+    yR: Tensor
+    yRV: Tensor
+    yVR: Tensor
+    yRR: Tensor
+    nR: Tensor
+    nRR: Tensor
+    nV: Tensor
+    nVV: Tensor
+    nRV: Tensor
+    nVR: Tensor
+    left_pos: Tensor
+    right_pos: Tensor
+    range: Tensor
+    angle: Tensor
+    max_obj_num: Tensor
+    pos_std: Tensor
+    vel_std: Tensor
+    r_kappa: Tensor
+    r_mean_ratio: Tensor
+
+
+class MapParams(NamedTuple):
+    """Constants of each environment, [E] (environment spec 1.1); names of `MarineNavEnv3`, ranges apart."""
+
+    width: Tensor
+    height: Tensor
+    r: Tensor
+    v_rel_max: Tensor
+    p: Tensor
+    v_low: Tensor
+    v_high: Tensor
+    obs_r_low: Tensor
+    obs_r_high: Tensor
+    clear_r: Tensor
+    timestep_penalty: Tensor
+    COLREGs_penalty: Tensor
+    collision_penalty: Tensor
+    goal_reward: Tensor
+
+
+class WorldParams(NamedTuple):
+    """Constants of the step, packed so that a call carries few tensors.
+
+    Attributes:
+        robot: rows of `RobotParams`, [40, R, E] or [40, 1, 1].
+        thrust_change: left and right thrust rates of the discrete actions (N/s), [2, 5, R, E] or
+            [2, 5, 1, 1].
+        map: rows of `MapParams`, [14, E].
+    """
+
+    robot: Tensor
+    thrust_change: Tensor
+    map: Tensor
+
+    def of_robots(self) -> RobotParams:
+        """Constants of the robots by name."""
+        return RobotParams(*self.robot.unbind(0))
+
+    def of_map(self) -> MapParams:
+        """Constants of the environments by name."""
+        return MapParams(*self.map.unbind(0))
+
+
+def present(count: Tensor, size: int) -> Tensor:
+    """Which of `size` slots the first `count` [E] fill, bool [size, E]."""
+    return torch.arange(size, device=count.device)[:, None] < count
+
+
+def begin(scenario: Scenario) -> WorldState:
+    """State at the start of an episode; flags of the first perception are not yet set."""
+    active = present(scenario.counts[ROBOTS], scenario.goal.shape[1])
+    no = torch.zeros_like(active)
+    return WorldState(
+        scenario=scenario,
+        motion=scenario.initial,
+        active=active,
+        collision=no,
+        reach_goal=no,
+        timesteps=torch.zeros_like(scenario.counts[ROBOTS]),
+    )
