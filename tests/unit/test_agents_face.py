@@ -1,0 +1,366 @@
+"""What the six agents promise their callers beyond numbers."""
+
+import ast
+import copy
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import agents
+from agents.agent import ALGORITHMS, Agent
+from agents.algorithm import Algorithm
+from tests.unit.test_agents_losses import batch_of_two
+
+AGENTS = list(ALGORITHMS)
+STATE = [0.1 * i for i in range(7)], [[1.0, 2.0, 0.1, -0.2, 1.0]]
+SIZES = [
+    "self_dimension",
+    "object_dimension",
+    "max_object_num",
+    "self_feature_dimension",
+    "object_feature_dimension",
+    "concat_feature_dimension",
+    "hidden_dimension",
+]
+
+
+def agent_of(agent_type: str, **kw) -> Agent:
+    return Agent(agent_type=agent_type, BUFFER_SIZE=400, **kw)
+
+
+def trained(agent: Agent, updates: int = 1, objects=((1.0, 2.0, 0.1, -0.2, 1.0),)) -> Agent:
+    """Fill the memory with 400 transitions that never end, and update."""
+    draws = np.random.RandomState(0)
+    for _ in range(400):
+        state, next_state = ((draws.randn(7).tolist(), list(map(list, objects))) for _ in range(2))
+        action = draws.uniform(-1, 1, 2).tolist() if agent.continuous else int(draws.randint(25))
+        agent.store(state, action, float(draws.randn()), next_state, False)
+    for _ in range(updates):
+        agent.train()
+    return agent
+
+
+# ---- registry
+
+
+def test_registry_and_files_agree():
+    """Every algorithm written in `agents` is registered under its own name."""
+    written = set()
+    for path in Path(agents.__file__).parent.glob("*.py"):
+        for node in ast.parse(path.read_text()).body:
+            bases = [base.id for base in getattr(node, "bases", []) if isinstance(base, ast.Name)]
+            if path.name != "algorithm.py" and any(base.endswith("Algorithm") for base in bases):
+                written.add(node.name)
+    assert written == {algorithm.__name__ for algorithm in ALGORITHMS.values()}
+    assert all(algorithm.name == name for name, algorithm in ALGORITHMS.items())
+
+
+def test_registry_and_configs_agree():
+    folder = Path(agents.__file__).parents[1] / "config"
+    names = {path.stem for path in folder.glob("*.json")} - {"quickstart"}
+    assert names == {name.lower().replace("-", "_") for name in ALGORITHMS}
+
+
+def test_action_kinds():
+    kinds = {name: algorithm.continuous for name, algorithm in ALGORITHMS.items()}
+    continuous = {"AC-IQN": True, "DDPG": True, "SAC": True}
+    assert kinds == continuous | {"IQN": False, "DQN": False, "Rainbow": False}
+
+
+@pytest.mark.parametrize("agent_type", [None, "PPO", "ac-iqn"])
+def test_unknown_agent_type_is_refused(agent_type):
+    with pytest.raises(
+        RuntimeError, match=f"{agent_type!r}, must be one of AC-IQN, IQN, DDPG, DQN, SAC, Rainbow"
+    ):
+        Agent(agent_type=agent_type)
+
+
+def test_inconsistent_sizes_are_refused():
+    with pytest.raises(ValueError, match=r"concat_feature_dimension is 255, must be .* = 256"):
+        agent_of("DQN", concat_feature_dimension=255)
+
+
+# ---- attributes
+
+
+@pytest.mark.parametrize("agent_type", AGENTS)
+def test_legacy_attributes(agent_type):
+    ranges = [[-1.0, 1.0], [-0.5, 0.5]]
+    agent = agent_of(agent_type, LR=1e-3, TAU=0.5, GAMMA=0.9, BATCH_SIZE=32, value_ranges_of_action=ranges)
+    assert (agent.LR, agent.TAU, agent.GAMMA, agent.BATCH_SIZE, agent.BUFFER_SIZE) == (
+        1e-3,
+        0.5,
+        0.9,
+        32,
+        400,
+    )
+    assert (agent.device, agent.training, agent.action_size, agent.agent_type) == (
+        "cpu",
+        True,
+        25,
+        agent_type,
+    )
+    assert agent.value_ranges_of_action == ranges
+    assert agent.value_ranges_of_action[0] is not ranges[0]
+    assert type(agent.policy_local).__name__ == agent_type.replace("-", "_") + "_Policy"
+    for name, network in agent.algorithm.networks(agent.policy_local).items():
+        optimizer = getattr(agent, "optimizer" if name == "network" else f"{name}_optimizer")
+        assert optimizer.param_groups[0]["params"] == list(network.parameters())
+        assert optimizer.param_groups[0]["lr"] == 1e-3
+
+
+def test_constants_of_sac_and_rainbow():
+    assert agent_of("SAC").alpha == 0.078
+    agent = agent_of("Rainbow", multi_steps=5, GAMMA=0.9)
+    assert (agent.atoms, agent.Vmin, agent.Vmax, agent.delta_z, agent.n) == (51, -1.0, 1.0, 0.04, 5)
+    assert torch.equal(agent.support, torch.linspace(-1, 1, 51))
+    # Defect Q6 fixed: the memory follows the agent.
+    assert (agent.memory.n, agent.memory.discount) == (5, 0.9)
+
+
+def test_missing_attribute_names_the_agent():
+    with pytest.raises(AttributeError, match="DQN agent has no attribute 'actor_optimizer'"):
+        _ = agent_of("DQN").actor_optimizer
+
+
+def test_agent_can_be_copied():
+    agent = agent_of("AC-IQN")
+    twin = copy.deepcopy(agent)
+    assert twin.act(STATE, eps=-1) == agent.act(STATE, eps=-1)
+
+
+@pytest.mark.parametrize(
+    ("agent_type", "network", "tensors", "scalars", "own"),
+    [
+        ("AC-IQN", "actor", 10, 50_354, ["value_ranges_of_action"]),
+        ("AC-IQN", "critic", 14, 67_249, ["action_dimension"]),
+        ("DDPG", "actor", 10, 50_354, ["value_ranges_of_action"]),
+        ("DDPG", "critic", 12, 50_609, ["action_dimension"]),
+        ("SAC", "actor", 12, 50_612, ["value_ranges_of_action"]),
+        ("SAC", "critic_2", 12, 50_609, ["action_dimension"]),
+        ("IQN", "network", 12, 69_961, ["action_size"]),
+        ("DQN", "network", 10, 53_321, ["action_size"]),
+        ("Rainbow", "network", 40, 540_428, ["action_size", "atoms"]),
+    ],
+)
+def test_networks(agent_type, network, tensors, scalars, own):
+    agent = agent_of(agent_type, seed=100)
+    module = agent.algorithm.networks(agent.policy_local)[network]
+    assert len(module.state_dict()) == tensors
+    assert sum(parameter.numel() for parameter in module.parameters()) == scalars
+    parameters = module.get_constructor_parameters()
+    assert list(parameters) == [*SIZES, *own, "seed"]
+    assert parameters["seed"] == 100 + {"critic": 1, "critic_1": 1, "critic_2": 2}.get(network, 0)
+    assert parameters["concat_feature_dimension"] == 256
+    # The dictionary rebuilds the network, and in positional order too.
+    rebuilt = type(module)(*list(parameters.values())[:-1], "cpu", parameters["seed"])
+    for name, tensor in module.state_dict().items():
+        assert torch.equal(rebuilt.state_dict()[name], tensor)
+
+
+def test_observation_must_be_a_triple():
+    with pytest.raises(AssertionError, match="2 parts, must have 3"):
+        agent_of("DQN").policy_local((torch.zeros(1, 7), None))
+
+
+# ---- acting
+
+
+@pytest.mark.parametrize("agent_type", AGENTS)
+def test_evaluation_agent_acts(agent_type):
+    """Defect Q1 fixed: no memory, no optimisers, but it acts as its training twin does."""
+    agent, twin = agent_of(agent_type, training=False), agent_of(agent_type)
+    assert agent.memory is None
+    assert agent.algorithm.optimizers == {}
+    actions = []
+    for each in (agent, twin):
+        torch.manual_seed(0)
+        actions.append(each.act(STATE))
+    assert actions[0] == actions[1]
+
+
+@pytest.mark.parametrize("agent_type", AGENTS)
+@pytest.mark.parametrize("eps", [-1.0, 2.0])
+def test_action_types(agent_type, eps):
+    action = agent_of(agent_type).act(STATE, eps=eps)
+    if ALGORITHMS[agent_type].continuous:
+        assert [type(value) for value in action] == [float, float]
+    else:
+        assert type(action) is (int if agent_type == "Rainbow" and eps < 0 else np.int64)
+
+
+@pytest.mark.parametrize("agent_type", AGENTS)
+def test_legacy_method_names(agent_type):
+    agent = trained(agent_of(agent_type), updates=0)
+    act = getattr(agent, "act_" + agent_type.lower().replace("-", "_"))
+    torch.manual_seed(0)
+    expected = agent.act(STATE)
+    torch.manual_seed(0)
+    found = act(STATE)
+    assert (found[0] if agent_type == "IQN" else found) == expected
+    losses = getattr(agent, "train_" + agent_type.replace("-", "_"))()
+    terms = losses if isinstance(losses, tuple) else (losses,)
+    shape = (64,) if agent_type == "Rainbow" else ()
+    assert [(term.shape, term.dtype) for term in terms] == [(shape, np.float32)] * len(terms)
+    assert len(terms) == len(agent.algorithm.optimizers)
+
+
+def test_method_of_another_agent_is_refused():
+    with pytest.raises(RuntimeError, match="this is a DQN agent, the method called needs Rainbow"):
+        agent_of("DQN").act_rainbow(STATE)
+
+
+@pytest.mark.parametrize("agent_type", AGENTS)
+def test_greedy_on_a_batch_is_what_acting_does_one_by_one(agent_type):
+    agent = agent_of(agent_type)
+    draws = np.random.RandomState(1)
+    states = [(draws.randn(7).tolist(), draws.randn(k, 5).tolist()) for k in range(6)]
+    torch.manual_seed(3)
+    with torch.no_grad():
+        batched = agent.algorithm.greedy(agent._observation(states))
+    assert batched.shape == ((6, 2) if agent.continuous else (6,))
+    torch.manual_seed(3)
+    one_by_one = [agent.act(state, eps=-1.0, use_eval=False) for state in states]
+    assert batched.tolist() == (
+        pytest.approx(np.array(one_by_one), abs=1e-6) if agent.continuous else one_by_one
+    )
+
+
+def test_rainbow_acts_with_its_noise_unless_evaluated():
+    agent = agent_of("Rainbow")
+    values = []
+    choose = agent.algorithm.choose
+    agent.algorithm.choose = lambda found, eps: values.append(found) or choose(found, eps)
+    for use_eval in (True, False):
+        agent.act(STATE, use_eval=use_eval)
+        assert agent.policy_local.training
+    assert not torch.equal(*values)
+
+
+def test_acting_mode_ends_in_train_mode_after_an_error():
+    algorithm = agent_of("DQN").algorithm
+    with pytest.raises(RuntimeError, match="in between"), algorithm.acting_mode(use_eval=True):
+        raise RuntimeError("in between")
+    assert algorithm.policy_local.training
+
+
+def test_low_cvar_acts_on_the_lower_tail():
+    agent = agent_of("IQN")
+    _, _, taus = agent.act_iqn(STATE, cvar=0.25)
+    assert taus.shape == (1, 32, 1)
+    assert 0.15 < taus.max() < 0.25
+
+
+# ---- learning
+
+
+@pytest.mark.parametrize("agent_type", AGENTS)
+def test_update_returns_detached_losses(agent_type):
+    algorithm = agent_of(agent_type).algorithm
+    losses = algorithm.update(batch_of_two(algorithm.continuous))
+    assert set(losses.keys()) == set(algorithm.optimizers)
+    assert not any(loss.requires_grad for loss in losses.values())
+    assert all(loss.shape == ((2,) if algorithm.prioritized else ()) for loss in losses.values())
+
+
+@pytest.mark.parametrize("agent_type", AGENTS)
+def test_update_changes_the_local_networks_only(agent_type):
+    agent = agent_of(agent_type)
+    before = [copy.deepcopy(agent.algorithm.networks(policy)) for policy in policies(agent)]
+    trained(agent)
+    for policy, networks, changes in zip(policies(agent), before, (True, False), strict=True):
+        for name, network in agent.algorithm.networks(policy).items():
+            same = [
+                torch.equal(*pair)
+                for pair in zip(network.parameters(), networks[name].parameters(), strict=True)
+            ]
+            assert not any(same) if changes else all(same)
+            # Defect Q10 fixed: nothing gathers gradients that nobody uses.
+            assert changes or all(parameter.grad is None for parameter in network.parameters())
+
+
+def policies(agent: Agent) -> tuple:
+    return agent.policy_local, agent.policy_target
+
+
+@pytest.mark.parametrize("agent_type", [name for name in AGENTS if name != "Rainbow"])
+@pytest.mark.parametrize("drop", [True, False])
+def test_batches_without_objects_skip_the_object_encoder(agent_type, drop):
+    """Quirk Q15, and the switch that turns it off."""
+    agent = agent_of(agent_type)
+    agent.algorithm.drop_empty_objects = drop
+    agent.algorithm.update(batch_of_two(agent.continuous))
+    for name, network in agent.algorithm.networks(agent.policy_local).items():
+        parameters = list(network.object_encoder.parameters())
+        assert all((parameter.grad is None) == drop for parameter in parameters)
+        assert all(
+            (parameter not in agent.algorithm.optimizers[name].state) == drop for parameter in parameters
+        )
+
+
+def test_rainbow_never_skips_the_object_encoder():
+    agent = agent_of("Rainbow")
+    agent.algorithm.update(batch_of_two(continuous=False))
+    assert all(parameter.grad is not None for parameter in agent.policy_local.object_encoder.parameters())
+
+
+@pytest.mark.parametrize("agent_type", AGENTS)
+def test_gradients_are_clipped(agent_type):
+    agent = trained(agent_of(agent_type))
+    for network in agent.algorithm.networks(agent.policy_local).values():
+        norm = torch.stack([p.grad.norm() for p in network.parameters() if p.grad is not None]).norm()
+        assert norm <= 0.5 * (1 + 1e-5)
+
+
+@pytest.mark.parametrize("agent_type", AGENTS)
+def test_target_copy(agent_type):
+    agent = agent_of(agent_type, TAU=0.25)
+    for policy, value in zip(policies(agent), (8.0, 4.0), strict=True):
+        for network in agent.algorithm.networks(policy).values():
+            for tensor in network.state_dict().values():
+                tensor.fill_(value)
+    agent.soft_update()
+    for network in agent.algorithm.networks(agent.policy_target).values():
+        assert all(torch.all(parameter == 5.0) for parameter in network.parameters())  # ¼·8 + ¾·4
+        assert all(torch.all(buffer == 4.0) for buffer in network.buffers())  # noise is not copied
+
+
+def test_importance_weights_scale_rainbows_objective():
+    def gradient(weight: float) -> float:
+        algorithm = agent_of("Rainbow").algorithm
+        algorithm.max_grad_norm = float("inf")
+        batch = batch_of_two(continuous=False)
+        batch["priority_weight"] = torch.full((2,), weight)
+        algorithm.update(batch)
+        return algorithm.policy_local.output_layer_v.bias_mu.grad
+
+    torch.testing.assert_close(gradient(0.5), 0.5 * gradient(1.0))
+
+
+@pytest.mark.parametrize("agent_type", AGENTS)
+def test_stages_are_whole_graphs(agent_type):
+    """No branch on data, no host synchronisation: a tracer takes each stage whole."""
+    algorithm = agent_of(agent_type).algorithm
+    algorithm.drop_empty_objects = False
+    batch = batch_of_two(algorithm.continuous)
+    transitions, noise = algorithm.transitions(batch), algorithm.draw_noise(2)
+    for stage in algorithm.stages:
+        expected = stage(transitions, noise)
+        found = torch.compile(stage, backend="eager", fullgraph=True)(transitions, noise)
+        assert found.keys() == expected.keys()
+        assert all(torch.allclose(found[name], expected[name]) for name in found)
+
+
+def test_all_randomness_of_an_update_is_drawn_beforehand():
+    for agent_type in AGENTS:
+        algorithm: Algorithm = agent_of(agent_type).algorithm
+        transitions = algorithm.transitions(batch_of_two(algorithm.continuous))
+        noise = algorithm.draw_noise(2)
+        before = torch.get_rng_state(), random.getstate()
+        for stage in algorithm.stages:
+            stage(transitions, noise)
+        assert torch.equal(torch.get_rng_state(), before[0])
+        assert random.getstate() == before[1]

@@ -1,0 +1,129 @@
+"""Losses against cases worked by hand."""
+
+import pytest
+import torch
+from tensordict import TensorDict
+
+from agents import modules
+from agents.agent import Agent
+from agents.modules import calculate_huber_loss, quantile_huber_loss
+from agents.rainbow import project
+
+
+def test_huber_by_hand():
+    errors = torch.zeros(1, 8, 8)
+    errors[0, 0, :4] = torch.tensor([0.5, -0.5, 1.0, -3.0])
+    # ½·0.5² = 0.125 on both sides; ½·1² = 0.5 where the two pieces meet; 3 - ½ = 2.5 on the line.
+    assert calculate_huber_loss(errors)[0, 0, :4].tolist() == [0.125, 0.125, 0.5, 2.5]
+
+
+def test_huber_asserts_its_shape():
+    with pytest.raises(AssertionError, match="shape"):
+        calculate_huber_loss(torch.zeros(4, 8, 7))
+
+
+def test_quantile_huber_by_hand(monkeypatch):
+    monkeypatch.setattr(modules, "QUANTILES", 2)
+    expected = torch.tensor([[1.0, 2.0]])  # Z_1 = 1, Z_2 = 2
+    target = torch.tensor([[1.5, 4.0]])  # y_1 = 1.5, y_2 = 4
+    taus = torch.tensor([[[0.25], [0.75]]])
+    # δ_11 = 0.5:  weight 0.25,              L = ½·0.25 = 0.125  -> 0.03125
+    # δ_21 = -0.5: weight |0.75 - 1| = 0.25, L = 0.125           -> 0.03125
+    # δ_12 = 3:    weight 0.25,              L = 3 - ½ = 2.5     -> 0.625
+    # δ_22 = 2:    weight 0.75,              L = 2 - ½ = 1.5     -> 1.125
+    # Sum over i: j = 1: 0.0625, j = 2: 1.75. Mean over j: 0.90625.
+    assert quantile_huber_loss(expected, target, taus).item() == 0.90625
+    # With the roles exchanged every δ changes its sign and finds another weight:
+    # 0.75·0.125 + 0.25·2.5 = 0.71875 and 0.25·0.125 + 0.25·1.5 = 0.40625, mean over j 0.5625.
+    assert quantile_huber_loss(target, expected, taus).item() == 0.5625
+
+
+def test_quantile_huber_averages_over_the_batch(monkeypatch):
+    monkeypatch.setattr(modules, "QUANTILES", 1)
+    expected = torch.tensor([[0.0], [0.0]])
+    target = torch.tensor([[1.0], [-1.0]])
+    taus = torch.tensor([[[0.9]], [[0.9]]])
+    # 0.9·0.5 = 0.45 and |0.9 - 1|·0.5 = 0.05, nine times less for an overestimate: mean 0.25.
+    assert quantile_huber_loss(expected, target, taus).item() == pytest.approx(0.25)
+
+
+SUPPORT = torch.linspace(-1, 1, 5)  # atoms -1, -½, 0, ½, 1: spacing ½
+
+
+def projected(probabilities: list[float], returns: float, discount: float) -> list[float]:
+    rows = (
+        torch.tensor([probabilities], dtype=torch.float32),
+        torch.tensor([[returns]]),
+        torch.tensor([[discount]]),
+    )
+    return project(*rows, SUPPORT, -1.0, 1.0)[0].tolist()
+
+
+def test_projection_shares_mass_between_neighbours():
+    # 0 + 0.25 lies halfway between the atoms 0 and ½.
+    assert projected([0, 0, 1, 0, 0], 0.25, 1.0) == [0, 0, 0.5, 0.5, 0]
+    # ½·½ + 0.125 = 0.375 is position (0.375 + 1) / ½ = 2.75: a quarter to atom 2, three quarters to atom 3.
+    assert projected([0, 0, 0, 1, 0], 0.125, 0.5) == [0, 0, 0.25, 0.75, 0]
+
+
+def test_projection_keeps_mass_that_falls_on_an_atom():
+    assert projected([0.1, 0.2, 0.4, 0.2, 0.1], 0.0, 1.0) == pytest.approx([0.1, 0.2, 0.4, 0.2, 0.1])
+
+
+def test_projection_clamps_to_the_support():
+    # All atoms above 1 after adding 3; all below -1 after subtracting 3.
+    assert projected([0.2] * 5, 3.0, 1.0) == pytest.approx([0, 0, 0, 0, 1])
+    assert projected([0.2] * 5, -3.0, 1.0) == pytest.approx([1, 0, 0, 0, 0])
+
+
+def test_projection_of_a_terminal_state_is_the_return_alone():
+    # Discount 0 puts every atom on -0.375: position 1.25.
+    assert projected([0.2] * 5, -0.375, 0.0) == pytest.approx([0, 0.75, 0.25, 0, 0])
+
+
+def test_projection_of_several_rows_does_not_mix_them():
+    rows = torch.eye(5)
+    found = project(rows, torch.zeros(5, 1), torch.ones(5, 1), SUPPORT, -1.0, 1.0)
+    assert torch.equal(found, rows)
+
+
+def batch_of_two(continuous: bool = True) -> TensorDict:
+    """Two transitions: a plain one with reward 1, a terminal one with reward -2."""
+    states = TensorDict(
+        {
+            "self_state": torch.ones(2, 7),
+            "objects_state": torch.zeros(2, 5, 5),
+            "objects_mask": torch.zeros(2, 5, dtype=torch.bool),
+        },
+        batch_size=[2],
+    )
+    batch = states.clone()
+    batch["next"] = states.clone()
+    batch["action"] = torch.zeros(2, 2) if continuous else torch.tensor([3, 7])
+    batch["reward"] = torch.tensor([[1.0], [-2.0]])
+    batch["done"] = torch.tensor([[False], [True]])
+    return batch
+
+
+def test_bellman_target_by_hand():
+    algorithm = Agent(agent_type="DQN", BUFFER_SIZE=2, GAMMA=0.5).algorithm
+    transitions = algorithm.transitions(batch_of_two(continuous=False))
+    # 1 + 0.5·10 = 6; the terminal one does not bootstrap: -2.
+    assert algorithm.one_step_target(transitions, torch.full((2, 1), 10.0)).tolist() == [[6.0], [-2.0]]
+
+
+def test_iqn_takes_the_maximum_of_every_fraction(monkeypatch):
+    """Quirk Q9, by hand: two fractions prefer two different actions, and both maxima enter the target."""
+    monkeypatch.setattr(modules, "QUANTILES", 2)
+    monkeypatch.setattr("agents.iqn.QUANTILES", 2)
+    algorithm = Agent(agent_type="IQN", BUFFER_SIZE=2, GAMMA=1.0).algorithm
+    target_quantiles = torch.zeros(2, 2, 25)
+    target_quantiles[:, 0, 4] = 1.0  # best at the first fraction: action 4
+    target_quantiles[:, 1, 9] = 2.0  # best at the second: action 9
+    monkeypatch.setattr(algorithm.policy_target, "quantiles", lambda *_: target_quantiles)
+    monkeypatch.setattr(algorithm.policy_local, "quantiles", lambda *_: torch.zeros(2, 2, 25))
+    noise = {"target_taus": torch.full((2, 2, 1), 0.5), "local_taus": torch.full((2, 2, 1), 0.5)}
+    transitions = algorithm.transitions(batch_of_two(continuous=False))
+    # Plain transition: y = (1 + 1, 1 + 2) = (2, 3), L = (1.5, 2.5), two local quantiles of weight ½: mean 2.
+    # Terminal: y = (-2, -2), L = 1.5, weights |½ - 1| = ½: 1.5. Mean over the batch: 1.75.
+    assert algorithm.network_loss(transitions, noise)["network"].item() == 1.75
