@@ -74,6 +74,8 @@ def launch(
         for trial in experiment.trials:
             check(trial)
         check_device(args.device)
+        for trial in experiment.trials:
+            check_model(trial)
         print(setup_summary(experiment))
         stamp = create_run_folders(experiment.trials)
     except ConfigError as error:
@@ -102,6 +104,19 @@ def check_device(name: str) -> None:
     count = torch.cuda.device_count()
     if device.type == "cuda" and (device.index or 0) >= count:
         raise ConfigError(f"device {name!r} is not available; this machine has {count} CUDA device(s)")
+
+
+def check_model(trial: Trial) -> None:
+    """Refuse a trial whose ``load_model`` is not a model folder of its agent."""
+    if trial["load_model"] is None:
+        return
+    from agents.agent import Agent
+    from agents.model_files import ModelFileError
+
+    try:
+        Agent(agent_type=trial["agent_type"], training=False).load_model(trial["load_model"])
+    except ModelFileError as error:
+        raise ConfigError(f"key 'load_model': {error}") from error
 
 
 def setup_summary(experiment: Experiment) -> str:
