@@ -65,7 +65,8 @@ def test_robot_defaults() -> None:
     robot = Robot(seed=3)
     expected = {
         "dt": 0.05, "N": 10, "length": 5.0, "width": 2.5,
-        "detect_r": 2.7950849718747373, "r": 2.7950849718747373, "safe_dis": 10.0, "max_angular_speed": pi / 3, "min_thrust": -500.0, "max_thrust": 1000.0,
+        "detect_r": 2.7950849718747373, "r": 2.7950849718747373, "safe_dis": 10.0,
+        "max_angular_speed": pi / 3, "min_thrust": -500.0, "max_thrust": 1000.0,
         "power_coefficient": 1.0, "goal_dis": 2.0, "goal_angluar_speed": pi / 12, "head_on_zone_x_dim": 17.0,
         "head_on_zone_y_dim": 9.0, "collision": False, "reach_goal": False, "deactivated": False,
         "observation_history": [], "action_history": [], "trajectory": [], "x": None, "velocity": None,
@@ -83,7 +84,8 @@ def test_robot_defaults() -> None:
     [
         ("hull_width", 0.5), ("hull_tip_length", 1.25), ("hull_tip_width", 0.25), ("hull_rear_length", 1.0),
         ("hull_rear_width", 0.4), ("thruster_gap", 0.1), ("thruster_length", 0.5),
-        ("thruster_tip_width", 0.24), ("thruster_rear_width", 0.3), ("beam_length", 2.0), ("beam_width", 0.1), ("beam_distance", 1.5),
+        ("thruster_tip_width", 0.24), ("thruster_rear_width", 0.3), ("beam_length", 2.0),
+        ("beam_width", 0.1), ("beam_distance", 1.5),
         ("beam_base_length", 2.5), ("beam_base_width", 0.25), ("platform_length", 2.0),
         ("platform_width", 1.125),
     ],
