@@ -13,6 +13,7 @@ from torchrl.envs.utils import check_env_specs, check_marl_grouping
 from marinenav_env.envs.marinenav_env import MarineNavEnv3
 from marinenav_env.envs.torchrl_gpu.marinenav_torchrl_env import BACKENDS, MarineNavTorchRLEnv
 from marinenav_env.envs.torchrl_gpu.outcome import Outcome
+from marinenav_env.envs.torchrl_gpu.torch_backend import TorchBackend
 from tests.contract.goal_seeker import GoalSeeker
 
 ROBOTS = 3
@@ -147,13 +148,13 @@ def test_reset_mask_without_any_environment_changes_nothing(backend):
 def test_seed_decides_everything(backend, num_envs, continuous):
     policy = GoalSeeker(continuous)
     env = make_env(backend, num_envs, continuous, seed=5)
-    first = collect(env, 40, policy)
-    again = collect(make_env(backend, num_envs, continuous, seed=5), 40, policy)
+    first = collect(env, 15, policy)
+    again = collect(make_env(backend, num_envs, continuous, seed=5), 15, policy)
     assert (first == again).all()
     env.set_seed(5)
-    assert (collect(env, 40, policy) == first).all()
+    assert (collect(env, 15, policy) == first).all()
     env.set_seed(6)
-    assert not (collect(env, 40, policy) == first).all()
+    assert not (collect(env, 15, policy) == first).all()
     if num_envs > 1:
         assert (first["agents", "self_state"][0] != first["agents", "self_state"][1]).any()
 
@@ -202,8 +203,8 @@ def test_cut_off_is_a_truncation(backend, num_envs):
     env = make_env(backend, num_envs)
     env.num_robots, env.num_obs, env.num_cores = 1, 0, 0
     td = env.reset().set(("agents", "action"), torch.zeros(num_envs, ROBOTS, 2))
-    for _ in range(1000):
-        td = env.step_mdp(env.step(td))
+    set_episode_timesteps(env, 999)
+    td = env.step_mdp(env.step(td))  # the 1000th step
     assert not td["done"].any()
     after = env.step(td)["next"]
     assert after["truncated"].all()
@@ -213,6 +214,15 @@ def test_cut_off_is_a_truncation(backend, num_envs):
     assert after["agents", "done"][:, 0].all()
     assert not after["agents", "terminated"].any()
     torch.testing.assert_close(after["agents", "reward"][:, 0], torch.full((num_envs, 1), -0.1))
+
+
+def set_episode_timesteps(env, timesteps):
+    if isinstance(env.backend, TorchBackend):
+        world = env.backend.world
+        world.state = world.state._replace(timesteps=torch.full_like(world.state.timesteps, timesteps))
+    else:
+        for world in env.worlds:
+            world.episode_timesteps = timesteps
 
 
 def test_robots_beyond_the_scenario_are_absent(backend, num_envs):

@@ -22,7 +22,7 @@ SCHEDULE = {
     ("arguments", "message"),
     [
         ({"num_envs": 0}, "num_envs is 0; allowed are 1 and more"),
-        ({"backend": "jax"}, "backend is 'jax'; allowed are 'numpy'"),
+        ({"backend": "jax"}, "backend is 'jax'; allowed are 'numpy', 'torch'"),
         ({"dtype": torch.float16}, "dtype is torch.float16; allowed are torch.float32, torch.float64"),
         ({"seed": -1}, "seed is -1; allowed are integers from 0"),
         ({"seed": None}, "seed is None; allowed are integers from 0"),
@@ -31,6 +31,7 @@ SCHEDULE = {
         ({"schedule": {"timesteps": [0]}}, "schedule lacks .'num_robots', 'num_cores'"),
         ({"schedule": SCHEDULE | {"num_cores": [1]}}, "'num_cores': 1.* allowed are equal lengths"),
         ({"schedule": {key: [] for key in SCHEDULE}}, "allowed are equal lengths of 1 and more"),
+        ({"backend": "torch", "is_eval_env": True}, "is_eval_env=True needs backend='numpy'"),
         ({"compile": True}, "compile=True needs backend='torch'"),
     ],
 )
@@ -59,6 +60,12 @@ def test_scenario_attributes_start_at_the_legacy_defaults():
     assert (env.num_robots, env.num_cores, env.num_obs, env.min_start_goal_dis) == (6, 8, 8, 30.0)
     env.num_cores = 3
     assert [world.num_cores for world in env.worlds] == [3]
+
+
+def test_scenario_attributes_with_a_schedule_are_refused():
+    env = MarineNavTorchRLEnv(schedule=SCHEDULE)
+    with pytest.raises(ValueError, match="num_robots is given as 2; allowed is what the schedule says"):
+        env.num_robots = 2
 
 
 def test_refused_actions_and_episodes():

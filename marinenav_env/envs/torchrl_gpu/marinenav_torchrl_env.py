@@ -8,8 +8,9 @@ from torchrl.envs import EnvBase
 
 from marinenav_env.envs.torchrl_gpu import specs
 from marinenav_env.envs.torchrl_gpu.numpy_backend import NumpyBackend, Tensors
+from marinenav_env.envs.torchrl_gpu.torch_backend import TorchBackend
 
-BACKENDS = {"numpy": NumpyBackend}
+BACKENDS = {"numpy": NumpyBackend, "torch": TorchBackend}
 DTYPES = (torch.float32, torch.float64)
 SCHEDULE_KEYS = ("timesteps", "num_robots", "num_cores", "num_obstacles", "min_start_goal_dis")
 DEFAULT_NUM_ROBOTS = 6  # of `MarineNavEnv3`, environment spec 1.1
@@ -22,6 +23,8 @@ def _world_attribute(name: str, minimum: float, doc: str) -> property:
         return env.backend.get(name)
 
     def write(env: "MarineNavTorchRLEnv", value: Any) -> None:
+        if env.schedule is not None:
+            raise ValueError(f"{name} is given as {value}; allowed is what the schedule says")
         if name == "num_robots" and value > env.max_robots:
             raise ValueError(f"num_robots is {value}; allowed are 1 to max_robots={env.max_robots}")
         if value < minimum:
@@ -92,6 +95,7 @@ class MarineNavTorchRLEnv(EnvBase):
     ):
         _check_arguments(num_envs, backend, seed, schedule, max_robots, dtype)
         super().__init__(device=device, batch_size=(num_envs,))
+        self.schedule = schedule
         self.max_robots = max_robots or _most_robots(schedule)
         self.group_map = {specs.GROUP: [f"robot_{i}" for i in range(self.max_robots)]}
         rows = (num_envs, self.max_robots)
@@ -107,6 +111,7 @@ class MarineNavTorchRLEnv(EnvBase):
             is_eval_env=is_eval_env,
             continuous=continuous,
             dtype=dtype,
+            device=self.device,
         )
 
     @property
@@ -151,6 +156,17 @@ class MarineNavTorchRLEnv(EnvBase):
         """Compile the step of the world, with arguments of `torch.compile`; returns the environment."""
         self.backend.compile(**kwargs)
         return self
+
+    def maybe_reset(self, tensordict: TensorDictBase) -> TensorDictBase:
+        """Begin new episodes in the environments that are done, within `step_and_maybe_reset`.
+
+        TorchRL's own way mixes old and new once more, which the worlds have done already. On a GPU the mask
+        goes to the world as it is, so that the host never waits to learn whether anything is done.
+        """
+        done = tensordict.get("done", None)
+        if done is None or (done.device.type == "cpu" and not done.any()):
+            return tensordict
+        return tensordict.update(self._pack(*self.backend.reset(done)))
 
     def _reset(self, tensordict: TensorDictBase | None = None, **_: Any) -> TensorDict:
         mask = None if tensordict is None else tensordict.get("_reset", None)

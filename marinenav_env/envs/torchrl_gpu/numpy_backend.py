@@ -28,6 +28,7 @@ class NumpyBackend:
         is_eval_env: record histories, as `MarineNavEnv3` does.
         continuous: thrust change commands, or indices of actions.
         dtype: float32 or float64, of observations and rewards. The worlds themselves compute in float64.
+        device: where the tensors go.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class NumpyBackend:
         is_eval_env: bool,
         continuous: bool,
         dtype: torch.dtype,
+        device: torch.device,
     ):
         self.worlds = [
             MarineNavEnv3(seed=_seed_of(seed, k), schedule=schedule, is_eval_env=is_eval_env)
@@ -49,6 +51,7 @@ class NumpyBackend:
             world.verbose = False
         self.continuous = continuous
         self.max_robots = max_robots
+        self.device = device
         rows, number = (num_envs, max_robots), NUMPY_DTYPE[dtype]
         self.self_state = np.zeros((*rows, SELF_SIZE), number)
         self.objects_state = np.zeros((*rows, OBJECT_ROWS, OBJECT_SIZE), number)
@@ -86,7 +89,7 @@ class NumpyBackend:
         """Start new episodes where `mask` (E, 1) says, everywhere without one.
 
         Returns:
-            The robots' tensors and the environments' flags, of all environments, on the CPU.
+            The robots' tensors and the environments' flags, of all environments.
         """
         for k in self._chosen(mask):
             self._begin(k, self.worlds[k].reset()[0])
@@ -116,7 +119,7 @@ class NumpyBackend:
             timesteps += 1
         self.total_timesteps = timesteps
         robots, flags = self._tensors()
-        robots["reward"] = _copy(self.reward)
+        robots["reward"] = self._tensor(self.reward)
         return robots, flags
 
     def episode_data(self) -> list[dict]:
@@ -178,21 +181,20 @@ class NumpyBackend:
     def _tensors(self) -> tuple[Tensors, Tensors]:
         terminated, done, all_terminated, truncated = ending_flags(self.outcome)
         robots = {
-            "self_state": _copy(self.self_state),
-            "objects_state": _copy(self.objects_state),
-            "objects_mask": _copy(self.objects_mask),
-            "active": _copy(self.active),
-            "outcome": _copy(self.outcome),
-            "terminated": _copy(terminated),
-            "done": _copy(done),
+            "self_state": self._tensor(self.self_state),
+            "objects_state": self._tensor(self.objects_state),
+            "objects_mask": self._tensor(self.objects_mask),
+            "active": self._tensor(self.active),
+            "outcome": self._tensor(self.outcome),
+            "terminated": self._tensor(terminated),
+            "done": self._tensor(done),
         }
         flags = {"terminated": all_terminated, "truncated": truncated, "done": all_terminated | truncated}
-        return robots, {key: _copy(value) for key, value in flags.items()}
+        return robots, {key: self._tensor(value) for key, value in flags.items()}
 
-
-def _copy(array: np.ndarray) -> torch.Tensor:
-    """Copy to a tensor: the arrays are written again at the next call."""
-    return torch.from_numpy(array.copy())
+    def _tensor(self, array: np.ndarray) -> torch.Tensor:
+        """Copy to a tensor: the arrays are written again at the next call."""
+        return torch.from_numpy(array.copy()).to(self.device)
 
 
 def _seed_of(seed: int, k: int) -> int:
