@@ -319,13 +319,12 @@ class VectorWorld:
         self._radii = tree_map(lambda t: t.to(self.device), radius_maps(named.r_kappa, self.dtype))
 
     def _forget_loaded_robots(self, mask: Tensor) -> None:
-        default = default_params(self.num_envs)
-        loaded, mask = self._params64, mask.cpu()
+        default, loaded = default_params(self.num_envs), self._params64
         if torch.equal(loaded.robot, default.robot) and torch.equal(
             loaded.thrust_change, default.thrust_change
         ):
             return
-        robots = (self.max_robots, self.num_envs)
+        mask, robots = mask.cpu(), (self.max_robots, self.num_envs)
         self._set_robots(
             WorldParams(
                 robot=torch.where(mask, default.robot, loaded.robot.expand(-1, *robots)),
