@@ -42,7 +42,7 @@ def work(argv: Sequence[str] | None) -> None:
 
     episodes = read_episodes(options.scenarios)
     wanted = options.episodes if options.episodes is not None else range(len(episodes))
-    chosen = [pick(k, len(episodes), "--episodes:") for k in wanted]
+    chosen = [pick(k, len(episodes), "--episodes") for k in wanted]
     names = [f"Episode {k}" for k in chosen] if len(episodes) > 1 else [options.scenarios.stem]
     worlds = [world_of(episodes[k], f"{options.scenarios}: episode {k}") for k in chosen]
     save_figure(sheet(worlds, names, options.columns), output, options.dpi)

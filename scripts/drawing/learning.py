@@ -4,10 +4,10 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from matplotlib.ticker import EngFormatter, PercentFormatter
 
 from agents.evaluation_record import FILE_NAME, EvaluationFileError, EvaluationRecord
@@ -170,7 +170,8 @@ def learning_curves(curves: list[Curve], spread: str = "sem") -> Figure:
         curves: The first is drawn on top.
         spread: ``"sem"`` (standard error of the mean over seeds) or ``"std"``.
     """
-    figure, axes = plt.subplots(2, 2, figsize=(10, 6.6), sharex=True, layout="constrained")
+    figure = Figure(figsize=(10, 6.6), layout="constrained")
+    axes = figure.subplots(2, 2, sharex=True)
     for panel, (metric, title, unit) in zip(axes.flat, PANELS, strict=True):
         for index, curve in enumerate(curves):
             draw_curve(panel, curve, index, metric, spread)
@@ -192,7 +193,7 @@ def learning_curves(curves: list[Curve], spread: str = "sem") -> Figure:
     if seeds[-1] > 1:
         counts = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
         band = "standard error" if spread == "sem" else "standard deviation"
-        handles.append(plt.Rectangle((0, 0), 1, 1, color=style.QUIET, alpha=0.25, lw=0))
+        handles.append(Patch(color=style.QUIET, alpha=0.25, lw=0))
         labels.append(f"± {band} over {counts} seeds")
     figure.legend(handles, labels, loc="outside upper left", ncols=min(len(labels), 5))
     return figure

@@ -19,6 +19,8 @@ from scripts.drawing.vessel import draw_vessel
 
 LEAD = 3.0
 """Velocity arrows show the way made in this time (s)."""
+SLOWEST_ARROW = 0.3
+"""Slower than this (m/s) there is no arrow: sensor noise gives everything a velocity."""
 
 
 @dataclass
@@ -93,11 +95,11 @@ def frame_perception(axes: Axes, robot: Robot) -> None:
 def arrow(
     axes: Axes, origin: tuple[float, float], velocity: tuple[float, float], colour: str, zorder: int
 ) -> None:
-    """Arrow of the way made in LEAD seconds, both ends in axes coordinates; none for a standstill.
+    """Arrow of the way made in LEAD seconds, both ends in axes coordinates; none below SLOWEST_ARROW.
 
     It is drawn from its own copy of the velocity, at its true length (Defect D17).
     """
-    if hypot(*velocity) < 0.1:
+    if hypot(*velocity) < SLOWEST_ARROW:
         return
     tip = (origin[0] + LEAD * velocity[0], origin[1] + LEAD * velocity[1])
     axes.add_patch(
@@ -167,7 +169,7 @@ def draw_colregs(axes: Axes, robot: Robot, objects: list[list[float]], duty: Dut
             continue
         for zone, corners in zones(robot, seen).items():
             in_force = duty is not None and (k, zone) == (duty.target, duty.zone)
-            look = {"alpha": 0.2, "lw": 0} if in_force else {"fill": False, "alpha": 0.55, "lw": 0.8}
+            look = {"alpha": 0.2, "lw": 0} if in_force else {"fill": False, "alpha": 0.45, "lw": 0.8}
             patch = axes.add_patch(Polygon(corners, color=style.DUTY, ls=(0, (4, 3)), zorder=1, **look))
             patch.set_clip_path(reach)
 

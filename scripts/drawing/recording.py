@@ -148,9 +148,10 @@ def read_evaluation(folder: Path, evaluation: int, episode: int) -> Recording:
         raise InputError(
             f"{folder / 'eval_configs.json'}: has {len(episodes)} episodes, {FILE_NAME} has more"
         )
+    timestep = f"{record.timesteps[k]:,}".replace(",", " ")
     # Only [evaluation][episode][robot][step] holds for every file (Defect D13).
     return new_recording(
-        f"Episode {e} of evaluation {k}, timestep {record.timesteps[k]:,}".replace(",", " "),
+        f"Episode {e} of evaluation {k} (timestep {timestep})",
         episodes[e],
         *(getattr(record, key)[k][e] for key in ("trajectories", "observations", "actions")),
         where=f"{folder / FILE_NAME}: evaluation {k}, episode {e}",

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -59,9 +58,8 @@ def sheet(worlds: Sequence[MarineNavEnv3], names: Sequence[str], columns: int | 
     rows = math.ceil(len(worlds) / columns)
     side = {1: 7.5, 2: 5.2, 3: 4.2}.get(columns, 3.4)
     size = {1: 1.0, 2: 0.85, 3: 0.7}.get(columns, 0.6)
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(columns * side, rows * side + 1.2), squeeze=False, layout="constrained"
-    )
+    figure = Figure(figsize=(columns * side, rows * side + 1.2), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False)
     for panel in axes.flat[len(worlds) :]:
         panel.set_axis_off()
     for panel, world, name in zip(axes.flat, worlds, names, strict=False):

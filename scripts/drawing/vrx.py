@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -130,7 +129,8 @@ def trajectory_figure(world: MarineNavEnv3, tracks: Sequence[Track], steps: Sequ
         tracks: One per robot of the scenario.
         steps: Sample indices at which the vessels are drawn, valid for every track.
     """
-    figure, axes = plt.subplots(figsize=(7.5, 8.7), layout="constrained")
+    figure = Figure(figsize=(7.5, 8.7), layout="constrained")
+    axes = figure.subplots()
     points = np.concatenate([track.poses[: max(steps) + 1] for track in tracks])
     chart.draw_map(axes, world, chart.map_limits(world, points))
     for index, (robot, track) in enumerate(zip(world.robots, tracks, strict=True)):
