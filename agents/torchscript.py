@@ -62,14 +62,14 @@ def trace_network(algorithm: Algorithm) -> torch.jit.ScriptModule:
         algorithm: a learner in float64 on the CPU (`Algorithm.to_dtype`).
 
     Returns:
-        The traced module, in eval mode: Rainbow's noise buffers are in it, but it acts with its mean weights.
+        The traced module; Rainbow's noise buffers are in it, but it computes with the mean weights.
     """
-    network = algorithm.acting_network.eval()
     call = PLANNER_CALLS.get(algorithm.name, nn.Module.__call__)
-    with warnings.catch_warnings():
+    with algorithm.acting_mode(use_eval=True), warnings.catch_warnings():
         # torch.jit is deprecated in favour of torch.export; libtorch on the vehicles loads TorchScript.
         warnings.simplefilter("ignore", FutureWarning)
-        return torch.jit.trace(_PlannerModule(network, call).eval(), example_inputs(algorithm))
+        module = _PlannerModule(algorithm.acting_network, call).eval()
+        return torch.jit.trace(module, example_inputs(algorithm))
 
 
 def example_inputs(algorithm: Algorithm) -> tuple[Any, ...]:

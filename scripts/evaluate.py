@@ -120,19 +120,10 @@ def task_from_episodes(path: Path) -> Task:
     """Read the evaluation episodes of a run; a stage is a row of episodes with equal settings.
 
     Raises:
-        InputError: the file holds no episodes.
+        InputError: the file does not hold usable episodes.
     """
-    from marinenav_env.envs.episode import read_episodes
-
-    try:
-        episodes = read_episodes(path)
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from error
-    except (ValueError, TypeError, LookupError, RecursionError) as error:
-        raise InputError(f"{path}: not evaluation episodes: {error}") from error
-    if not episodes:
-        raise InputError(f"{path}: holds no episode")
     env = evaluation_world()
+    episodes = read_usable_episodes(path, env)
     # The trainer leaves the last stage's number on its world, where it bounds the sensor seeds of all
     # episodes (Quirk Q26).
     env.num_robots = episodes[-1]["env"]["num_robots"]
@@ -147,6 +138,22 @@ def task_from_episodes(path: Path) -> Task:
     rows = [(stage, len(list(row))) for stage, row in itertools.groupby(settings)]
     stage_of = [index for index, (_, number) in enumerate(rows) for _ in range(number)]
     return Task(env, episodes, [stage for stage, _ in rows], stage_of, SCHEMA["discount"].default)
+
+
+def read_usable_episodes(path: Path, env: Any) -> list[dict]:
+    """Read episodes and load each into a world, so that a malformed one is refused before any is played."""
+    from marinenav_env.envs.episode import read_episodes
+
+    try:
+        episodes = read_episodes(path)
+        robots = [len(env.reset_with_eval_config(episode)[0]) for episode in episodes]
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from error
+    except Exception as error:  # there is no end to what a number in the wrong place can raise
+        raise InputError(f"{path}: not evaluation episodes: {' '.join(str(error).split())}") from error
+    if 0 in robots or not robots:
+        raise InputError(f"{path}: holds no episode, or one without robots")
+    return episodes
 
 
 def evaluation_world() -> Any:

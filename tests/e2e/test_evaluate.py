@@ -193,8 +193,11 @@ def test_bad_input_is_refused_in_one_line(tmp_path, refused):
     no_list, swept = tmp_path / "no_list.json", tmp_path / "swept.json"
     no_list.write_text('{"env": 1}')
     swept.write_text(json.dumps(json.loads(config.read_text()) | {"discount": [0.9, 0.99]}))
-    empty = tmp_path / "empty.json"
+    empty, bent = tmp_path / "empty.json", tmp_path / "bent.json"
     empty.write_text("[]")
+    episodes = evaluation.create_eval_configs(evaluate.evaluation_world(), CONFIG["eval_schedule"])
+    episodes[-1]["robots"]["start"][0] = ["north", 3]
+    bent.write_text(json.dumps(episodes))
     cases = [
         (("-M", tmp_path / "none", "-C", config), "none: no such file"),
         (("-M", tmp_path, "-C", config), "not a model folder"),
@@ -209,6 +212,7 @@ def test_bad_input_is_refused_in_one_line(tmp_path, refused):
         (("-M", folder, "-E", tmp_path / "none.json"), "none.json: No such file"),
         (("-M", folder, "-E", no_list), "no_list.json: not evaluation episodes"),
         (("-M", folder, "-E", empty), "empty.json: holds no episode"),
+        (("-M", folder, "-E", bent), "bent.json: not evaluation episodes: could not convert string to float"),
         (("-M", folder, "-C", config, "-D", "tpu"), "device 'tpu' is unknown"),
     ]
     for arguments, reason in cases:
