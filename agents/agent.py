@@ -51,9 +51,9 @@ class Agent:
         agent_type: a key of `ALGORITHMS`.
 
     Attributes:
-        algorithm: the `Algorithm`. `policy_local`, `policy_target`, the legacy optimiser names (`optimizer`,
-            or `actor_optimizer`, `critic_optimizer`, ...) and the algorithm's own constants (SAC `alpha`,
-            Rainbow `support`, ...) are also reachable on the agent.
+        algorithm: the `Algorithm`. It also lends the agent its optimisers under their legacy names
+            (`optimizer`, or `actor_optimizer`, `critic_optimizer`, ...) and its constants (SAC `alpha`,
+            Rainbow `support`, ...).
         memory: `ReplayBuffer`, for Rainbow `ReplayMemory`; `None` without training.
 
     Raises:
@@ -91,8 +91,6 @@ class Agent:
         self.BATCH_SIZE = BATCH_SIZE
         self.BUFFER_SIZE = BUFFER_SIZE
         self.LR = LR
-        self.TAU = TAU
-        self.GAMMA = GAMMA
         self.device = device
         self.training = training
         self.agent_type = agent_type
@@ -123,8 +121,36 @@ class Agent:
             return ReplayMemory(self.device, self.BUFFER_SIZE, n=self.algorithm.n, discount=self.GAMMA)
         return ReplayBuffer(self.BUFFER_SIZE, self.BATCH_SIZE, self.object_dimension, self.max_object_num)
 
+    @property
+    def policy_local(self) -> Any:
+        """Networks that learn and act."""
+        return self.algorithm.policy_local
+
+    @property
+    def policy_target(self) -> Any:
+        """Delayed copy of `policy_local`."""
+        return self.algorithm.policy_target
+
+    @property
+    def GAMMA(self) -> float:
+        """Discount factor."""
+        return self.algorithm.gamma
+
+    @GAMMA.setter
+    def GAMMA(self, discount: float) -> None:
+        self.algorithm.gamma = discount
+
+    @property
+    def TAU(self) -> float:
+        """Share of the local parameters in the target copy."""
+        return self.algorithm.tau
+
+    @TAU.setter
+    def TAU(self, share: float) -> None:
+        self.algorithm.tau = share
+
     def __getattr__(self, name: str) -> Any:
-        # Legacy readers look for networks, optimisers and constants on the agent; the algorithm owns them.
+        # Legacy readers look for optimisers and constants on the agent; the algorithm owns them.
         if "algorithm" not in self.__dict__:
             raise AttributeError(name)
         optimizer = "network" if name == "optimizer" else name.removesuffix("_optimizer")

@@ -308,6 +308,47 @@ def test_rainbow_never_skips_the_object_encoder():
 
 
 @pytest.mark.parametrize("agent_type", AGENTS)
+def test_update_equals_the_textbook_recipe(agent_type):
+    """Differentiating one network only gives the bits of zero_grad, backward, clip, step."""
+    algorithm, twin = (agent_of(agent_type).algorithm for _ in range(2))
+    batch = batch_of_two(algorithm.continuous)
+    for seed in range(3):
+        torch.manual_seed(seed)
+        algorithm.update(batch)
+        torch.manual_seed(seed)
+        textbook_update(twin, batch)
+    for name, network in algorithm.networks(algorithm.policy_local).items():
+        others = twin.networks(twin.policy_local)[name].parameters()
+        assert all(torch.equal(*pair) for pair in zip(network.parameters(), others, strict=True))
+
+
+def textbook_update(algorithm: Algorithm, batch) -> None:
+    transitions, noise = algorithm.transitions(batch), algorithm.draw_noise(2)
+    for stage in algorithm.stages:
+        for name, loss in stage(transitions, noise).items():
+            optimizer = algorithm.optimizers[name]
+            optimizer.zero_grad()
+            algorithm.objective(loss, transitions).backward()
+            network = algorithm.networks(algorithm.policy_local)[name]
+            torch.nn.utils.clip_grad_norm_(network.parameters(), 0.5)
+            optimizer.step()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("agent_type", AGENTS)
+def test_first_losses_on_the_accelerator(agent_type):
+    """Fractions come from the CPU's generator on every device; other noise differs, so losses only resemble."""
+    losses = {}
+    for device in ("cpu", "cuda"):
+        algorithm = agent_of(agent_type, device=device).algorithm
+        torch.manual_seed(0)
+        losses[device] = algorithm.update(batch_of_two(algorithm.continuous).to(device)).cpu()
+    tolerance = 1.0 if agent_type in ("SAC", "Rainbow") else 1e-4
+    for name, loss in losses["cpu"].items():
+        torch.testing.assert_close(losses["cuda"][name], loss, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("agent_type", AGENTS)
 def test_gradients_are_clipped(agent_type):
     agent = trained(agent_of(agent_type))
     for network in agent.algorithm.networks(agent.policy_local).values():
