@@ -39,11 +39,10 @@ def work(argv: Sequence[str] | None) -> None:
     """Read, print the final success rates, draw, write."""
     options = arguments(argv)
     output = output_path(options.output, (".png", ".pdf", ".svg"))
-    from scripts.drawing.learning import curves_of, learning_curves
+    from scripts.drawing.learning import curves_of_runs, learning_curves
     from scripts.drawing.output import save_figure
 
-    runs = map(label_and_folder, options.runs)
-    curves = [curve for name, folder in runs for curve in curves_of(folder, name)]
+    curves = curves_of_runs(map(label_and_folder, options.runs))
     for curve in curves:
         finals = ", ".join(trial.last_success() for trial in curve.trials)
         print(f"{curve.label}: final success rate of {finals}")

@@ -1,6 +1,8 @@
 """Learning curves: evaluations of one or more runs, mean and spread over their seeds (training spec 10.1)."""
 
 import json
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from matplotlib.ticker import EngFormatter, PercentFormatter
 from agents.evaluation_record import FILE_NAME, EvaluationFileError, EvaluationRecord
 from scripts.command_line import InputError
 from scripts.drawing import style
-from scripts.drawing.episodes import read_json
+from scripts.drawing.episodes import read_json, reason
 
 NOT_COMPARED = ("seed", "training_time", "save_dir")
 """Config keys in which trials of one curve may differ."""
@@ -69,24 +71,27 @@ def successful_mean(values: list, successes: list) -> float:
 
 def read_trial(folder: Path) -> Trial:
     """Read ``evaluations.npz`` and, where there is one, ``trial_config.json`` of a trial folder."""
+    path, config_path = folder / FILE_NAME, folder / "trial_config.json"
+    config = read_json(config_path) if config_path.exists() else {}
+    if not isinstance(config, dict):
+        raise InputError(f"{config_path}: must hold an object, holds a {type(config).__name__}")
     try:
         record = EvaluationRecord.load(folder)
+        metrics = {
+            "return": [np.mean(row) for row in record.rewards],
+            "success": [np.mean(row) for row in record.successes],
+            "time": list(map(successful_mean, record.times, record.successes)),
+            "energy": list(map(successful_mean, record.energies, record.successes)),
+        }
+        metrics = {name: np.array(values, dtype=float) for name, values in metrics.items()}
     except EvaluationFileError as error:
         raise InputError(str(error)) from None
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path}: not evaluation results: {reason(error)}") from None
     if not len(record):
-        raise InputError(f"{folder / FILE_NAME}: holds no evaluation yet")
-    config = folder / "trial_config.json"
-    return Trial(
-        folder,
-        read_json(config) if config.exists() else {},
-        np.asarray(record.timesteps),
-        {
-            "return": np.array([np.mean(row) for row in record.rewards]),
-            "success": np.array([np.mean(row) for row in record.successes]),
-            "time": np.array(list(map(successful_mean, record.times, record.successes))),
-            "energy": np.array(list(map(successful_mean, record.energies, record.successes))) / 1000.0,
-        },
-    )
+        raise InputError(f"{path}: holds no evaluation yet")
+    metrics["energy"] /= 1000.0
+    return Trial(folder, config, np.asarray(record.timesteps), metrics)
 
 
 def find_trials(run: Path) -> list[Trial]:
@@ -115,33 +120,48 @@ def curves_of(run: Path, name: str | None = None) -> list[Curve]:
     for trial in find_trials(run):
         groups.setdefault(json.dumps(compared(trial.config), sort_keys=True), []).append(trial)
     settings = [compared(trials[0].config) for trials in groups.values()]
-    varied = [
-        key for key in settings[0] if key != "agent_type" and len({each.get(key) for each in settings}) > 1
-    ]
+    varied = [key for key in settings[0] if len({each.get(key) for each in settings}) > 1]
     curves = []
-    for setting, trials in zip(settings, groups.values(), strict=True):
-        label = name or trials[0].config.get("agent_type") or run.resolve().name
-        details = [f"{key} {setting.get(key)}" for key in varied]
-        if name and len({each.get("agent_type") for each in settings}) > 1:
-            details.insert(0, trials[0].config["agent_type"])
-        curves.append(Curve(", ".join([label, *details]), trials))
+    for trials in groups.values():
+        config = trials[0].config
+        agent_type = config.get("agent_type")
+        parts = [name or agent_type or run.resolve().name]
+        # The agent type needs no key before it, and no place of its own where it is the name.
+        parts += [str(agent_type)] if name and "agent_type" in varied else []
+        parts += [f"{key} {json.dumps(config.get(key))}" for key in varied if key != "agent_type"]
+        curves.append(Curve(", ".join(parts), trials))
     return curves
+
+
+def curves_of_runs(runs: Iterable[tuple[str | None, Path]]) -> list[Curve]:
+    """Curves of several (name, folder) runs; equal labels get their folder's name.
+
+    Raises:
+        InputError: A folder holds no evaluations, or trials of one curve share no timestep.
+    """
+    pairs = [(curve, folder) for name, folder in runs for curve in curves_of(folder, name)]
+    counts = Counter(curve.label for curve, _ in pairs)
+    for curve, folder in pairs:
+        if counts[curve.label] > 1:
+            curve.label = f"{curve.label} ({folder.resolve().name})"
+        if not len(curve.timesteps()):
+            raise InputError(
+                f"{folder}: the trials of {curve.label!r} were never evaluated at the same timestep"
+            )
+    return [curve for curve, _ in pairs]
+
+
+def mean_of(values: np.ndarray) -> np.ndarray:
+    """Mean over the seeds that have a value, NaN (a gap) where none has."""
+    count = np.sum(~np.isnan(values), axis=0)
+    return np.divide(np.nansum(values, axis=0), count, out=np.full(count.shape, np.nan), where=count > 0)
 
 
 def spread_of(values: np.ndarray, kind: str) -> np.ndarray:
     """Population standard deviation over the seeds that have a value; "sem" divides it by their root."""
-    count = np.sum(~np.isnan(values), axis=0)
-    # Seeds without a value have no weight; columns without any stay NaN, hence gaps.
-    mean = np.divide(np.nansum(values, axis=0), count, out=np.full(count.shape, np.nan), where=count > 0)
-    square = np.nansum((values - mean) ** 2, axis=0)
-    std = np.sqrt(np.divide(square, count, out=np.full(count.shape, np.nan), where=count > 0))
-    return std / np.sqrt(np.maximum(count, 1)) if kind == "sem" else std
-
-
-def mean_of(values: np.ndarray) -> np.ndarray:
-    """Mean over the seeds that have a value, NaN where none has."""
-    count = np.sum(~np.isnan(values), axis=0)
-    return np.divide(np.nansum(values, axis=0), count, out=np.full(count.shape, np.nan), where=count > 0)
+    std = np.sqrt(mean_of((values - mean_of(values)) ** 2))
+    count = np.maximum(np.sum(~np.isnan(values), axis=0), 1)
+    return std / np.sqrt(count) if kind == "sem" else std
 
 
 def draw_curve(axes: Axes, curve: Curve, index: int, metric: str, spread: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from agents.evaluation_record import EvaluationRecord
 from scripts.command_line import InputError
-from scripts.drawing.learning import Curve, curves_of, learning_curves, mean_of, spread_of
+from scripts.drawing.learning import Curve, curves_of, curves_of_runs, learning_curves, mean_of, spread_of
 
 CONFIG = {"agent_type": "AC-IQN", "eval_freq": 10, "lr": 1e-4}
 
@@ -71,6 +71,17 @@ def test_trials_that_differ_in_more_than_the_seed_are_different_curves(run: Path
     ]
 
 
+def test_equal_labels_are_told_apart_by_their_folders(run: Path) -> None:
+    curves = curves_of_runs([(None, run / "seed_0"), (None, run / "seed_1"), ("mine", run)])
+    assert [curve.label for curve in curves] == ["AC-IQN (seed_0)", "AC-IQN (seed_1)", "mine"]
+
+
+def test_trials_without_a_common_timestep_are_refused(run: Path) -> None:
+    write_trial(run / "seed_2", 2, [(15, [0.0], [False], [1.0])])
+    with pytest.raises(InputError, match="never evaluated at the same timestep"):
+        curves_of_runs([(None, run)])
+
+
 def test_curve_ends_where_the_shortest_trial_does(run: Path) -> None:
     write_trial(run / "seed_2", 2, [(10, [0.0], [False], [1.0]), (20, [0.0], [False], [1.0])])
     (curve,) = curves_of(run, "mine")
@@ -101,6 +112,12 @@ def test_folders_without_evaluations_are_refused(tmp_path: Path) -> None:
     (tmp_path / "evaluations.npz").write_bytes(b"PK\x03\x04 torn")
     with pytest.raises(InputError, match=r"evaluations\.npz"):
         curves_of(tmp_path)
+    write_trial(tmp_path / "words", 0, [(10, ["good"], [True], [1.0])])
+    with pytest.raises(InputError, match=r"evaluations\.npz: not evaluation results"):
+        curves_of(tmp_path / "words")
+    (tmp_path / "words/trial_config.json").write_text("[]")
+    with pytest.raises(InputError, match=r"trial_config\.json: must hold an object, holds a list"):
+        curves_of(tmp_path / "words")
     EvaluationRecord().save(tmp_path)
     with pytest.raises(InputError, match="holds no evaluation yet"):
         curves_of(tmp_path)
