@@ -233,6 +233,10 @@ def validate(trial: Trial) -> None:
         raise ConfigError(
             f"key 'buffer_size': {trial['buffer_size']} must be above 'batch_size', {trial['batch_size']}"
         )
+    if trial["stage_mix"] and trial["backend"] != "torch":
+        raise ConfigError("key 'stage_mix': true needs 'backend' \"torch\"")
+    if trial["bootstrap_on_timeout"] and trial["agent_type"] == "Rainbow":
+        raise ConfigError("key 'bootstrap_on_timeout': true is not supported by Rainbow's n-step returns")
     if trial["agent_type"] == "Rainbow" and trial.reproduction and trial["buffer_size"] % 2:
         raise ConfigError(
             f"key 'buffer_size': {trial['buffer_size']} must be even for Rainbow in reproduction mode"

@@ -1,10 +1,13 @@
 """From one trial of a config to a trainer: seeds, worlds, agent, replay, evaluation, in the legacy order."""
 
 import json
+from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
 import torch
+from tensordict import TensorDictBase
 
 from agents.agent import ALGORITHMS, Agent
 from agents.evaluation import create_eval_configs, evaluate
@@ -14,9 +17,11 @@ from agents.seeding import AGENT_SEED_OFFSET, EVAL_SEED, seed_everything
 from marinenav_env.envs import MarineNavEnv3
 from marinenav_env.envs.torchrl_gpu import MarineNavTorchRLEnv
 from torchrl_gpu.config import Trial
+from torchrl_gpu.fast_update import FastUpdate
 from torchrl_gpu.legacy_samplers import LegacyUniformSampler
+from torchrl_gpu.observation_scale import ObservationScale
 from torchrl_gpu.policy_wrapper import PolicyWrapper
-from torchrl_gpu.replay import InterleavedRainbowReplay, Replay
+from torchrl_gpu.replay import InterleavedRainbowReplay, PrioritizedReplay, Replay
 from torchrl_gpu.torchrl_trainer import TorchRLTrainer
 
 
@@ -33,6 +38,7 @@ def build_agent(trial: Trial, device: str) -> Agent:
         TAU=trial["tau"],
         multi_steps=trial["n_step"],
     )
+    agent.algorithm.max_grad_norm = trial["max_grad_norm"]
     if trial["load_model"] is not None:
         agent.load_model(trial["load_model"], device)
     return agent
@@ -52,23 +58,56 @@ def build_schedule(trial: Trial) -> Schedule:
     )
 
 
-def build_replay(trial: Trial, device: str) -> Replay:
+def build_env(trial: Trial, device: str) -> MarineNavTorchRLEnv:
+    """The training environment; with ``stage_mix`` its environments are spread over all stages."""
+    stages = len(trial["training_schedule"]["timesteps"])
+    env = MarineNavTorchRLEnv(
+        trial["num_envs"],
+        backend=trial["backend"],
+        seed=trial["seed"],
+        schedule=trial["training_schedule"],
+        continuous=ALGORITHMS[trial["agent_type"]].continuous,
+        dtype=torch.float64 if trial.reproduction else torch.float32,
+        device=device,
+        compile=trial["compile"] and trial["backend"] == "torch",
+    )
+    if trial["stage_mix"]:
+        env.set_stage(torch.arange(trial["num_envs"]) % stages)
+    return env
+
+
+def build_replay(trial: Trial, device: str, scale: ObservationScale | None) -> Replay:
     """The trial's replay memory; in reproduction mode it draws what the legacy memory draws."""
     options = {
         "capacity": trial["buffer_size"],
         "batch_size": trial["batch_size"],
         "device": device if trial["replay_device"] == "auto" else trial["replay_device"],
         "bootstrap_on_timeout": trial["bootstrap_on_timeout"],
+        "scale": scale,
     }
     if not ALGORITHMS[trial["agent_type"]].prioritized:
         return Replay(**options, sampler=LegacyUniformSampler() if trial.reproduction else None)
-    return InterleavedRainbowReplay(
+    prioritized = InterleavedRainbowReplay if trial.reproduction else PrioritizedReplay
+    return prioritized(
         **options,
         n=trial["n_step"],
         discount=trial["discount"],
         priority_exponent=trial["priority_exponent"],
         priority_weight=trial["priority_weight"],
     )
+
+
+def build_update(trial: Trial, agent: Agent) -> Callable[[TensorDictBase], TensorDictBase]:
+    """The trial's gradient update: the legacy one, or the same numbers with less waste."""
+    algorithm = agent.algorithm
+    if trial.reproduction:
+        return algorithm.update
+    if trial["compile"]:
+        return FastUpdate(algorithm, autocast=trial["autocast"])
+    algorithm.drop_empty_objects = False
+    for optimizer in algorithm.optimizers.values():
+        optimizer.param_groups[0].update(fused=True, foreach=False)
+    return algorithm.update
 
 
 def build_trainer(trial: Trial, device: str, folder: Path) -> TorchRLTrainer:
@@ -80,25 +119,24 @@ def build_trainer(trial: Trial, device: str, folder: Path) -> TorchRLTrainer:
         folder: The trial's existing folder.
     """
     seed_everything(trial["seed"])
-    env = MarineNavTorchRLEnv(
-        trial["num_envs"],
-        backend=trial["backend"],
-        seed=trial["seed"],
-        schedule=trial["training_schedule"],
-        continuous=ALGORITHMS[trial["agent_type"]].continuous,
-        dtype=torch.float64 if trial.reproduction else torch.float32,
-        device=device,
-    )
+    env = build_env(trial, device)
     eval_world = MarineNavEnv3(EVAL_SEED, is_eval_env=True)
     agent = build_agent(trial, device)
+    scale = ObservationScale(device) if trial["observation_scale"] else None
+    if scale and trial["load_model"] is not None:
+        scale.unfold_(agent.algorithm)
     episodes = create_eval_configs(eval_world, trial["eval_schedule"])
     with replacing(folder / "eval_configs.json", "w") as file:
         json.dump(episodes, file)
     return TorchRLTrainer(
         env=env,
-        policy=PolicyWrapper(agent, sequential=trial.reproduction, action_noise=trial["action_noise"]),
-        replay=build_replay(trial, device),
+        policy=PolicyWrapper(
+            agent, sequential=trial.reproduction, action_noise=trial["action_noise"], scale=scale
+        ),
+        replay=build_replay(trial, device, scale),
         agent=agent,
         schedule=build_schedule(trial),
         evaluate=partial(evaluate, eval_world, agent, episodes),
+        update=build_update(trial, agent),
+        raw_networks=partial(scale.folded, agent.algorithm) if scale else nullcontext,
     )

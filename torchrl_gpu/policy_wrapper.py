@@ -7,6 +7,7 @@ from torch import Tensor
 from torchrl.envs.utils import ExplorationType, exploration_type
 
 from agents.agent import Agent
+from torchrl_gpu.observation_scale import ObservationScale
 
 GROUP = "agents"
 OBSERVATION_KEYS = ("self_state", "objects_state", "objects_mask")
@@ -31,18 +32,27 @@ class PolicyWrapper(TensorDictModuleBase):
         sequential: See above.
         action_noise: Standard deviation of Gaussian noise added to greedy continuous actions while exploring,
             batched acting only. The legacy schedule has none.
+        scale: Scales observations before the networks see them, if given; batched acting only.
 
     Attributes:
         eps: Exploration rate, in [0, 1]; the trainer sets it before each step.
     """
 
-    def __init__(self, agent: Agent, *, sequential: bool = False, action_noise: float = 0.0) -> None:
+    def __init__(
+        self,
+        agent: Agent,
+        *,
+        sequential: bool = False,
+        action_noise: float = 0.0,
+        scale: ObservationScale | None = None,
+    ) -> None:
         super().__init__()
         self.in_keys = [(GROUP, key) for key in (*OBSERVATION_KEYS, "active")]
         self.out_keys = [(GROUP, "action")]
         self.agent = agent
         self.sequential = sequential
         self.action_noise = action_noise
+        self.scale = scale
         # A tensor, so that a captured or compiled policy sees each new value.
         self.register_buffer("_eps", torch.zeros((), device=agent.device))
         self._epsilon = 0.0
@@ -92,13 +102,20 @@ class PolicyWrapper(TensorDictModuleBase):
 
     @torch.no_grad()
     def _act_batched(self, robots: TensorDictBase, explore: bool) -> Tensor:
-        observation = tuple(robots.get(key).flatten(0, 1) for key in OBSERVATION_KEYS)
-        action = self.agent.algorithm.greedy(to_float32(observation))
+        observation = tuple(self._input(key, robots.get(key).flatten(0, 1)) for key in OBSERVATION_KEYS)
+        with self.agent.algorithm.acting_mode(use_eval=not explore):
+            action = self.agent.algorithm.greedy(observation)
         if explore:
             action = self._explore(action)
         if self.agent.continuous:
             action = action.to(robots.get("self_state").dtype)
         return action.unflatten(0, robots.batch_size)
+
+    def _input(self, key: str, values: Tensor) -> Tensor:
+        if not values.is_floating_point():
+            return values
+        values = values.to(self.agent.algorithm.dtype)
+        return self.scale(key, values) if self.scale else values
 
     def _explore(self, greedy: Tensor) -> Tensor:
         """Replace each robot's action with probability ``eps`` by a uniform one. Shape (B, 2) or (B,)."""
@@ -109,9 +126,3 @@ class PolicyWrapper(TensorDictModuleBase):
         uniform = low + (high - low) * torch.rand_like(greedy)
         noisy = greedy + self.action_noise * torch.randn_like(greedy) if self.action_noise else greedy
         return torch.where(exploring[:, None], uniform, noisy.clamp(-1.0, 1.0))
-
-
-def to_float32(observation: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-    """The networks' precision for the two float parts of an observation; the mask stays as it is."""
-    self_state, objects_state, mask = observation
-    return self_state.float(), objects_state.float(), mask

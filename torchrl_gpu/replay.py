@@ -11,40 +11,59 @@ import torch
 from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 from torchrl.data import LazyTensorStorage, TensorDictReplayBuffer
-from torchrl.data.replay_buffers.samplers import RandomSampler, Sampler
+from torchrl.data.replay_buffers.samplers import PrioritizedSampler, RandomSampler, Sampler
+from torchrl.envs.transforms import MultiStepTransform
 
 from marinenav_env.envs.torchrl_gpu.specs import GROUP
 from torchrl_gpu.legacy_samplers import LegacyPrioritizedSampler
+from torchrl_gpu.observation_scale import ObservationScale
 from torchrl_gpu.policy_wrapper import OBSERVATION_KEYS
 
 
-def transitions(step: TensorDictBase, *, bootstrap_on_timeout: bool = False) -> TensorDict:
-    """The transitions of the robots that acted in one vector step, float32, in (environment, robot) order.
+def robot_rows(step: TensorDictBase, scale: ObservationScale | None = None) -> TensorDict:
+    """One row for every robot of a vector step, float32, in (environment, robot) order.
+
+    Args:
+        step: What ``env.step`` returned, batch ``[E]``, root and ``"next"`` entries.
+        scale: Scales the observations, if given.
+
+    Returns:
+        Batch ``[E R]``: ``self_state`` (7,), ``objects_state`` (5, 5), ``objects_mask`` (5,), ``action`` (2,)
+        or (), ``acted`` (); under ``"next"`` the observation, and ``reward``, ``done``, ``terminated`` (1,).
+    """
+    robots, after = step[GROUP], step["next", GROUP]
+
+    def row(key: str, values: Tensor) -> Tensor:
+        values = values.flatten(0, 1)
+        values = values.float() if values.is_floating_point() else values
+        return scale(key, values) if scale else values
+
+    rows = {key: row(key, robots[key]) for key in (*OBSERVATION_KEYS, "action")}
+    rows["acted"] = row("acted", robots["active"]).squeeze(-1)
+    following = {key: row(key, after[key]) for key in (*OBSERVATION_KEYS, "reward", "done", "terminated")}
+    size = rows["acted"].shape
+    return TensorDict({**rows, "next": TensorDict(following, size)}, size)
+
+
+def transitions(rows: TensorDictBase, *, done: str = "done") -> TensorDict:
+    """The transitions of the robots that acted, in the layout of the updates.
 
     A robot's last transition is among them, with its true next observation: it is deactivated afterwards.
 
     Args:
-        step: What ``env.step`` returned, batch ``[E]`` (or ``[E, T]``), root and ``"next"`` entries.
-        bootstrap_on_timeout: ``done`` leaves out the cut-off, which the legacy schedule stores as terminal
-            (Defect D5).
+        rows: As `robot_rows` returns them.
+        done: Which flag ends the return: ``"done"``, or ``"terminated"`` to bootstrap where the cut-off came.
 
     Returns:
         Batch ``[N]``: ``self_state`` (N, 7), ``objects_state`` (N, 5, 5), ``objects_mask`` (N, 5), ``action``
         (N, 2) or (N,), ``reward`` (N, 1), ``done`` (N, 1), and the three observations under ``"next"``.
     """
-    robots, after = step[GROUP], step["next", GROUP]
-    acted = robots["active"].squeeze(-1)
-    parts = {key: robots[key] for key in (*OBSERVATION_KEYS, "action")}
-    parts["reward"] = after["reward"]
-    parts["done"] = after["terminated" if bootstrap_on_timeout else "done"]
-    batch = {key: _to_storage(value[acted]) for key, value in parts.items()}
-    following = {key: _to_storage(after[key][acted]) for key in OBSERVATION_KEYS}
-    n = [len(batch["reward"])]
-    return TensorDict({**batch, "next": TensorDict(following, n)}, n)
-
-
-def _to_storage(values: Tensor) -> Tensor:
-    return values.float() if values.is_floating_point() else values
+    rows = rows[rows["acted"]]
+    after = rows["next"]
+    batch = rows.select(*OBSERVATION_KEYS, "action")
+    batch["reward"], batch["done"] = after["reward"], after[done]
+    batch["next"] = after.select(*OBSERVATION_KEYS)
+    return batch
 
 
 class Replay:
@@ -55,7 +74,8 @@ class Replay:
         batch_size: Transitions of one batch.
         sampler: Draws slots; default: TorchRL's uniform one.
         device: Where the storage lives.
-        bootstrap_on_timeout: See `transitions`.
+        bootstrap_on_timeout: Do not take the cut-off for a terminal, as the legacy schedule does (Defect D5).
+        scale: Scales what is stored, if given.
 
     Attributes:
         buffer: The `TensorDictReplayBuffer`.
@@ -69,12 +89,14 @@ class Replay:
         sampler: Sampler | None = None,
         device: torch.device | str = "cpu",
         bootstrap_on_timeout: bool = False,
+        scale: ObservationScale | None = None,
     ) -> None:
         self.buffer = TensorDictReplayBuffer(
             storage=LazyTensorStorage(capacity, device=device), sampler=sampler or RandomSampler()
         )
         self.batch_size = batch_size
-        self.bootstrap_on_timeout = bootstrap_on_timeout
+        self.done_flag = "terminated" if bootstrap_on_timeout else "done"
+        self.scale = scale
 
     @property
     def stored(self) -> int:
@@ -83,7 +105,9 @@ class Replay:
 
     def store(self, step: TensorDictBase) -> None:
         """Add the transitions of one vector step."""
-        batch = transitions(step, bootstrap_on_timeout=self.bootstrap_on_timeout)
+        self._extend(transitions(robot_rows(step, self.scale), done=self.done_flag))
+
+    def _extend(self, batch: TensorDictBase) -> None:
         if len(batch):
             self.buffer.extend(batch)
 
@@ -93,6 +117,62 @@ class Replay:
 
     def feed_back(self, batch: TensorDictBase, losses: TensorDictBase) -> None:
         """Take the losses of an update on ``batch``; uniform replay has no use for them."""
+
+
+class PrioritizedReplay(Replay):
+    """Rainbow's replay: prioritised, with n-step returns along each robot's own stream.
+
+    A window ends at the robot's terminal and at the cut-off; its transition is stored once n steps have
+    passed. Several batches drawn together share the priorities of that moment.
+
+    Args:
+        n: Steps of the return.
+        discount: Factor between its rewards.
+        priority_exponent: Power of the loss that becomes the priority (Schaul et al. 2016).
+        priority_weight: Power of the importance weights.
+        **options: As of `Replay`.
+
+    Raises:
+        RuntimeError: TorchRL's compiled extension does not load.
+    """
+
+    def __init__(
+        self,
+        capacity: int,
+        batch_size: int,
+        *,
+        n: int,
+        discount: float,
+        priority_exponent: float,
+        priority_weight: float,
+        **options: Any,
+    ) -> None:
+        sampler = _prioritized_sampler(capacity, priority_exponent, priority_weight)
+        super().__init__(capacity, batch_size, sampler=sampler, **options)
+        self.multi_step = MultiStepTransform(n, discount, done_keys=["done"])
+
+    def store(self, step: TensorDictBase) -> None:
+        """Add the transitions of the vector step n steps ago, whose windows are complete now."""
+        rows = robot_rows(step, self.scale)
+        # The transform leaves the flags where they were and moves everything else to the end of the window.
+        rows["next", "ended"] = rows["next", self.done_flag]
+        complete = self.multi_step.inv(rows.unsqueeze(1))
+        if complete is not None:
+            self._extend(transitions(complete.squeeze(1), done="ended"))
+
+    def feed_back(self, batch: TensorDictBase, losses: TensorDictBase) -> None:
+        """Update the priorities of the batch with its losses."""
+        self.buffer.update_priority(batch["index"], losses["network"])
+
+
+def _prioritized_sampler(capacity: int, exponent: float, weight: float) -> PrioritizedSampler:
+    try:
+        return PrioritizedSampler(capacity, alpha=exponent, beta=weight)
+    except RuntimeError as error:
+        raise RuntimeError(
+            f"prioritised replay needs TorchRL's compiled extension, which does not load ({error}); install "
+            "the torchrl release built for this torch: pip install --upgrade torch torchrl"
+        ) from None
 
 
 class InterleavedRainbowReplay(Replay):

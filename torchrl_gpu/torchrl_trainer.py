@@ -1,6 +1,7 @@
 """The TorchRL training loop: collect, store, learn, evaluate, on the legacy schedule."""
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Protocol
 
@@ -40,7 +41,8 @@ class TorchRLTrainer:
         agent: Learns from them.
         schedule: When what happens.
         evaluate: Plays the evaluation episodes.
-        update: One gradient update on a batch; default: the agent's own.
+        update: One gradient update on a batch.
+        raw_networks: Context in which the local networks take raw observations, to be evaluated and saved.
         listeners: Look at every vector step.
 
     Attributes:
@@ -58,7 +60,8 @@ class TorchRLTrainer:
         agent: Agent,
         schedule: Schedule,
         evaluate: Callable[[], list[EpisodeResult]],
-        update: Callable[[TensorDictBase], TensorDictBase] | None = None,
+        update: Callable[[TensorDictBase], TensorDictBase],
+        raw_networks: Callable[[], AbstractContextManager] = nullcontext,
         listeners: tuple[StepListener, ...] = (),
     ) -> None:
         self.env = env
@@ -67,7 +70,8 @@ class TorchRLTrainer:
         self.agent = agent
         self.schedule = schedule
         self.evaluate = evaluate
-        self.update = update or agent.algorithm.update
+        self.update = update
+        self.raw_networks = raw_networks
         self.listeners = listeners
         self.timestep = 0
         self.updates = 0
@@ -105,10 +109,13 @@ class TorchRLTrainer:
             if self.schedule.target_copy_due(last):
                 self.agent.soft_update()
             if self.schedule.evaluation_due(last):
-                with timeit("evaluate"):
-                    self.record.append(last, self.evaluate())
-                self.record.save(directory)
-                self.agent.save_latest_model(directory)
+                self._evaluate_and_save(last, directory)
+
+    def _evaluate_and_save(self, timestep: int, directory: Path) -> None:
+        with self.raw_networks(), timeit("evaluate"):
+            self.record.append(timestep, self.evaluate())
+            self.record.save(directory)
+            self.agent.save_latest_model(directory)
 
     def _learn(self, updates: int) -> None:
         if updates == 0 or self.replay.stored <= self.replay.batch_size:
@@ -123,7 +130,12 @@ class TorchRLTrainer:
         """Vector steps without end, as ``env.step`` returns them; finished environments are reset between."""
         if self.num_envs > 1:
             collector = Collector(
-                self.env, self.policy, frames_per_batch=self.num_envs, total_frames=-1, trust_policy=True
+                self.env,
+                self.policy,
+                frames_per_batch=self.num_envs,
+                total_frames=-1,
+                trust_policy=True,
+                auto_register_policy_transforms=False,
             )
             for batch in collector:
                 yield batch.squeeze(1)

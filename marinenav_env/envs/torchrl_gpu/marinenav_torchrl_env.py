@@ -1,5 +1,6 @@
 """The TorchRL face of either world."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -127,6 +128,17 @@ class MarineNavTorchRLEnv(EnvBase):
     @total_timesteps.setter
     def total_timesteps(self, value: int) -> None:
         self.backend.total_timesteps = value
+
+    def set_stage(self, stage: int | Sequence[int] | torch.Tensor | None) -> None:
+        """Pin environments to stages of the schedule, from their next reset on (torch backend).
+
+        Args:
+            stage: index for all, or one for each environment; None to follow `total_timesteps` again.
+
+        Raises:
+            ValueError: for the NumPy backend, or an index that the schedule does not have.
+        """
+        self.backend.set_stage(stage)
 
     def reset_with_eval_configs(self, episodes: list[dict]) -> TensorDict:
         """Reset environment k to the k-th episode dictionary (environment spec 13.2).

@@ -130,6 +130,10 @@ class NumpyBackend:
         """Refuse: there is no graph to compile."""
         raise ValueError("compile=True needs backend='torch'; the 'numpy' backend steps Python worlds")
 
+    def set_stage(self, stage: object) -> None:
+        """Refuse: each world follows the schedule by its own count of timesteps."""
+        raise ValueError("stages are set with backend='torch' only; the 'numpy' backend follows its schedule")
+
     def _chosen(self, mask: torch.Tensor | None) -> Iterable[int]:
         if mask is None:
             return range(len(self.worlds))

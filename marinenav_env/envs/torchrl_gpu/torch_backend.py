@@ -1,5 +1,6 @@
 """`VectorWorld` behind the face of `MarineNavTorchRLEnv`: the fast backend."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -73,6 +74,10 @@ class TorchBackend:
     def set(self, name: str, value: Any) -> None:
         """Ask for something else from the next reset on."""
         self.world.set_scenario(self.world.stage._replace(**{name: value}))
+
+    def set_stage(self, stage: int | Sequence[int] | Tensor | None) -> None:
+        """Pin environments to stages of the schedule; see `VectorWorld.set_stage`."""
+        self.world.set_stage(stage)
 
     def seed(self, seed: int) -> None:
         """Start all draws anew."""

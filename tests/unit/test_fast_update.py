@@ -1,0 +1,84 @@
+"""The compiled update against the legacy one, from the same draws."""
+
+import pytest
+import torch
+from tensordict import TensorDict
+
+from agents.agent import ALGORITHMS, Agent
+from torchrl_gpu.fast_update import FastUpdate
+
+
+def batch_for(agent, size=64, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+
+    def observation():
+        return {
+            "self_state": torch.randn(size, 7, generator=generator),
+            "objects_state": torch.randn(size, 5, 5, generator=generator),
+            "objects_mask": torch.rand(size, 5, generator=generator) < 0.5,
+        }
+
+    shape = (size, 2) if agent.continuous else (size,)
+    action = torch.rand(shape, generator=generator) * 2 - 1 if agent.continuous else torch.arange(size) % 25
+    after = TensorDict(observation(), [size])
+    reward = torch.randn(size, 1, generator=generator)
+    done = torch.rand(size, 1, generator=generator) < 0.1
+    return TensorDict(
+        {**observation(), "action": action, "reward": reward, "done": done, "next": after}, [size]
+    )
+
+
+def trained(update, agent, updates=5):
+    """Losses of some updates on changing batches, from one seed."""
+    losses = []
+    for k in range(updates):
+        torch.manual_seed(k)
+        losses.append(update(batch_for(agent, seed=k)).clone())
+    return losses
+
+
+def assert_same_learning(agent_type, make_update, rtol=1e-5):
+    legacy, fast = (Agent(agent_type=agent_type, seed=9, BUFFER_SIZE=100) for _ in range(2))
+    expected = trained(legacy.algorithm.update, legacy)
+    found = trained(make_update(fast.algorithm), fast)
+    for a, b in zip(expected, found, strict=True):
+        for name, loss in a.items():
+            torch.testing.assert_close(loss, b[name], rtol=rtol, atol=1e-6)
+    nets = (x.algorithm.networks(x.algorithm.policy_local).values() for x in (legacy, fast))
+    for a, b in zip(*nets, strict=True):
+        for key, value in a.state_dict().items():
+            torch.testing.assert_close(b.state_dict()[key], value, rtol=1e-5, atol=2e-6)
+    for name, optimizer in legacy.algorithm.optimizers.items():
+        steps = [state["step"].item() for state in fast.algorithm.optimizers[name].state.values()]
+        assert steps == [state["step"].item() for state in optimizer.state.values()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("agent_type", ALGORITHMS)
+def test_the_compiled_update_learns_what_the_legacy_one_does(agent_type):
+    assert_same_learning(agent_type, FastUpdate)
+
+
+@pytest.mark.parametrize("agent_type", ["DQN", "SAC"])
+def test_its_arithmetic_without_the_compiler(agent_type, monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    assert_same_learning(agent_type, FastUpdate)
+
+
+def test_a_perturbed_learning_rate_is_noticed(monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+
+    def perturbed(algorithm):
+        for optimizer in algorithm.optimizers.values():
+            optimizer.param_groups[0]["lr"] = 1.02e-4
+        return FastUpdate(algorithm)
+
+    with pytest.raises(AssertionError):
+        assert_same_learning("DQN", perturbed)
+
+
+def test_two_updates_draw_different_noise(monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    agent = Agent(agent_type="AC-IQN", BUFFER_SIZE=100, LR=0.0)
+    update, batch = FastUpdate(agent.algorithm), batch_for(agent)
+    assert update(batch)["critic"] != update(batch)["critic"]

@@ -1,0 +1,165 @@
+"""Replay of the TorchRL pipeline: what is stored, when, and what a batch holds."""
+
+import random
+
+import pytest
+import torch
+from tensordict import TensorDict
+
+from agents.replay_buffer import ReplayBuffer
+from marinenav_env.envs.torchrl_gpu import MarineNavTorchRLEnv
+from torchrl_gpu.legacy_samplers import LegacyUniformSampler
+from torchrl_gpu.observation_scale import ObservationScale
+from torchrl_gpu.replay import PrioritizedReplay, Replay, robot_rows, transitions
+
+GAMMA = 0.9
+
+
+def vector_step(t, active, done, terminated=None):
+    """A vector step of one environment whose numbers tell time t and robot apart."""
+    robots = len(active)
+    number = torch.arange(robots) + 10.0 * t
+
+    def observation(n):
+        mask = torch.zeros(1, robots, 5, dtype=torch.bool)
+        return {
+            "self_state": n.view(1, -1, 1).expand(1, robots, 7).double(),
+            "objects_state": torch.zeros(1, robots, 5, 5).double(),
+            "objects_mask": mask,
+        }
+
+    def flags(values):
+        return torch.tensor(values).view(1, robots, 1)
+
+    before = {**observation(number), "active": flags(active), "action": torch.zeros(1, robots, 2).double()}
+    after = {
+        **observation(number + 10),
+        "reward": (1.0 + number).view(1, robots, 1).double(),
+        "done": flags(done),
+        "terminated": flags(done if terminated is None else terminated),
+    }
+    size = (1, robots)
+    return TensorDict({"agents": TensorDict(before, size), "next": {"agents": TensorDict(after, size)}}, [1])
+
+
+def test_only_robots_that_acted_are_stored_each_with_its_own_next_observation():
+    stored = transitions(robot_rows(vector_step(2, [True, False, True], [False, True, True])))
+    assert stored["self_state"][:, 0].tolist() == [20.0, 22.0]
+    assert stored["next", "self_state"][:, 0].tolist() == [30.0, 32.0]
+    assert stored["reward"].flatten().tolist() == [21.0, 23.0]
+    assert stored["done"].flatten().tolist() == [False, True]
+    assert stored["self_state"].dtype == torch.float32
+
+
+def test_the_cut_off_is_terminal_unless_it_is_bootstrapped():
+    step = vector_step(0, [True, True], done=[True, True], terminated=[True, False])
+    assert transitions(robot_rows(step))["done"].flatten().tolist() == [True, True]
+    assert transitions(robot_rows(step), done="terminated")["done"].flatten().tolist() == [True, False]
+
+
+def test_stored_observations_are_scaled_and_nothing_else_is():
+    step = vector_step(1, [True], [False])
+    rows = transitions(robot_rows(step, ObservationScale("cpu")))
+    assert rows["self_state"][0].tolist() == pytest.approx([0.5, 0.5, 5, 5, 5, 0.01, 0.01])
+    assert rows["next", "self_state"][0, 0] == pytest.approx(1.0)
+    assert rows["reward"].item() == 11.0
+
+
+@pytest.mark.parametrize("count", [30, 50, 50 + 17])
+def test_the_legacy_sampler_draws_what_the_legacy_memory_draws_also_after_the_ring_has_wrapped(count):
+    random.seed(5)
+    legacy = ReplayBuffer(50, 16, 5, 5)
+    replay = Replay(50, 16, sampler=LegacyUniformSampler())
+    for t in range(count):
+        legacy.add((([float(t)] * 7, []), [0.0, 0.0], 0.0, ([0.0] * 7, []), False))
+        step = vector_step(0, [True], [False])
+        step["agents", "self_state"] = torch.full((1, 1, 7), float(t)).double()
+        replay.store(step)
+    random.seed(7)
+    expected = [row[0] for row in legacy.sample()[0][0]]
+    random.seed(7)
+    [batch] = replay.sample(1)
+    assert batch["self_state"][:, 0].tolist() == expected
+
+
+def brute_force(episode, n):
+    """n-step transitions of every robot stream, by definition: {(t, robot): (return, next number, done)}."""
+    found = {}
+    for t, (active, _) in enumerate(episode):
+        for robot, acts in enumerate(active):
+            if not acts:
+                continue
+            total, last, ended = 0.0, t, False
+            for k in range(n):
+                last = t + k
+                total += GAMMA**k * (1.0 + robot + 10.0 * last)
+                ended = episode[last][1][robot]
+                if ended:
+                    break
+            found[t, robot] = (total, robot + 10.0 * (last + 1), ended)
+    return found
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_n_step_windows_follow_each_robot_and_end_at_its_terminal(n):
+    # Robot 1 finishes at t = 2 and is out until the environment resets after t = 4.
+    active = [[True, True]] * 3 + [[True, False]] * 2 + [[True, True]] * 4
+    done = [[False, False]] * 2 + [[False, True]] * 2 + [[True, True]] + [[False, False]] * 4
+    replay = PrioritizedReplay(100, 4, n=n, discount=GAMMA, priority_exponent=0.5, priority_weight=0.4)
+    for t, (a, d) in enumerate(zip(active, done, strict=True)):
+        replay.store(vector_step(t, a, d))
+    going_on = [([False, False], [False, False])] * n
+    expected = brute_force([*zip(active, done, strict=True), *going_on], n)
+    complete = {key: value for key, value in expected.items() if key[0] < len(active) - n}
+    stored = replay.buffer[:]
+    found = {
+        (int(number) // 10, int(number) % 10): (float(reward), float(following), bool(ended))
+        for number, reward, following, ended in zip(
+            stored["self_state"][:, 0],
+            stored["reward"],
+            stored["next", "self_state"][:, 0],
+            stored["done"],
+            strict=True,
+        )
+    }
+    assert found.keys() == complete.keys()
+    for key, value in complete.items():
+        assert found[key] == pytest.approx(value), key
+
+
+def test_priorities_follow_the_losses():
+    replay = PrioritizedReplay(8, 4, n=1, discount=GAMMA, priority_exponent=1.0, priority_weight=0.4)
+    for t in range(6):
+        replay.store(vector_step(t, [True], [False]))
+    [batch] = replay.sample(1)
+    assert batch["priority_weight"].shape == (4,)
+    losses = torch.where(batch["self_state"][:, 0] == 0, 1e6, 1e-6)
+    replay.feed_back(batch, TensorDict({"network": losses}, []))
+    replay.buffer.update_priority(torch.arange(5), torch.tensor([1e6, 1e-6, 1e-6, 1e-6, 1e-6]))
+    [batch] = replay.sample(1)
+    assert (batch["self_state"][:, 0] == 0).all()
+
+
+def test_every_terminal_transition_of_a_real_run_is_stored_once():
+    schedule = {
+        "timesteps": [0],
+        "num_robots": [4],
+        "num_cores": [0],
+        "num_obstacles": [6],
+        "min_start_goal_dis": [20.0],
+    }
+    env = MarineNavTorchRLEnv(3, seed=5, schedule=schedule)
+    replay = Replay(10_000, 4)
+    rollout = env.rollout(150, break_when_any_done=False)
+    for t in range(rollout.shape[1]):
+        replay.store(rollout[:, t])
+    robots, after = rollout["agents"], rollout["next", "agents"]
+    stored = replay.buffer[:]
+    assert len(stored) == robots["active"].sum()
+    finished = (after["outcome"] == 1) | (after["outcome"] == 2)
+    assert finished.sum() > 3
+    assert stored["done"].sum() == finished.sum()
+    terminal = stored[stored["done"].squeeze(-1)]
+    order = finished.squeeze(-1).transpose(0, 1)
+    expected = after["self_state"].transpose(0, 1)[order]
+    assert torch.equal(terminal["next", "self_state"], expected)

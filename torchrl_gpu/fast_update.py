@@ -1,0 +1,108 @@
+"""An algorithm's update as one compiled graph: losses, gradients, clipping and Adam together.
+
+Most of an eager update is autograd and optimiser dispatch on small matrices; compiling only the losses leaves
+that cost in place. Random numbers are drawn outside the graph and handed in, so that a replayed CUDA graph
+never repeats them.
+"""
+
+from typing import Any
+
+import torch
+from tensordict import TensorDict, TensorDictBase
+from torch import Tensor
+
+from agents.algorithm import Algorithm, Noise, Transitions
+
+CLIP_EPS = 1e-6
+"""What `torch.nn.utils.clip_grad_norm_` adds to the norm."""
+
+
+class FastUpdate:
+    """Callable like `Algorithm.update`, with the same numbers up to rounding.
+
+    It works on the algorithm's own parameters and on the state of its own optimisers, so that checkpoints and
+    target copies see nothing of it.
+
+    Args:
+        algorithm: The learner.
+        autocast: bfloat16 matrix products in forward and backward passes.
+    """
+
+    def __init__(self, algorithm: Algorithm, *, autocast: bool = False) -> None:
+        self.algorithm = algorithm
+        self.device_type = torch.device(algorithm.device).type
+        self.autocast = autocast
+        algorithm.drop_empty_objects = False  # it looks at the batch from the host
+        algorithm.noise_source = algorithm.device
+        for optimizer in algorithm.optimizers.values():
+            _materialise_state(optimizer)
+        self._graph = torch.compile(self._stages, fullgraph=True)
+
+    def __call__(self, batch: TensorDictBase) -> TensorDict:
+        """One update; see `Algorithm.update`."""
+        transitions = self.algorithm.transitions(batch)
+        noise = self.algorithm.draw_noise(len(transitions.reward))
+        # Differentiation inside a compiled graph is switched on for this graph alone.
+        with torch._dynamo.config.patch(trace_autograd_ops=True):
+            losses = self._graph(transitions, noise)
+        return TensorDict(losses, batch_size=[])
+
+    def _stages(self, transitions: Transitions, noise: Noise) -> dict[str, Tensor]:
+        losses = {}
+        for stage in self.algorithm.stages:
+            # Without the cache of cast weights: stages differentiate one after the other.
+            with torch.autocast(self.device_type, torch.bfloat16, enabled=self.autocast, cache_enabled=False):
+                staged = stage(transitions, noise)
+            for name, loss in staged.items():
+                self._descend(name, self.algorithm.objective(loss, transitions))
+                losses[name] = loss.detach()
+        return losses
+
+    def _descend(self, name: str, objective: Tensor) -> None:
+        """Adam with a clipped gradient (Kingma & Ba 2015), on the state of the algorithm's optimiser."""
+        optimizer = self.algorithm.optimizers[name]
+        group = optimizer.param_groups[0]
+        parameters = group["params"]
+        gradients = torch.autograd.grad(objective, parameters)
+        scale = (self.algorithm.max_grad_norm / (total_norm(gradients) + CLIP_EPS)).clamp(max=1.0)
+        with torch.no_grad():
+            adam(group, optimizer.state, parameters, [gradient * scale for gradient in gradients])
+
+
+def total_norm(gradients: tuple[Tensor, ...]) -> Tensor:
+    """2-norm over all entries of all gradients, 0-d."""
+    return torch.stack([gradient.square().sum() for gradient in gradients]).sum().sqrt()
+
+
+def adam(group: dict[str, Any], state: dict, parameters: list[Tensor], gradients: list[Tensor]) -> None:
+    """One Adam step in place: the formulas of `torch.optim.Adam`, written for the compiler to take whole.
+
+    Args:
+        group: ``lr``, ``betas`` and ``eps``.
+        state: ``step``, ``exp_avg`` and ``exp_avg_sq`` of each parameter, as in the optimiser.
+        parameters: Updated in place.
+        gradients: One a parameter.
+    """
+    beta1, beta2 = group["betas"]
+    states = [state[parameter] for parameter in parameters]
+    torch._foreach_add_([s["step"] for s in states], 1)
+    step = states[0]["step"]
+    step_size = group["lr"] / (1 - beta1**step)
+    root_correction = (1 - beta2**step).sqrt()
+    for parameter, gradient, s in zip(parameters, gradients, states, strict=True):
+        s["exp_avg"].lerp_(gradient, 1 - beta1)
+        s["exp_avg_sq"].mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+        denominator = s["exp_avg_sq"].sqrt() / root_correction + group["eps"]
+        parameter.sub_(step_size * s["exp_avg"] / denominator)
+
+
+def _materialise_state(optimizer: torch.optim.Optimizer) -> None:
+    """Create Adam's state as its first step would, so that the graph finds it in place."""
+    for parameter in optimizer.param_groups[0]["params"]:
+        state = optimizer.state[parameter]
+        if state:
+            state["step"] = state["step"].to(parameter.device)
+            continue
+        state["step"] = torch.zeros((), device=parameter.device)
+        state["exp_avg"] = torch.zeros_like(parameter)
+        state["exp_avg_sq"] = torch.zeros_like(parameter)
