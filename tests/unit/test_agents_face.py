@@ -337,7 +337,7 @@ def textbook_update(algorithm: Algorithm, batch) -> None:
 @pytest.mark.gpu
 @pytest.mark.parametrize("agent_type", AGENTS)
 def test_first_losses_on_the_accelerator(agent_type):
-    """Fractions come from the CPU's generator on every device; other noise differs, so losses only resemble."""
+    """Fractions come from the CPU's generator on every device; other noise does not, so losses resemble."""
     losses = {}
     for device in ("cpu", "cuda"):
         algorithm = agent_of(agent_type, device=device).algorithm
