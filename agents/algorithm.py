@@ -247,9 +247,7 @@ class Algorithm:
         """Target ← τ·local + (1 - τ)·target for every parameter; buffers stay (agents spec 7)."""
         local, target = self.networks(self.policy_local), self.networks(self.policy_target)
         for name, network in local.items():
-            pairs = zip(network.parameters(), target[name].parameters(), strict=True)
-            for local_parameter, target_parameter in pairs:
-                target_parameter.copy_(self.tau * local_parameter + (1.0 - self.tau) * target_parameter)
+            torch._foreach_lerp_(list(target[name].parameters()), list(network.parameters()), self.tau)
 
     def one_step_target(self, transitions: Transitions, next_value: Tensor) -> Tensor:
         """Bellman target r + γ V' where the episode goes on; broadcasts over samples of V'."""

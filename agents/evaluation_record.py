@@ -80,6 +80,11 @@ class EvaluationRecord:
         """Return the number of evaluations made so far."""
         return len(self.timesteps)
 
+    @property
+    def best(self) -> int:
+        """Index of the evaluation with the highest success rate, then return; the first of equals."""
+        return max(range(len(self)), key=lambda k: (np.mean(self.successes[k]), np.mean(self.rewards[k])))
+
     def append(self, timestep: int, results: list[EpisodeResult]) -> None:
         """Add the evaluation made at ``timestep``: one result per episode."""
         self.timesteps.append(timestep)
@@ -136,7 +141,7 @@ class EvaluationRecord:
         """Readable end of a run: the last evaluation, the best one, and where the files are."""
         lines = ["", "Run finished" if len(self) else "Run finished without an evaluation"]
         if len(self):
-            best = max(range(len(self)), key=lambda k: (np.mean(self.successes[k]), np.mean(self.rewards[k])))
+            best = self.best
             episodes = len(self.rewards[-1])
             lines += [
                 f"  last evaluation   timestep {self.timesteps[-1]}, {episodes} episode(s)",

@@ -179,6 +179,20 @@ SCHEMA: dict[str, Key] = {
         choices=("auto", "robot"),
         throughput=True,
     ),
+    "eval_seed": Key(
+        int,
+        253,
+        "seed of the evaluation episodes; another one keeps reported episodes out of the choice of a model",
+        low=0,
+        high=2**32 - 1,
+        throughput=True,
+    ),
+    "record_histories": Key(
+        bool,
+        True,
+        "keep observations, actions and trajectories of evaluations; without them large ones stay cheap",
+        throughput=True,
+    ),
     # Watching and trusting a run.
     "logger": Key(
         str, "csv", "where scalars go; CSV is always written", choices=("csv", "tensorboard", "wandb")

@@ -10,13 +10,14 @@ import torch
 from tensordict import TensorDictBase
 
 from agents.agent import ALGORITHMS, Agent
-from agents.evaluation import create_eval_configs, evaluate
+from agents.evaluation import EpisodeResult, create_eval_configs, evaluate
 from agents.files import replacing
 from agents.schedule import Schedule
-from agents.seeding import AGENT_SEED_OFFSET, EVAL_SEED, seed_everything
+from agents.seeding import AGENT_SEED_OFFSET, seed_everything
 from marinenav_env.envs import MarineNavEnv3
 from marinenav_env.envs.torchrl_gpu import MarineNavTorchRLEnv
 from torchrl_gpu.config import Trial
+from torchrl_gpu.evaluation import BatchedEvaluation
 from torchrl_gpu.fast_update import FastUpdate
 from torchrl_gpu.legacy_samplers import LegacyUniformSampler
 from torchrl_gpu.observation_scale import ObservationScale
@@ -110,6 +111,15 @@ def build_update(trial: Trial, agent: Agent) -> Callable[[TensorDictBase], Tenso
     return algorithm.update
 
 
+def build_evaluation(
+    trial: Trial, agent: Agent, world: MarineNavEnv3, episodes: list[dict], device: str
+) -> Callable[[], list[EpisodeResult]]:
+    """Plays the evaluation episodes: one after another in the legacy world, or side by side on tensors."""
+    if trial["backend"] == "numpy":
+        return partial(evaluate, world, agent, episodes)
+    return BatchedEvaluation(agent, episodes, device, histories=trial["record_histories"])
+
+
 def build_trainer(trial: Trial, device: str, folder: Path) -> TorchRLTrainer:
     """Everything a trial needs, ready to learn; writes ``eval_configs.json`` into its folder.
 
@@ -120,7 +130,7 @@ def build_trainer(trial: Trial, device: str, folder: Path) -> TorchRLTrainer:
     """
     seed_everything(trial["seed"])
     env = build_env(trial, device)
-    eval_world = MarineNavEnv3(EVAL_SEED, is_eval_env=True)
+    eval_world = MarineNavEnv3(trial["eval_seed"], is_eval_env=True)
     agent = build_agent(trial, device)
     scale = ObservationScale(device) if trial["observation_scale"] else None
     if scale and trial["load_model"] is not None:
@@ -136,7 +146,8 @@ def build_trainer(trial: Trial, device: str, folder: Path) -> TorchRLTrainer:
         replay=build_replay(trial, device, scale),
         agent=agent,
         schedule=build_schedule(trial),
-        evaluate=partial(evaluate, eval_world, agent, episodes),
+        evaluate=build_evaluation(trial, agent, eval_world, episodes, device),
+        keep_best=not trial.reproduction,
         update=build_update(trial, agent),
         raw_networks=partial(scale.folded, agent.algorithm) if scale else nullcontext,
     )

@@ -43,6 +43,7 @@ class TorchRLTrainer:
         evaluate: Plays the evaluation episodes.
         update: One gradient update on a batch.
         raw_networks: Context in which the local networks take raw observations, to be evaluated and saved.
+        keep_best: Also keep, in the folder ``best``, the model of the best evaluation so far.
         listeners: Look at every vector step.
 
     Attributes:
@@ -62,6 +63,7 @@ class TorchRLTrainer:
         evaluate: Callable[[], list[EpisodeResult]],
         update: Callable[[TensorDictBase], TensorDictBase],
         raw_networks: Callable[[], AbstractContextManager] = nullcontext,
+        keep_best: bool = False,
         listeners: tuple[StepListener, ...] = (),
     ) -> None:
         self.env = env
@@ -72,6 +74,7 @@ class TorchRLTrainer:
         self.evaluate = evaluate
         self.update = update
         self.raw_networks = raw_networks
+        self.keep_best = keep_best
         self.listeners = listeners
         self.timestep = 0
         self.updates = 0
@@ -116,6 +119,9 @@ class TorchRLTrainer:
             self.record.append(timestep, self.evaluate())
             self.record.save(directory)
             self.agent.save_latest_model(directory)
+            if self.keep_best and self.record.best == len(self.record) - 1:
+                (directory / "best").mkdir(exist_ok=True)
+                self.agent.save_latest_model(directory / "best")
 
     def _learn(self, updates: int) -> None:
         if updates == 0 or self.replay.stored <= self.replay.batch_size:
