@@ -145,6 +145,14 @@ def test_reset_mask_without_any_environment_changes_nothing(backend):
     torch.testing.assert_close(same["agents", "self_state"], td["agents", "self_state"], rtol=0, atol=0)
 
 
+def test_native_reset_gives_what_torchrl_would(backend, num_envs):
+    native = collect(make_env(backend, num_envs), 60, GoalSeeker())
+    by_torchrl = collect(TransformedEnv(make_env(backend, num_envs), StepCounter()), 60, GoalSeeker())
+    assert native["next", "done"][:, :-1].any()
+    same = by_torchrl.exclude("step_count", ("next", "step_count"))
+    torch.testing.assert_close(native.to_dict(), same.to_dict(), rtol=0, atol=0)
+
+
 def test_seed_decides_everything(backend, num_envs, continuous):
     policy = GoalSeeker(continuous)
     env = make_env(backend, num_envs, continuous, seed=5)
@@ -278,6 +286,50 @@ def test_stage_follows_the_timesteps_of_all_environments(backend, num_envs):
         if timesteps in (30 - num_envs, 30):
             fresh = env.reset()
             assert fresh["agents", "active"].sum().item() == num_envs * (3 if timesteps == 30 else 1)
+
+
+def test_environments_may_be_pinned_to_stages():
+    schedule = {
+        "timesteps": [0, 30],
+        "num_robots": [1, 3],
+        "num_cores": [0, 2],
+        "num_obstacles": [0, 1],
+        "min_start_goal_dis": [8.0, 20.0],
+    }
+    env = MarineNavTorchRLEnv(3, backend="torch", schedule=schedule)
+    env.set_stage([1, 0, 1])
+    td = env.reset()
+    assert td["agents", "active"].sum((1, 2)).tolist() == [3, 1, 3]
+    assert [len(episode["env"]["cores"]["Gamma"]) for episode in env.episode_data()] == [2, 0, 2]
+    check_env_specs(env)
+
+
+@pytest.mark.slow
+def test_compiled_rollout_equals_eager():
+    """Compiled kernels reassociate sums: after 40 steps in float64 the worlds agree to 1e-9 (m, m/s, N)."""
+    eager, compiled = (
+        collect(make_env("torch", dtype=torch.float64, compile=flag), 40, GoalSeeker())
+        for flag in (False, True)
+    )
+    for key in (("agents", "self_state"), ("agents", "objects_state"), ("next", "agents", "reward")):
+        torch.testing.assert_close(compiled[key], eager[key], rtol=0, atol=1e-9)
+    outcomes = [data["next", "agents", "outcome"] for data in (eager, compiled)]
+    torch.testing.assert_close(*outcomes)
+
+
+@pytest.mark.gpu
+def test_step_and_reset_never_wait_for_the_gpu():
+    env = make_env("torch", 512, device="cuda")
+    policy = GoalSeeker()
+    td = env.reset()
+    for _ in range(3):
+        _, td = env.step_and_maybe_reset(policy(td))
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        _, td = env.step_and_maybe_reset(policy(td))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert td.device.type == "cuda"
 
 
 def test_serial_env(backend, continuous):

@@ -68,6 +68,11 @@ def test_scenario_attributes_with_a_schedule_are_refused():
         env.num_robots = 2
 
 
+def test_stages_of_the_numpy_backend_are_refused():
+    with pytest.raises(ValueError, match="stages are set with backend='torch' only"):
+        MarineNavTorchRLEnv(schedule=SCHEDULE).set_stage(0)
+
+
 def test_refused_actions_and_episodes():
     env = MarineNavTorchRLEnv(2, max_robots=2)
     env.num_robots = 2

@@ -131,7 +131,7 @@ class NumpyBackend:
         raise ValueError("compile=True needs backend='torch'; the 'numpy' backend steps Python worlds")
 
     def set_stage(self, stage: object) -> None:
-        """Refuse: each world follows the schedule by its own count of timesteps."""
+        """Refuse: the worlds follow the schedule."""
         raise ValueError("stages are set with backend='torch' only; the 'numpy' backend follows its schedule")
 
     def _chosen(self, mask: torch.Tensor | None) -> Iterable[int]:
