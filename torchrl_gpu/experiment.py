@@ -22,7 +22,7 @@ from torchrl_gpu.fast_update import FastUpdate
 from torchrl_gpu.legacy_samplers import LegacyUniformSampler
 from torchrl_gpu.observation_scale import ObservationScale
 from torchrl_gpu.policy_wrapper import PolicyWrapper
-from torchrl_gpu.replay import InterleavedRainbowReplay, PrioritizedReplay, Replay
+from torchrl_gpu.replay import DeviceReplay, InterleavedRainbowReplay, PrioritizedReplay, Replay
 from torchrl_gpu.torchrl_trainer import TorchRLTrainer
 
 
@@ -87,7 +87,9 @@ def build_replay(trial: Trial, device: str, scale: ObservationScale | None) -> R
         "scale": scale,
     }
     if not ALGORITHMS[trial["agent_type"]].prioritized:
-        return Replay(**options, sampler=LegacyUniformSampler() if trial.reproduction else None)
+        if trial.reproduction:
+            return Replay(**options, sampler=LegacyUniformSampler())
+        return (Replay if torch.device(options["device"]).type == "cpu" else DeviceReplay)(**options)
     prioritized = InterleavedRainbowReplay if trial.reproduction else PrioritizedReplay
     return prioritized(
         **options,

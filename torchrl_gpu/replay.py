@@ -12,9 +12,11 @@ from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 from torchrl.data import LazyTensorStorage, TensorDictReplayBuffer
 from torchrl.data.replay_buffers.samplers import PrioritizedSampler, RandomSampler, Sampler
+from torchrl.data.replay_buffers.writers import Writer
 from torchrl.envs.transforms import MultiStepTransform
 
 from marinenav_env.envs.torchrl_gpu.specs import GROUP
+from torchrl_gpu.device_ring import KEEP, DeviceRing, DeviceRingSampler, DeviceRingWriter
 from torchrl_gpu.legacy_samplers import LegacyPrioritizedSampler
 from torchrl_gpu.observation_scale import ObservationScale
 from torchrl_gpu.policy_wrapper import OBSERVATION_KEYS
@@ -58,7 +60,11 @@ def transitions(rows: TensorDictBase, *, done: str = "done") -> TensorDict:
         Batch ``[N]``: ``self_state`` (N, 7), ``objects_state`` (N, 5, 5), ``objects_mask`` (N, 5), ``action``
         (N, 2) or (N,), ``reward`` (N, 1), ``done`` (N, 1), and the three observations under ``"next"``.
     """
-    rows = rows[rows["acted"]]
+    return update_layout(rows[rows["acted"]], done)
+
+
+def update_layout(rows: TensorDictBase, done: str) -> TensorDict:
+    """Rows with reward and end flag beside the action, where the updates look for them; see `transitions`."""
     after = rows["next"]
     batch = rows.select(*OBSERVATION_KEYS, "action")
     batch["reward"], batch["done"] = after["reward"], after[done]
@@ -73,6 +79,7 @@ class Replay:
         capacity: Transitions kept.
         batch_size: Transitions of one batch.
         sampler: Draws slots; default: TorchRL's uniform one.
+        writer: Chooses slots to write; default: TorchRL's round robin.
         device: Where the storage lives.
         bootstrap_on_timeout: Do not take the cut-off for a terminal, as the legacy schedule does (Defect D5).
         scale: Scales what is stored, if given.
@@ -87,12 +94,15 @@ class Replay:
         batch_size: int,
         *,
         sampler: Sampler | None = None,
+        writer: Writer | None = None,
         device: torch.device | str = "cpu",
         bootstrap_on_timeout: bool = False,
         scale: ObservationScale | None = None,
     ) -> None:
         self.buffer = TensorDictReplayBuffer(
-            storage=LazyTensorStorage(capacity, device=device), sampler=sampler or RandomSampler()
+            storage=LazyTensorStorage(capacity, device=device),
+            sampler=sampler or RandomSampler(),
+            writer=writer,
         )
         self.batch_size = batch_size
         self.done_flag = "terminated" if bootstrap_on_timeout else "done"
@@ -117,6 +127,43 @@ class Replay:
 
     def feed_back(self, batch: TensorDictBase, losses: TensorDictBase) -> None:
         """Take the losses of an update on ``batch``; uniform replay has no use for them."""
+
+
+class DeviceReplay(Replay):
+    """Uniform replay that stores and draws without the host learning how many robots acted; for GPUs.
+
+    Args:
+        capacity: Transitions kept.
+        batch_size: Transitions of one batch.
+        device: Where the storage lives.
+        **options: As of `Replay`.
+    """
+
+    def __init__(self, capacity: int, batch_size: int, *, device: torch.device | str, **options: Any) -> None:
+        self.ring = DeviceRing(capacity, device)
+        super().__init__(
+            capacity + 1,
+            batch_size,
+            sampler=DeviceRingSampler(self.ring),
+            writer=DeviceRingWriter(self.ring),
+            device=device,
+            **options,
+        )
+        self._at_least = 0
+
+    @property
+    def stored(self) -> int:
+        """Transitions stored; once that is more than a batch, as many as there were then."""
+        if self._at_least <= self.batch_size:
+            self._at_least = int(self.ring.stored)
+        return self._at_least
+
+    def store(self, step: TensorDictBase) -> None:
+        """Add the transitions of one vector step."""
+        rows = robot_rows(step, self.scale)
+        batch = update_layout(rows, self.done_flag)
+        batch[KEEP] = rows["acted"]
+        self.buffer.extend(batch)
 
 
 class PrioritizedReplay(Replay):

@@ -10,7 +10,7 @@ from agents.replay_buffer import ReplayBuffer
 from marinenav_env.envs.torchrl_gpu import MarineNavTorchRLEnv
 from torchrl_gpu.legacy_samplers import LegacyUniformSampler
 from torchrl_gpu.observation_scale import ObservationScale
-from torchrl_gpu.replay import PrioritizedReplay, Replay, robot_rows, transitions
+from torchrl_gpu.replay import DeviceReplay, PrioritizedReplay, Replay, robot_rows, transitions
 
 GAMMA = 0.9
 
@@ -125,6 +125,27 @@ def test_n_step_windows_follow_each_robot_and_end_at_its_terminal(n):
     assert found.keys() == complete.keys()
     for key, value in complete.items():
         assert found[key] == pytest.approx(value), key
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_the_device_ring_keeps_the_newest_transitions_of_robots_that_acted(device):
+    plain, ring = Replay(10, 4), DeviceReplay(10, 64, device=device)
+    for t, active in enumerate(
+        [[True, True, False], [True, False, False], [False, False, False], [True] * 3] * 3
+    ):
+        step = vector_step(t, active, [False] * 3)
+        plain.store(step)
+        ring.store(step.to(device))
+        held = plain.buffer[:]["self_state"][:, 0]
+        assert int(ring.ring.stored) == len(held)
+        slots = torch.arange(len(held), device=device)
+        assert torch.equal(ring.buffer[slots]["self_state"][:, 0].cpu(), held)
+    torch.manual_seed(0)
+    [batch] = ring.sample(1)
+    assert set(batch["self_state"][:, 0].tolist()) <= set(held.tolist())
+    assert (
+        len(set(batch["self_state"][:, 0].tolist())) == 10
+    )  # 64 draws miss one of ten once in a hundred seeds
 
 
 def test_priorities_follow_the_losses():
