@@ -26,9 +26,17 @@ class FastUpdate:
     Args:
         algorithm: The learner.
         autocast: bfloat16 matrix products in forward and backward passes.
+
+    Raises:
+        RuntimeError: this torch cannot trace a differentiation inside a compiled graph.
     """
 
     def __init__(self, algorithm: Algorithm, *, autocast: bool = False) -> None:
+        if not hasattr(torch._dynamo.config, "trace_autograd_ops"):
+            raise RuntimeError(
+                f"compiled updates need a torch that traces torch.autograd.grad, {torch.__version__} does not; "
+                'install a newer torch (2.15 does), or set "compile": false'
+            )
         self.algorithm = algorithm
         self.device_type = torch.device(algorithm.device).type
         self.autocast = autocast
