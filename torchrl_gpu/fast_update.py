@@ -34,8 +34,8 @@ class FastUpdate:
     def __init__(self, algorithm: Algorithm, *, autocast: bool = False) -> None:
         if not hasattr(torch._dynamo.config, "trace_autograd_ops"):
             raise RuntimeError(
-                f"compiled updates need a torch that traces torch.autograd.grad, {torch.__version__} does not; "
-                'install a newer torch (2.15 does), or set "compile": false'
+                f"compiled updates need a torch that traces torch.autograd.grad; {torch.__version__} does "
+                'not. Install a newer one (2.15 does), or set "compile": false'
             )
         self.algorithm = algorithm
         self.device_type = torch.device(algorithm.device).type
