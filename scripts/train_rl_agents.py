@@ -20,8 +20,6 @@ EXAMPLES = """\
 
 FIXED_KEYS = (
     *(name for name, key in SCHEMA.items() if key.throughput),
-    "max_grad_norm",
-    "n_step",
     "priority_exponent",
     "priority_weight",
     "logger",

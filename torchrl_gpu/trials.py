@@ -7,6 +7,7 @@ config cannot be run.
 import argparse
 import json
 import multiprocessing
+import os
 import signal
 import sys
 import time
@@ -82,7 +83,8 @@ def launch(
         print(f"error: {error}", file=sys.stderr)
         return 2
     jobs = [
-        Job(run_trial, trial, trial_folder(trial, stamp), stamp, args.device) for trial in experiment.trials
+        Job(run_trial, trial, trial_folder(trial, stamp), stamp, args.device, args.num_procs)
+        for trial in experiment.trials
     ]
     finished = run_in_turn(jobs) if args.num_procs == 1 else run_in_processes(jobs, args.num_procs)
     failed = [job.trial.name for job, done in zip(jobs, finished, strict=True) if not done]
@@ -157,6 +159,7 @@ class Job:
         folder: Its folder, not yet there.
         stamp: Time stamp shared by the trials of a sweep.
         device: Device name.
+        num_procs: Trials that share the machine.
     """
 
     run_trial: RunTrial
@@ -164,6 +167,7 @@ class Job:
     folder: Path
     stamp: str
     device: str
+    num_procs: int = 1
 
     def run(self) -> bool:
         """Create the folder, write ``trial_config.json``, run; report a failure. True when done."""
@@ -171,6 +175,7 @@ class Job:
             self.folder.mkdir()
             with replacing(self.folder / "trial_config.json", "w") as file:
                 json.dump(trial_config(self.trial, self.stamp), file)
+            limit_threads(1 if self.trial.reproduction else (os.cpu_count() or 1) // self.num_procs)
             self.run_trial(self.trial, self.folder, self.device)
         except Exception as error:
             self._report(error)
@@ -186,6 +191,18 @@ class Job:
         except OSError:
             pass
         print(line, file=sys.stderr, flush=True)
+
+
+def limit_threads(count: int) -> None:
+    """Use at most ``count`` CPU threads in torch, unless OMP_NUM_THREADS says otherwise.
+
+    Networks and batches of reproduction mode are too small for a second thread to help, and threads that wait
+    for each other cost several times the work where cores are shared.
+    """
+    import torch
+
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, min(count, torch.get_num_threads())))
 
 
 def trial_config(trial: Trial, stamp: str) -> dict[str, Any]:
