@@ -7,10 +7,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torchrl_gpu.config import ConfigError, Trial
 from torchrl_gpu.config_schema import SCHEMA, show
 from torchrl_gpu.trials import build_parser, launch
+
+if TYPE_CHECKING:
+    from agents.trainer import Trainer
 
 EXAMPLES = """\
   python scripts/train_rl_agents.py -C config/quickstart.json
@@ -40,8 +44,8 @@ def check(trial: Trial) -> None:
             )
 
 
-def run_trial(trial: Trial, folder: Path, device: str) -> None:
-    """Seed, build worlds, agent and trainer in the legacy order, and learn (training spec 2.3)."""
+def build_trainer(trial: Trial, device: str) -> "Trainer":
+    """Seed, then build worlds, agent and trainer in the legacy order (training spec 2.3)."""
     # Imported here: torch takes seconds, and help, version and refused configs need none of this.
     from agents.seeding import EVAL_SEED, seed_everything
     from agents.trainer import Trainer
@@ -52,7 +56,7 @@ def run_trial(trial: Trial, folder: Path, device: str) -> None:
     train_env = MarineNavEnv3(seed=trial["seed"], schedule=trial["training_schedule"])
     eval_env = MarineNavEnv3(seed=EVAL_SEED, is_eval_env=True)
     agent = build_agent(trial, device)
-    trainer = Trainer(
+    return Trainer(
         train_env,
         eval_env,
         trial["eval_schedule"],
@@ -64,6 +68,11 @@ def run_trial(trial: Trial, folder: Path, device: str) -> None:
         initial_eps=trial["initial_eps"],
         final_eps=trial["final_eps"],
     )
+
+
+def run_trial(trial: Trial, folder: Path, device: str) -> None:
+    """Train one trial in its folder and print how it ended."""
+    trainer = build_trainer(trial, device)
     trainer.save_eval_config(folder)
     trainer.learn(trial["total_timesteps"], trial["eval_freq"], folder)
     print(trainer.record.summary(folder))
