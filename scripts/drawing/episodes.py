@@ -10,6 +10,9 @@ from scripts.command_line import InputError, existing_file
 
 Episode = dict[str, Any]
 
+ROBOT_DIMENSIONS = ("dt", "N", "length", "width", "r", "goal_dis", "max_thrust")
+LARGEST = 1e6
+
 
 def read_json(path: Path) -> Any:
     """Content of a JSON file; InputError when it is none."""
@@ -52,4 +55,25 @@ def world_of(episode: Episode, where: str) -> MarineNavEnv3:
         world.reset_with_eval_config(episode)
     except (ValueError, LookupError, TypeError) as error:
         raise InputError(f"{where}: cannot be loaded as an episode: {reason(error)}") from None
+    check_dimensions(world, where)
     return world
+
+
+def check_dimensions(world: MarineNavEnv3, where: str) -> None:
+    """Raise InputError unless everything that scales a drawing is a positive number of sensible size."""
+    if not isinstance(world.v_range, list) or len(world.v_range) != 2:
+        raise InputError(f"{where}: env.v_range is {world.v_range!r}, must be two speeds")
+    numbers = {f"env.{name}": getattr(world, name) for name in ("width", "height", "r")}
+    numbers["env.v_range[1]"] = world.v_range[1]
+    for i, robot in enumerate(world.robots):
+        numbers |= {f"robots.{name}[{i}]": getattr(robot, name) for name in ROBOT_DIMENSIONS}
+        numbers |= {f"robots.perception.{n}[{i}]": getattr(robot.perception, n) for n in ("range", "angle")}
+    numbers |= {f"env.obstacles.r[{i}]": disc.r for i, disc in enumerate(world.obstacles)}
+    for i, robot in enumerate(world.robots):
+        if not isinstance(robot.min_thrust, int | float) or not -LARGEST < robot.min_thrust <= 0.0:
+            raise InputError(
+                f"{where}: robots.min_thrust[{i}] is {robot.min_thrust!r}, must be 0 or a negative number"
+            )
+    for name, value in numbers.items():
+        if not isinstance(value, int | float) or not 0.0 < value < LARGEST:
+            raise InputError(f"{where}: {name} is {value!r}, must be a number above 0 and below {LARGEST:g}")

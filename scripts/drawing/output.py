@@ -35,12 +35,52 @@ def write_png(frames: Frames, file: IO[bytes], fps: float, title: str) -> None:
     Image.fromarray(frame).save(file, "PNG", optimize=True)
 
 
+def packed(image: np.ndarray) -> np.ndarray:
+    """RGB pixels (..., 3) as one number each, (...,)."""
+    return image.astype(np.uint32) @ np.array([65536, 256, 1], dtype=np.uint32)
+
+
+def unpacked(colours: np.ndarray) -> np.ndarray:
+    """Inverse of `packed`, as signed integers."""
+    return np.stack([colours >> 16, colours >> 8 & 255, colours & 255], axis=-1).astype(np.int32)
+
+
+def palette_of(image: np.ndarray) -> np.ndarray:
+    """256 colours (256, 3) for an image: the commonest as they are, the others spread over all that occur.
+
+    Median cut, the usual method, would turn the few pixels of a vessel into the colour of another.
+    """
+    colours, counts = np.unique(packed(image), return_counts=True)
+    common = unpacked(colours[np.argsort(-counts)[:128]])
+    few = Image.fromarray(image).quantize(
+        256 - len(common), Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
+    )
+    palette = np.zeros((256, 3), dtype=np.int32)
+    spread = np.reshape(few.getpalette(), (-1, 3))[: 256 - len(common)]
+    entries = np.concatenate([common, spread])
+    palette[: len(entries)] = entries
+    return palette
+
+
+def indexed(image: np.ndarray, palette: np.ndarray) -> Image.Image:
+    """Image in the nearest colours of ``palette``; Pillow's own look-up is coarse near white."""
+    colours, inverse = np.unique(packed(image), return_inverse=True)
+    distance = ((unpacked(colours)[:, None] - palette) ** 2).sum(axis=-1)
+    result = Image.fromarray(distance.argmin(axis=1).astype(np.uint8)[inverse].reshape(image.shape[:2]), "P")
+    result.putpalette(palette.ravel().tolist())
+    return result
+
+
 def write_gif(frames: Frames, file: IO[bytes], fps: float, title: str) -> None:
-    """Write an endless GIF; all frames share the colours of the first, so that nothing flickers."""
-    images = map(Image.fromarray, frames)
-    first = next(images).quantize(128, dither=Image.Dither.NONE)
-    rest = (image.quantize(palette=first, dither=Image.Dither.NONE) for image in images)
-    first.save(file, "GIF", save_all=True, append_images=rest, duration=round(1000 / fps), loop=0)
+    """Write an endless GIF; all frames share the colours of the first, so that nothing flickers.
+
+    The legends of the first frame show every colour that may come.
+    """
+    frames = iter(frames)
+    first = next(frames)
+    palette = palette_of(first)
+    images = (indexed(frame, palette) for frame in chain([first], frames))
+    next(images).save(file, "GIF", save_all=True, append_images=images, duration=round(1000 / fps), loop=0)
 
 
 def write_mp4(frames: Frames, file: IO[bytes], fps: float, title: str) -> None:

@@ -107,6 +107,9 @@ def new_recording(
         rows = [np.array(rows, dtype=float).reshape(len(rows), ROW) for rows in trajectories]
     except (ValueError, TypeError):
         raise InputError(f"{where}: every trajectory must be a list of rows of {ROW} numbers") from None
+    for name, parts in (("observations", observations), ("actions", actions)):
+        if not all(isinstance(part, list) for part in parts):
+            raise InputError(f"{where}: {name} must hold a list for each robot")
     for i, robot_rows in enumerate(rows):
         if not len(robot_rows) or len(observations[i]) < len(robot_rows):
             raise InputError(

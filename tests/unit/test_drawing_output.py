@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageSequence
 
 from scripts.command_line import InputError, output_path, pick
-from scripts.drawing.output import check_writer, save_frames
+from scripts.drawing.output import check_writer, indexed, palette_of, save_frames
 
 
 def frames(count: int = 4) -> Iterator[np.ndarray]:
@@ -39,6 +39,19 @@ def test_gif_plays_every_frame_at_the_asked_speed_for_ever(tmp_path: Path) -> No
         assert (gif.info["duration"], gif.info["loop"]) == (100, 0)
     assert len(shown) == 4
     assert shown[3][15, 35].tolist() == next(frames())[15, 5].tolist()
+
+
+def test_indexed_images_keep_the_common_colours_and_small_spots_of_others() -> None:
+    rng = np.random.default_rng(0)
+    image = np.full((60, 60, 3), 255, dtype=np.uint8)
+    image[:30] = (244, 249, 253)
+    image[40:50, :20] = rng.integers(150, 255, (10, 20, 3))  # shades
+    image[55, 3] = (213, 94, 0)  # one pixel of a vessel
+    result = np.asarray(indexed(image, palette_of(image)).convert("RGB")).astype(int)
+    np.testing.assert_array_equal(result[:30], image[:30])
+    np.testing.assert_array_equal(result[30:40], image[30:40])
+    assert np.abs(result - image).max() < 40
+    assert np.abs(result[55, 3] - (213, 94, 0)).max() < 10
 
 
 def test_page_holds_all_frames_and_refers_to_nothing_else(tmp_path: Path) -> None:

@@ -121,6 +121,12 @@ BROKEN = {
     "a missing key": lambda e: e["robots"].pop("goal"),
     "a start that is no point": lambda e: e["robots"]["start"].__setitem__(0, "here"),
     "a radius that is no number": lambda e: e["env"].__setitem__("r", None),
+    "a width that is no number": lambda e: e["env"].__setitem__("width", "x"),
+    "a speed range of one": lambda e: e["env"].__setitem__("v_range", [3]),
+    "a sensor angle that is NaN": lambda e: e["robots"]["perception"]["angle"].__setitem__(0, float("nan")),
+    "a time step of nothing": lambda e: e["robots"]["dt"].__setitem__(1, 0.0),
+    "an unbounded thrust": lambda e: e["robots"]["min_thrust"].__setitem__(0, float("-inf")),
+    "observations of nothing": lambda e: e["robots"]["observation_history"].__setitem__(0, None),
 }
 
 
