@@ -11,10 +11,10 @@ from scripts.command_line import InputError, new_parser, output_path, pick, run
 NAME = "view_episode.py"
 WIDTHS = {".png": 1440, ".gif": 1080, ".mp4": 1440, ".html": 1200}
 """Default width in pixels by kind of output."""
-EXAMPLES = """  view_episode.py RUN/seed_0 --output last_episode.html
-  view_episode.py RUN/seed_0 --evaluation 3 --episode 12 --robots 0 2 --output episode.gif
-  view_episode.py RUN/seed_0 --model RUN/seed_0 --step 40 --output step_40.png
-  view_episode.py saved_episode.json --output episode.mp4
+EXAMPLES = """  python scripts/view_episode.py RUN/seed_0 --output last_episode.html
+  python scripts/view_episode.py RUN/seed_0 --evaluation 3 --episode 12 --robots 0 2 --output episode.gif
+  python scripts/view_episode.py RUN/seed_0 --model RUN/seed_0 --step 40 --output step_40.png
+  python scripts/view_episode.py saved_episode.json --output episode.mp4
 
 RECORDING is a trial folder (eval_configs.json and evaluations.npz) or a JSON file of episode
 dictionaries with histories. Indices count from 0, negative ones from the end."""
