@@ -51,7 +51,7 @@ def compare_state(world: VectorWorld, observation: Observation, record: Recordin
     assert_close(observation.self_state, record.row("self_state", t), f"self_state {t}")
     assert_close(observation.objects_state, record.row("objects_state", t), f"objects_state {t}")
     count = record.row("objects_count", t, fill=-2)
-    same = observation.objects_mask.sum(0) == count.clamp(min=0)
+    same = observation.num_objects == count.clamp(min=0)
     assert same[count > -2].all(), f"objects_count {t}"
 
 
@@ -66,7 +66,7 @@ def replay(record: Recording, *, continuous: bool, change: dict[str, float] | No
     for t in range(record.length):
         action = record.row("action", t, fill=-1)
         action = action.nan_to_num(7.0) if continuous else action.clamp(min=0)  # what nobody acts on
-        acting, recorded_acting = world.state.active, record.row("active", t, fill=False)
+        acting, recorded_acting = world.state.active.bool(), record.row("active", t, fill=False)
         result = world.step(action, noise=noise)
         outcome = record.row("outcome", t, fill=-1)
         running = outcome >= 0

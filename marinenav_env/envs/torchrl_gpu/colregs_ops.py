@@ -3,6 +3,7 @@
 Angles are compared through their vectors, without `atan2`; only the turn of the object chosen needs one.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -27,31 +28,27 @@ class Objects(NamedTuple):
 
 
 def starboard_turn(
-    objects: Objects, valid: Tensor, velocity: tuple[Tensor, Tensor], own_r: Tensor
+    rows: Sequence[tuple[Tensor, ...]], velocity: tuple[Tensor, Tensor], own_r: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Turn asked for by the nearest object to which the rules apply (environment spec 8.1).
 
     Args:
-        objects: rows nearest first, [rows, R, E].
-        valid: which rows are objects, bool [rows, R, E].
+        rows: objects nearest first, features of `Objects` each; a row of zeros is none, for it does not move.
         velocity: own velocity over ground, body frame (m/s), two of [R, E].
         own_r: own radius (m).
 
     Returns:
         Whether the rules apply, bool [R, E], and the turn phi in (0, π) where they do, 0 elsewhere (rad).
     """
-    in_zone = valid & encounter(objects, velocity)
-    forward, starboard = turn_vector(objects, velocity, own_r)
-    # phi is the direction of this vector, so this is the test of phi > 0. Quirk Q19: too close an object
-    # makes NaN here, which is not positive. Quirk Q20: turns of π or more count as none.
-    rows = in_zone & (starboard > 0)
-    applies = rows.any(0)
-    first = rows & (rows.cumsum(0) == 1)
-    zero = torch.zeros_like(forward)
-    forward = torch.where(first, forward, zero).sum(0)
-    starboard = torch.where(first, starboard, zero).sum(0)
-    phi = torch.where(applies, torch.atan2(starboard, forward), torch.zeros_like(starboard))
-    return applies, phi
+    forward = starboard = torch.zeros_like(velocity[0])
+    for row in reversed(rows):  # so that the nearest has the last word
+        objects = Objects(*row)
+        turn = turn_vector(objects, velocity, own_r)
+        # phi is the direction of this vector, so this is the test of phi > 0. Quirk Q19: too close an object
+        # makes NaN here, which is not positive. Quirk Q20: turns of π or more count as none.
+        applies = encounter(objects, velocity) & (turn[1] > 0)
+        forward, starboard = torch.where(applies, turn[0], forward), torch.where(applies, turn[1], starboard)
+    return starboard > 0, torch.atan2(starboard, forward)
 
 
 def encounter(objects: Objects, velocity: tuple[Tensor, Tensor]) -> Tensor:

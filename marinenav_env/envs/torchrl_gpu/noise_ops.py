@@ -1,8 +1,8 @@
 """Sensor noise from a counter-based generator, the same on every device, eager and compiled.
 
 Each number is a hash of (seed, call counter, stream, element): no state but the counter, so a compiled step
-draws its noise inside the graph, and two steps never share it. The hash is two rounds of a 32-bit integer
-finaliser (C. Wellons, "lowbias32"), keyed by seed and counter; normals are Box-Muller pairs.
+draws its noise inside the graph from keys given to it, and two steps never share them. The hash is two rounds
+of a 32-bit integer finaliser (C. Wellons, "lowbias32"), keyed anew at each; normals are Box-Muller pairs.
 
 Von Mises radii come from a normal z by the monotone map F⁻¹(Φ(z)), F the von Mises distribution function: the
 distribution is exact, up to the linear interpolation of a table of that map (below 3e-6 rad). The map is
@@ -10,7 +10,9 @@ smooth for every concentration, from the uniform angle at kappa = 0 to z/√kapp
 inverse distribution function itself is not.
 """
 
+import hashlib
 import math
+import struct
 from typing import NamedTuple
 
 import numpy as np
@@ -49,39 +51,46 @@ class Radii(NamedTuple):
 
     Attributes:
         table: map at equally spaced knots in [-6, 6], [kappas, 4097] (rad).
-        index: which map a robot uses, int64 [R, E] or [1, 1].
+        index: which map a robot uses, int32 [R, E] or [1, 1].
     """
 
     table: Tensor
     index: Tensor
 
 
-def new_key(seed: int, device: torch.device | str) -> Tensor:
-    """Key of a fresh generator, int32 [2]: hash of the seed, and the call counter."""
-    low, high = seed & 0xFFFFFFFF, (seed >> 32) & 0xFFFFFFFF
-    words = torch.tensor([low, high], dtype=torch.int64).to(torch.int32)
-    return torch.stack((_mix(_mix(words[0]) ^ words[1]), torch.zeros_like(words[0]))).to(device)
+class NoiseKeys:
+    """The counter of a generator: every call gives keys of its own (BLAKE2 of seed and counter).
+
+    Args:
+        seed: non-negative integer below 2^64.
+        device: of the keys.
+    """
+
+    def __init__(self, seed: int, device: torch.device | str):
+        self._seed, self._counter, self._device = seed, 0, device
+
+    def next(self) -> Tensor:
+        """Keys of the next perception, int32 [6, 2]: two for each stream of uniform numbers."""
+        self._counter += 1
+        message = struct.pack("<QQ", self._seed, self._counter)
+        words = np.frombuffer(hashlib.blake2b(message, digest_size=48).digest(), np.int32)
+        return torch.from_numpy(words.reshape(6, 2).copy()).to(self._device)
 
 
-def next_key(key: Tensor) -> Tensor:
-    """Key of the next call."""
-    return torch.stack((key[0], key[1] + 1))
-
-
-def draw_noise(key: Tensor, shape: tuple[int, int, int], radii: Radii, dtype: torch.dtype) -> Noise:
+def draw_noise(keys: Tensor, shape: tuple[int, int, int], radii: Radii, dtype: torch.dtype) -> Noise:
     """Noise of one perception.
 
     Args:
-        key: from `new_key` or `next_key`.
+        keys: from `NoiseKeys`.
         shape: (K, R, E); fewer than 2^31 elements.
         radii: from `radius_maps`.
         dtype: of the result.
     """
-    k, r, e = (torch.arange(size, dtype=torch.int32, device=key.device) for size in shape)
+    k, r, e = (torch.arange(size, dtype=torch.int32, device=keys.device) for size in shape)
     element = (k[:, None, None] * shape[1] + r[:, None]) * shape[2] + e
-    position = _normal_pair(key, 0, element, dtype)
-    velocity = _normal_pair(key, 2, element, dtype)
-    normal, _ = _normal_pair(key, 4, element, dtype)
+    position = _normal_pair(keys[0], keys[1], element, dtype)
+    velocity = _normal_pair(keys[2], keys[3], element, dtype)
+    normal, _ = _normal_pair(keys[4], keys[5], element, dtype)
     return Noise(*position, *velocity, von_mises(normal, radii))
 
 
@@ -109,7 +118,7 @@ def radius_maps(kappas: Tensor, dtype: torch.dtype) -> Radii:
     values, index = torch.unique(kappas.double().cpu(), return_inverse=True)
     table = np.stack([von_mises_map(kappa) for kappa in values.tolist()])
     device = kappas.device
-    return Radii(torch.from_numpy(table).to(device=device, dtype=dtype), index.to(device))
+    return Radii(torch.from_numpy(table).to(device=device, dtype=dtype), index.to(device, torch.int32))
 
 
 def von_mises_map(kappa: float) -> np.ndarray:
@@ -128,17 +137,16 @@ def von_mises_map(kappa: float) -> np.ndarray:
     return np.concatenate((-half[:0:-1], half))
 
 
-def _normal_pair(key: Tensor, stream: int, element: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def _normal_pair(key: Tensor, other: Tensor, element: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Two independent standard normals an element (Box and Muller, 1958)."""
-    radius = torch.sqrt(-2 * torch.log(_uniform(key, stream, element, dtype)))
-    angle = 2 * math.pi * _uniform(key, stream + 1, element, dtype)
+    radius = torch.sqrt(-2 * torch.log(_uniform(key, element, dtype)))
+    angle = 2 * math.pi * _uniform(other, element, dtype)
     return radius * torch.cos(angle), radius * torch.sin(angle)
 
 
-def _uniform(key: Tensor, stream: int, element: Tensor, dtype: torch.dtype) -> Tensor:
+def _uniform(key: Tensor, element: Tensor, dtype: torch.dtype) -> Tensor:
     """Uniform numbers in (0, 1] of 24 bits, of the shape of `element`."""
-    call = _mix(key[1] ^ _mix(key[0] + stream))
-    bits = _mix(_mix(element ^ call) + key[0])
+    bits = _mix(_mix(element ^ key[0]) + key[1])
     return (_shift(bits, 8).to(dtype) + 0.5) * 2.0**-24
 
 

@@ -1,11 +1,15 @@
-"""What each robot perceives, on tensors (environment spec 7): noise, detection, nearest five, collision."""
+"""What each robot perceives, on tensors (environment spec 7): noise, detection, nearest five, collision.
+
+Flags are int32, not bool: compiled CPU code takes one-byte masks apart element by element, which cost more
+than all the rest. For the same reason what is out of the water is moved out of sight instead of masked.
+"""
 
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from marinenav_env.envs.torchrl_gpu.colregs_ops import Objects, starboard_turn
+from marinenav_env.envs.torchrl_gpu.colregs_ops import starboard_turn
 from marinenav_env.envs.torchrl_gpu.noise_ops import Noise
 from marinenav_env.envs.torchrl_gpu.specs import OBJECT_ROWS
 from marinenav_env.envs.torchrl_gpu.vessel_ops import rotate
@@ -25,16 +29,18 @@ from marinenav_env.envs.torchrl_gpu.world_state import (
     present,
 )
 
+OUT_OF_SIGHT = 1e9  # m
+
 
 class Perception(NamedTuple):
-    """Result of one perception of all robots.
+    """Result of one perception of all robots; flags are int32 [R, E].
 
     Attributes:
         observation: what they see.
-        collision: bool [R, E], sticky.
-        reach_goal: bool [R, E], sticky.
-        apply_colregs: bool [R, E].
-        phi: turn to starboard still needed (rad), [R, E].
+        collision: sticky.
+        reach_goal: sticky.
+        apply_colregs: a turn is asked for.
+        phi: that turn to starboard (rad), [R, E].
     """
 
     observation: Observation
@@ -44,15 +50,38 @@ class Perception(NamedTuple):
     phi: Tensor
 
 
+class Observer(NamedTuple):
+    """Where the observing robots are and what limits their sensors; [R, E] or broadcasting."""
+
+    x: Tensor
+    y: Tensor
+    cos: Tensor
+    sin: Tensor
+    range: Tensor
+
+
 class Candidates(NamedTuple):
-    """True state of all that a robot might see, world frame, [K, R, E]: obstacles, then the other robots."""
+    """True state of what might be seen, world frame, [k, R, E] or broadcasting; absent ones are far off."""
 
     x: Tensor
     y: Tensor
     vx: Tensor
     vy: Tensor
     radius: Tensor
-    present: Tensor
+
+
+class Sight(NamedTuple):
+    """Candidates as the sensors give them, [k, R, E].
+
+    Attributes:
+        features: x, y, vx, vy, radius in the observer's body frame.
+        gap: perceived distance between the discs, the key of the selection; infinite where not detected (m).
+        true_gap: true distance between the discs, infinite where not detected (m).
+    """
+
+    features: tuple[Tensor, ...]
+    gap: Tensor
+    true_gap: Tensor
 
 
 def num_candidates(state: WorldState) -> int:
@@ -68,48 +97,51 @@ def perceive(state: WorldState, p: RobotParams, noise: Noise) -> Perception:
         p: constants of the robots.
         noise: K as in `num_candidates`.
     """
-    motion, active = state.motion, state.active
+    motion, active = state.motion, state.active > 0
     cos, sin = torch.cos(motion[THETA]), torch.sin(motion[THETA])
     velocity = rotate(cos, -sin, motion[GROUND_X], motion[GROUND_Y])
     goal_x, goal_y = state.scenario.goal[0] - motion[X], state.scenario.goal[1] - motion[Y]
-    reach_goal = torch.sqrt(goal_x**2 + goal_y**2) <= p.goal_dis
-    goal = rotate(cos, -sin, goal_x, goal_y)
-    self_state = torch.stack((*goal, *velocity, motion[GROUND_YAW], motion[LEFT], motion[RIGHT]))
+    arrived = active & (torch.sqrt(goal_x**2 + goal_y**2) <= p.goal_dis)
+    own = (*rotate(cos, -sin, goal_x, goal_y), *velocity, motion[GROUND_YAW], motion[LEFT], motion[RIGHT])
+    self_state = torch.stack([torch.where(active, value, 0.0) for value in own])
 
-    candidates = all_candidates(state, p)
-    objects = observe(candidates, motion, cos, sin, p, noise)
-    distance = torch.sqrt(objects.x**2 + objects.y**2)
-    detected = detect(objects, distance, p) & candidates.present & active
-    # Quirk Q15: only what was detected is tested, on its true position
-    collision = (detected & touches(candidates, motion, p)).any(0)
+    observer = Observer(motion[X], motion[Y], cos, sin, torch.where(active, p.range, -OUT_OF_SIGHT))
+    size = state.scenario.obstacles.shape[1]
+    groups = (
+        look(observer, static_obstacles(state), Noise(*(part[:size] for part in noise)), p),
+        look(observer, other_robots(state, p), Noise(*(part[size:] for part in noise)), p),
+    )
+    features = [torch.cat(pair) for pair in zip(*(sight.features for sight in groups), strict=True)]
+    gap = torch.cat([sight.gap for sight in groups])
+    true_gap = torch.cat([sight.true_gap for sight in groups])
+    collided = true_gap.amin(0) <= 0 if len(gap) else torch.zeros_like(active)
 
-    rows, valid = nearest(objects, detected, distance - objects.radius - p.r, p)
-    apply_colregs, phi = starboard_turn(Objects(*rows.unbind(1)), valid, velocity, p.r)
+    rows, count = nearest(features, gap, p)
+    apply_colregs, phi = starboard_turn(rows, velocity, p.r)
+    rows = torch.stack([torch.stack(row) for row in rows])
     return Perception(
-        observation=Observation(torch.where(active, self_state, 0.0), rows, valid),
-        collision=state.collision | collision,
-        reach_goal=state.reach_goal | (reach_goal & active),
-        apply_colregs=apply_colregs,
+        observation=Observation(self_state, rows, count),
+        collision=state.collision | collided.int(),
+        reach_goal=state.reach_goal | arrived.int(),
+        apply_colregs=apply_colregs.int(),
         phi=phi,
     )
 
 
-def all_candidates(state: WorldState, p: RobotParams) -> Candidates:
-    """Obstacles, then robots by index without the observer: the legacy order, which breaks ties."""
-    robots = state.active.shape
-    size = state.scenario.obstacles.shape[1]
-    x, y, radius = (row[:, None].expand(size, *robots) for row in state.scenario.obstacles)
-    exists = present(state.scenario.counts[OBSTACLES], size)[:, None].expand(size, *robots)
-    still = torch.zeros_like(x)
+def static_obstacles(state: WorldState) -> Candidates:
+    """Obstacles of every environment, [O, 1, E]."""
+    x, y, radius = state.scenario.obstacles[:, :, None]
+    exists = present(state.scenario.counts[OBSTACLES], x.shape[0])[:, None]
+    x = torch.where(exists, x, OUT_OF_SIGHT)
+    return Candidates(x, y, torch.zeros_like(x), torch.zeros_like(x), radius)
+
+
+def other_robots(state: WorldState, p: RobotParams) -> Candidates:
+    """The robots that each robot has around it, by index, [R - 1, R, E]."""
     motion = state.motion
-    return Candidates(
-        x=torch.cat((x, others(motion[X]))),
-        y=torch.cat((y, others(motion[Y]))),
-        vx=torch.cat((still, others(motion[GROUND_X]))),
-        vy=torch.cat((still, others(motion[GROUND_Y]))),
-        radius=torch.cat((radius, others(p.r.expand(robots)))),
-        present=torch.cat((exists, others(state.active))),
-    )
+    x = torch.where(state.active > 0, motion[X], OUT_OF_SIGHT)
+    rows = (x, motion[Y], motion[GROUND_X], motion[GROUND_Y], p.r.expand(x.shape))
+    return Candidates(*(others(row) for row in rows))
 
 
 def others(values: Tensor) -> Tensor:
@@ -119,89 +151,110 @@ def others(values: Tensor) -> Tensor:
     return torch.where(before[..., None], values[:-1, None], values[1:, None])
 
 
-def observe(c: Candidates, motion: Tensor, cos: Tensor, sin: Tensor, p: RobotParams, noise: Noise) -> Objects:
-    """Candidates as the sensors give them, in the observer's body frame (environment spec 7.2)."""
-    north = c.x + p.pos_std * noise.position_x - motion[X]
-    east = c.y + p.pos_std * noise.position_y - motion[Y]
-    position = rotate(cos, -sin, north, east)
-    velocity = rotate(cos, -sin, c.vx + p.vel_std * noise.velocity_x, c.vy + p.vel_std * noise.velocity_y)
+def look(o: Observer, c: Candidates, noise: Noise, p: RobotParams) -> Sight:
+    """Perceive candidates, world-frame noise first, and test whether they are detected (environment spec 7.2).
+
+    Quirk Q15: only what is detected can collide, on its true position. |atan2(y, x)| ≤ angle/2 is
+    x ≥ distance · cos(angle/2); a full circle excludes nothing.
+    """
+    x, y = rotate(
+        o.cos, -o.sin, c.x + p.pos_std * noise.position_x - o.x, c.y + p.pos_std * noise.position_y - o.y
+    )
+    vx, vy = rotate(o.cos, -o.sin, c.vx + p.vel_std * noise.velocity_x, c.vy + p.vel_std * noise.velocity_y)
     radius = c.radius * (p.r_mean_ratio + (1 - p.r_mean_ratio) / torch.pi * noise.radius)
-    return Objects(*position, *velocity, radius)
-
-
-def detect(objects: Objects, distance: Tensor, p: RobotParams) -> Tensor:
-    """Whether the perceived position is within range and sector, limits included.
-
-    |atan2(y, x)| ≤ angle/2 is x ≥ distance · cos(angle/2); a full circle excludes nothing.
-    """
-    limit = torch.where(p.angle < 2 * torch.pi, torch.cos(p.angle / 2), -2.0)
-    return (distance <= p.range + objects.radius) & (objects.x >= distance * limit)
-
-
-def touches(c: Candidates, motion: Tensor, p: RobotParams) -> Tensor:
-    """Whether the true discs of robot and candidate touch."""
-    north, east = c.x - motion[X], c.y - motion[Y]
-    return torch.sqrt(north * north + east * east) - c.radius - p.r <= 0
-
-
-def nearest(objects: Objects, detected: Tensor, key: Tensor, p: RobotParams) -> tuple[Tensor, Tensor]:
-    """The detected objects of smallest key, at most `max_obj_num`, in ascending order (environment spec 7.3).
-
-    Args:
-        objects: [K, R, E].
-        detected: bool [K, R, E].
-        key: distance between the discs (m), [K, R, E].
-        p: constants of the robots.
-
-    Returns:
-        Rows [5, 5, R, E] (row, feature), zero where there is no object, and which rows are objects.
-    """
-    found = min(OBJECT_ROWS, key.shape[0])
-    order = smallest(rank_keys(key, detected, p.range + p.r), found)
-    index = order & _index_mask(key.shape[0])
-    row = torch.arange(found, device=key.device)[:, None, None]
-    valid = (row < detected.sum(0)) & (row < p.max_obj_num)
-    features = [torch.where(valid, feature.gather(0, index.long()), 0.0) for feature in objects]
-    rows = torch.stack(features, 1)
-    missing = OBJECT_ROWS - found
-    return (
-        torch.nn.functional.pad(rows, (0, 0, 0, 0, 0, 0, 0, missing)),
-        torch.nn.functional.pad(valid, (0, 0, 0, 0, 0, missing)),
+    distance = torch.sqrt(x * x + y * y)
+    sector = torch.where(p.angle < 2 * torch.pi, torch.cos(p.angle / 2), -2.0)
+    detected = (distance <= o.range + radius) & (x >= distance * sector)
+    true_distance = torch.sqrt((c.x - o.x) ** 2 + (c.y - o.y) ** 2)
+    return Sight(
+        features=(x, y, vx, vy, radius),
+        gap=torch.where(detected, distance - radius - p.r, torch.inf),
+        true_gap=torch.where(detected, true_distance - c.radius - p.r, torch.inf),
     )
 
 
-def rank_keys(key: Tensor, detected: Tensor, span: Tensor) -> Tensor:
-    """Keys as integers that carry the candidate's index in their low bits, so that ties keep its order.
-
-    Fixed point over [-span, span]: steps of 3e-7 m in 32 bits at the default range, of 3e-16 m in 64. A
-    detected object's key lies inside unless its perceived radius exceeds the range.
+def nearest(features: list[Tensor], gap: Tensor, p: RobotParams) -> tuple[list[tuple[Tensor, ...]], Tensor]:
+    """The detected objects of smallest gap, at most `max_obj_num`, in ascending order (environment spec 7.3).
 
     Args:
-        key: [K, R, E] (m).
-        detected: the others rank last.
+        features: five of [K, R, E].
+        gap: infinite where not detected (m), [K, R, E].
+        p: constants of the robots.
+
+    Returns:
+        Five rows of five features [R, E], zero beyond the objects found, and their number, int32 [R, E].
+    """
+    size, limit = len(gap), _top(gap)
+    order = smallest(rank_keys(gap, p.range + p.r), min(OBJECT_ROWS, size))
+    empty = gap.new_zeros(gap.shape[1:])
+    rows, count = [], empty.int()
+    for row in range(OBJECT_ROWS):
+        if row >= len(order):
+            rows.append((empty,) * len(features))
+            continue
+        found = (order[row] < limit) & (row < p.max_obj_num)
+        picked = pick(features, order[row] & _index_mask(size))
+        rows.append(tuple(torch.where(found, value, 0.0) for value in picked))
+        count = count + found.int()
+    return rows, count
+
+
+def pick(features: list[Tensor], index: Tensor) -> list[Tensor]:
+    """Features [K, R, E] of candidate `index` [R, E]; compiled by selection, which vectorises."""
+    if not torch.compiler.is_compiling():
+        return [feature.gather(0, index[None].long())[0] for feature in features]
+    picked = [feature[0] for feature in features]
+    for k in range(1, len(features[0])):
+        here = index == k
+        picked = [torch.where(here, new[k], old) for new, old in zip(features, picked, strict=True)]
+    return picked
+
+
+def rank_keys(gap: Tensor, span: Tensor) -> Tensor:
+    """Gaps as integers that carry the candidate's index in their low bits, so that ties keep its order.
+
+    Fixed point over [-span, span]: steps of 3e-7 m in 32 bits at the default range, of 3e-16 m in 64. A
+    detected object lies inside, unless its perceived radius exceeds the range; the others rank last.
+
+    Args:
+        gap: [K, R, E] (m).
         span: range plus own radius (m).
     """
-    integer, bits = (torch.int32, 31) if key.dtype == torch.float32 else (torch.int64, 63)
-    top = 2 ** (bits - 1 - _index_bits(key.shape[0]))
-    level = (key / span).clamp(-1, 1) * (top - top // 2**23)  # below top also after rounding
-    level = torch.where(detected, level.to(integer), top - 1)
-    index = torch.arange(key.shape[0], dtype=integer, device=key.device)[:, None, None]
-    return (level << _index_bits(key.shape[0])) | index
+    level = (gap / span).clamp(-1, 1) * _levels(gap)
+    level = torch.where(gap < torch.inf, level.to(_key_dtype(gap)), _top(gap) >> _index_bits(len(gap)))
+    index = torch.arange(len(gap), dtype=level.dtype, device=gap.device)[:, None, None]
+    return (level << _index_bits(len(gap))) | index
 
 
-def smallest(keys: Tensor, count: int) -> Tensor:
-    """The `count` smallest of distinct integers along the first axis, ascending, [count, R, E].
+def smallest(keys: Tensor, count: int) -> list[Tensor]:
+    """The `count` smallest of distinct integers along the first axis, ascending.
 
     Compiled, a network of exchanges, which fuses with its surroundings; eager, `topk`, which is one call.
     """
     if not torch.compiler.is_compiling():
-        return keys.topk(count, dim=0, largest=False).values
+        return list(keys.topk(count, dim=0, largest=False).values)
     values = list(keys.unbind(0))
     for row in range(count):
         for k in range(len(values) - 1, row, -1):
             low, high = torch.minimum(values[k - 1], values[k]), torch.maximum(values[k - 1], values[k])
             values[k - 1], values[k] = low, high
-    return torch.stack(values[:count])
+    return values[:count]
+
+
+def _key_dtype(gap: Tensor) -> torch.dtype:
+    return torch.int32 if gap.dtype == torch.float32 else torch.int64
+
+
+def _levels(gap: Tensor) -> int:
+    """Level of a gap as wide as the span; exact in the dtype, and below the top after rounding."""
+    top = _top(gap) >> _index_bits(len(gap))
+    return top - top // 2**20
+
+
+def _top(gap: Tensor) -> int:
+    """Least key of what is not detected."""
+    bits = torch.iinfo(_key_dtype(gap)).bits - 2 - _index_bits(len(gap))
+    return (1 << bits) << _index_bits(len(gap))
 
 
 def _index_bits(size: int) -> int:

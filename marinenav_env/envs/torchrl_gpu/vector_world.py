@@ -15,7 +15,7 @@ from marinenav_env.envs.torchrl_gpu.episode_tensors import (
     read_episodes,
     write_episodes,
 )
-from marinenav_env.envs.torchrl_gpu.noise_ops import Noise, Radii, draw_noise, new_key, next_key, radius_maps
+from marinenav_env.envs.torchrl_gpu.noise_ops import Noise, NoiseKeys, Radii, draw_noise, radius_maps
 from marinenav_env.envs.torchrl_gpu.perception_ops import num_candidates
 from marinenav_env.envs.torchrl_gpu.scenario_ops import Request, generate
 from marinenav_env.envs.torchrl_gpu.scenario_pool import ScenarioPool
@@ -117,7 +117,7 @@ class VectorWorld:
 
     def seed(self, seed: int) -> None:
         """Start all draws anew; the running episodes go on."""
-        self._key = new_key(seed, self.device)
+        self._keys = NoiseKeys(seed, self.device)
         self._generator = torch.Generator(self.device).manual_seed(seed)
         self._pool = None
 
@@ -236,11 +236,15 @@ class VectorWorld:
         """
         options = {"continuous": self.continuous, "substeps": self._substeps}
         if noise is None:
-            self._key, state, result = self._step(
-                self._key, self._radii, self.state, self.params, action, **options
-            )
+            keys = self._keys.next()
+            state, result = self._step(keys, self._radii, self.state, self.params, action, **options)
         else:
             state, result = world_step(self.state, self.params, action, noise, **options)
+        result = result._replace(
+            outcome=result.outcome.to(torch.int8),
+            done=result.done.bool(),
+            apply_colregs=result.apply_colregs.bool(),
+        )
         observation = result.observation
         if mask is not None:
             old = (self.state, self.observation)
@@ -300,9 +304,8 @@ class VectorWorld:
         return world_begin(scenario, params, self._draw_noise(number, radii))
 
     def _draw_noise(self, number: int, radii: Radii) -> Noise:
-        self._key = next_key(self._key)
         size = self._slots[1] + self.max_robots - 1
-        return draw_noise(self._key, (size, self.max_robots, number), radii, self.dtype)
+        return draw_noise(self._keys.next(), (size, self.max_robots, number), radii, self.dtype)
 
     def _to_world(self, tensor: Tensor) -> Tensor:
         return tensor.to(self.device, self.dtype if tensor.is_floating_point() else tensor.dtype)
@@ -348,7 +351,7 @@ class VectorWorld:
 
 
 def _noisy_step(
-    key: Tensor,
+    keys: Tensor,
     radii: Radii,
     state: WorldState,
     params: WorldParams,
@@ -356,13 +359,11 @@ def _noisy_step(
     *,
     continuous: bool,
     substeps: tuple[int, int],
-) -> tuple[Tensor, WorldState, StepResult]:
+) -> tuple[WorldState, StepResult]:
     """Draw the noise and step: what is compiled."""
-    key = next_key(key)
     shape = (num_candidates(state), *state.active.shape)
-    noise = draw_noise(key, shape, radii, state.motion.dtype)
-    state, result = world_step(state, params, action, noise, continuous=continuous, substeps=substeps)
-    return key, state, result
+    noise = draw_noise(keys, shape, radii, state.motion.dtype)
+    return world_step(state, params, action, noise, continuous=continuous, substeps=substeps)
 
 
 def _replace(old: Tree, source: Tree, mask: Tensor, columns: Tensor) -> Tree:

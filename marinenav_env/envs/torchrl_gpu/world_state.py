@@ -43,9 +43,9 @@ class WorldState(NamedTuple):
     Attributes:
         scenario: the scenarios being played.
         motion: [11, R, E], rows as above. The velocity over ground lags one sub-step (Quirk Q12).
-        active: robot exists and is in the water, bool [R, E].
-        collision: robot has collided, sticky (Quirk Q16), bool [R, E].
-        reach_goal: robot has arrived, sticky (Quirk Q16), bool [R, E].
+        active: robot exists and is in the water, int32 0 or 1, [R, E].
+        collision: robot has collided, sticky (Quirk Q16), likewise.
+        reach_goal: robot has arrived, sticky (Quirk Q16), likewise.
         timesteps: steps of the episode so far, int32 [E].
     """
 
@@ -63,12 +63,18 @@ class Observation(NamedTuple):
     Attributes:
         self_state: goal x, y (m), velocity u, v (m/s), yaw rate (rad/s), left, right thrust (N), [7, R, E].
         objects_state: rows nearest first, features x, y (m), vx, vy (m/s), radius (m), [5, 5, R, E].
-        objects_mask: which rows are observations, bool [5, R, E].
+        num_objects: how many rows are observations, int32 [R, E].
     """
 
     self_state: Tensor
     objects_state: Tensor
-    objects_mask: Tensor
+    num_objects: Tensor
+
+    @property
+    def objects_mask(self) -> Tensor:
+        """Which rows are observations, bool [5, R, E]."""
+        rows = torch.arange(self.objects_state.shape[0], device=self.num_objects.device)
+        return rows[:, None, None] < self.num_objects
 
 
 class StepResult(NamedTuple):
@@ -189,7 +195,7 @@ def present(count: Tensor, size: int) -> Tensor:
 
 def begin(scenario: Scenario) -> WorldState:
     """State at the start of an episode; flags of the first perception are not yet set."""
-    active = present(scenario.counts[ROBOTS], scenario.goal.shape[1])
+    active = present(scenario.counts[ROBOTS], scenario.goal.shape[1]).int()
     no = torch.zeros_like(active)
     return WorldState(
         scenario=scenario,

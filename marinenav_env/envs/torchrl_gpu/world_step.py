@@ -48,25 +48,26 @@ def world_step(
         substeps: least and greatest ``N`` of the robots.
 
     Returns:
-        The new state, and what the step gave; nothing is reset.
+        The new state, and what the step gave, with flags and outcomes as int32; nothing is reset.
     """
     robot, limits = params.of_robots(), params.of_map()
     rates = thrust_rates(action, params.thrust_change, continuous)
     moved = advance(state.motion, rates, current_field(state.scenario, limits.r), robot, substeps)
     before = distance_to_goal(state.motion, state.scenario.goal)
-    state = state._replace(motion=torch.where(state.active, moved, state.motion))
+    acting = state.active > 0
+    state = state._replace(motion=torch.where(acting, moved, state.motion))
     progress = before - distance_to_goal(state.motion, state.scenario.goal)
 
     seen = perceive(state, robot, noise)
     state = state._replace(collision=seen.collision, reach_goal=seen.reach_goal)
     cut_off = state.timesteps >= EPISODE_LIMIT
     reward = step_reward(progress, seen, cut_off, limits)
-    active = state.active & ~(seen.collision | seen.reach_goal)
+    active = state.active & (1 - (seen.collision | seen.reach_goal))
     result = StepResult(
         observation=seen.observation,
-        reward=torch.where(state.active, reward, 0.0),
+        reward=torch.where(acting, reward, 0.0),
         outcome=outcomes(state, cut_off),
-        done=cut_off | ~active.any(0),
+        done=(cut_off | (active.sum(0) == 0)).int(),
         apply_colregs=seen.apply_colregs,
         phi=seen.phi,
     )
@@ -98,19 +99,19 @@ def step_reward(progress: Tensor, seen: Perception, cut_off: Tensor, limits: Map
 
     Quirk Q23: on the cut-off step neither collision nor arrival counts. A collision outranks an arrival.
     """
-    event = torch.where(seen.reach_goal, limits.goal_reward, 0.0)
-    event = torch.where(seen.collision, limits.collision_penalty, event)
-    colregs = torch.where(seen.apply_colregs, limits.COLREGs_penalty * seen.phi, 0.0)
+    event = torch.where(seen.reach_goal > 0, limits.goal_reward, 0.0)
+    event = torch.where(seen.collision > 0, limits.collision_penalty, event)
+    colregs = limits.COLREGs_penalty * seen.phi  # 0 where no turn is asked for
     return limits.timestep_penalty + progress + colregs + torch.where(cut_off, 0.0, event)
 
 
 def outcomes(state: WorldState, cut_off: Tensor) -> Tensor:
-    """`Outcome` of every robot, int8 [R, E]; `state` still counts those active who finish with this step."""
-    collided, arrived = state.collision, state.reach_goal
+    """`Outcome` of every robot, int32 [R, E]; `state` still counts those active who finish with this step."""
+    collided, arrived = state.collision > 0, state.reach_goal > 0
     ended = torch.where(arrived, Outcome.REACH_GOAL, Outcome.NORMAL)
     ended = torch.where(collided, Outcome.COLLISION, ended)
     ended = torch.where(cut_off, Outcome.TOO_LONG_EPISODE, ended)
     out = torch.where(collided, Outcome.DEACTIVATED_AFTER_COLLISION, Outcome.DEACTIVATED_AFTER_REACHING_GOAL)
     exists = present(state.scenario.counts[ROBOTS], state.active.shape[0])
     out = torch.where(exists, out, Outcome.ABSENT)
-    return torch.where(state.active, ended, out).to(torch.int8)
+    return torch.where(state.active > 0, ended, out).int()
