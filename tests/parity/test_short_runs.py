@@ -150,8 +150,9 @@ def test_short_run(agent_type, tmp_path):
         assert random.random() == expected.python
         assert torch.rand(1).item() == pytest.approx(expected.torch, abs=1e-8)
         assert expected.numpy is None or np.random.uniform() == expected.numpy
-    if not agent.continuous and steps == expected.steps:
-        np.testing.assert_allclose(np.ravel(trainer.eval_rewards).astype(float), expected.rewards, rtol=1e-5)
-        np.testing.assert_allclose(
-            np.ravel(trainer.eval_energies).astype(float), expected.energies, rtol=1e-5
-        )
+        rtol = 1e-3 if agent.continuous else 1e-5
+        for mine, recorded in (
+            (trainer.eval_rewards, expected.rewards),
+            (trainer.eval_energies, expected.energies),
+        ):
+            np.testing.assert_allclose(np.ravel(mine).astype(float), recorded, rtol=rtol)
