@@ -147,8 +147,8 @@ SCHEMA: dict[str, Key] = {
         choices=("auto", "cpu", "cuda"),
         throughput=True,
     ),
-    "compile": Key(bool, False, "compile world and update (CUDA graphs on a GPU)", throughput=True),
-    "autocast": Key(bool, False, "bfloat16 forward passes in acting and updates", throughput=True),
+    "compile": Key(bool, False, "compile the step of the tensor world and the whole update", throughput=True),
+    "autocast": Key(bool, False, "bfloat16 matrix products in compiled updates", throughput=True),
     "observation_scale": Key(
         bool,
         False,
