@@ -133,9 +133,11 @@ class TorchBackend:
     def _chosen(self, mask: Tensor | None) -> Tensor | None:
         return None if mask is None else mask.reshape(-1).to(self.world.device)
 
+    def _active(self) -> Tensor:
+        return self.world.state.active.bool()  # the world's own flags may be numbers, for its kernels
+
     def _outcome_at_start(self) -> Tensor:
-        active = self.world.state.active
-        return torch.where(active, Outcome.NORMAL, Outcome.ABSENT).to(torch.int8)
+        return torch.where(self._active(), Outcome.NORMAL, Outcome.ABSENT).to(torch.int8)
 
     def _tensors(self, observation: Observation) -> tuple[Tensors, Tensors]:
         outcome = _rows(self._outcome)
@@ -144,7 +146,7 @@ class TorchBackend:
             "self_state": observation.self_state.permute(2, 1, 0),
             "objects_state": observation.objects_state.permute(3, 2, 0, 1),
             "objects_mask": observation.objects_mask.permute(2, 1, 0),
-            "active": _rows(self.world.state.active),
+            "active": _rows(self._active()),
             "outcome": outcome,
             "terminated": terminated,
             "done": done,
