@@ -98,8 +98,8 @@ class EpisodeView:
     def _draw_ground(self, figure: Figure, arrows: bool) -> None:
         """Everything that is the same in all frames."""
         recording, world = self.recording, self.recording.world
-        limits = chart.map_limits(world, np.concatenate(recording.trajectories))
-        chart.draw_map(self.map, world, limits, arrows)
+        self.limits = chart.squared(chart.map_limits(world, np.concatenate(recording.trajectories)))
+        chart.draw_map(self.map, world, self.limits, arrows)
         self.map.set(xlabel="East (m)", ylabel="North (m)")
         for i, robot in enumerate(world.robots):
             chart.draw_start(self.map, robot, i)
@@ -200,6 +200,8 @@ class EpisodeView:
         rows = recording.trajectories[index][: step + 1]
         self.map.plot(rows[:, 1], rows[:, 0], color=colour, lw=1.8, zorder=5, path_effects=style.halo(3))
         row = rows[-1]
+        if chart.draw_beyond(self.map, self.limits, index, row[:2]):
+            return
         if recording.in_water(index, step):
             draw_vessel(self.map, recording.world.robots[index], row[:3], colour, row[9:11], zorder=8)
             perception.arrow(self.map, (row[1], row[0]), (row[7], row[6]), style.INK, 9)

@@ -32,14 +32,26 @@ def grid(limits: Limits, count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def map_limits(world: MarineNavEnv3, points: Sequence[Sequence[float]] = (), margin: float = 3.0) -> Limits:
-    """The map, widened where ``points`` (x, y) leave it: vessels may (environment spec Q1)."""
-    limits = np.array([0.0, world.height, 0.0, world.width], dtype=float)
+    """The map, widened where ``points`` (x, y) leave it: vessels may (environment spec Q1).
+
+    It grows by at most a third of its size on each side, however far they go.
+    """
+    size = np.array([world.height, world.width], dtype=float)
+    low, high = np.zeros(2), size.copy()
     if len(points):
-        x, y = np.asarray(points, dtype=float)[:, :2].T
-        reach = np.array([y.min(), y.max(), x.min(), x.max()]) + margin * np.array([-1, 1, -1, 1])
-        left = np.array([y.min() < 0, y.max() > limits[1], x.min() < 0, x.max() > limits[3]])
-        limits = np.where(left, reach, limits)
-    return tuple(limits)
+        places = np.asarray(points, dtype=float)[:, 1::-1]  # East, North
+        least, most = places.min(axis=0), places.max(axis=0)
+        low = np.where(least < low, np.maximum(least - margin, -size / 3), low)
+        high = np.where(most > high, np.minimum(most + margin, size * 4 / 3), high)
+    return low[0], high[0], low[1], high[1]
+
+
+def squared(limits: Limits) -> Limits:
+    """The smallest square with the same centre that holds ``limits``."""
+    west, east, south, north = limits
+    half = max(east - west, north - south) / 2
+    middle_east, middle_north = (west + east) / 2, (south + north) / 2
+    return middle_east - half, middle_east + half, middle_north - half, middle_north + half
 
 
 def water_scale(world: MarineNavEnv3) -> LogNorm:
@@ -133,6 +145,31 @@ def number(
         annotation_clip=False,
         **{"zorder": 9, **kind},
     )
+
+
+def draw_beyond(axes: Axes, limits: Limits, index: int, point: Sequence[float]) -> bool:
+    """For a robot at (x, y) out of view: pointer at the edge with number and distance to it.
+
+    Returns:
+        Whether it is out of view.
+    """
+    west, east, south, north = limits
+    place = np.array([point[1], point[0]])
+    edge = np.clip(place, (west, south), (east, north))
+    away = place - edge
+    distance = np.hypot(*away)
+    if distance == 0.0:
+        return False
+    inset = 0.015 * (east - west)
+    tip = np.clip(edge, (west + inset, south + inset), (east - inset, north - inset))
+    angle = np.degrees(np.arctan2(away[1], away[0])) - 90.0
+    colour = style.robot_colour(index)
+    axes.plot(*tip, marker=(3, 0, angle), ms=11, color=colour, mec="white", zorder=10)
+    inside = tip - 0.035 * (east - west) * np.sign(np.where(edge == place, 0.0, away))
+    ha = "left" if away[0] < 0 else "right" if away[0] > 0 else "center"
+    look = {"color": colour, "fontsize": 9, "fontweight": "bold", "path_effects": style.halo()}
+    axes.text(*inside, f"{index}: {distance:.0f} m off", ha=ha, va="center", zorder=10, **look)
+    return True
 
 
 def frame_map(axes: Axes, world: MarineNavEnv3, limits: Limits) -> None:

@@ -50,6 +50,18 @@ def test_limits_hold_the_map_and_whoever_leaves_it(world: MarineNavEnv3) -> None
     assert chart.map_limits(world, [(60.0, 10.0), (20.0, -4.0)]) == (-7.0, 55.0, 0.0, 63.0)
 
 
+def test_runaways_widen_the_map_by_a_third_and_are_pointed_at(world: MarineNavEnv3) -> None:
+    limits = chart.map_limits(world, [(20.0, 900.0)])
+    assert limits == (0.0, pytest.approx(220 / 3), 0.0, 55.0)
+    axes = Figure().add_subplot()
+    assert not chart.draw_beyond(axes, limits, 0, (20.0, 70.0))
+    assert not axes.get_lines()
+    assert chart.draw_beyond(axes, limits, 1, (20.0, 900.0))
+    assert axes.texts[0].get_text() == "1: 827 m off"
+    assert axes.get_lines()[0].get_xydata()[0] == pytest.approx((220 / 3 * 0.985, 20.0))
+    assert chart.squared(limits) == pytest.approx((0.0, 220 / 3, 27.5 - 110 / 3, 27.5 + 110 / 3))
+
+
 def test_extent_along_x_is_vertical_on_a_map_that_is_not_square() -> None:
     world = MarineNavEnv3()
     world.width, world.height = 80, 40

@@ -103,8 +103,8 @@ def test_vessels_off_the_map_stay_in_the_picture(episode: dict, tmp_path: Path) 
     episode = copy.deepcopy(episode)
     episode["robots"]["trajectory"][0][30][:2] = [70.0, -12.0]
     view = EpisodeView(load(episode, tmp_path), arrows=False, width=400)
-    assert view.map.get_xlim() == (-15.0, 55.0)
-    assert view.map.get_ylim() == (0.0, 73.0)
+    assert view.map.get_xlim() == pytest.approx((-16.5, 56.5))
+    assert view.map.get_ylim() == pytest.approx((0.0, 73.0))
 
 
 BROKEN = {
