@@ -7,8 +7,10 @@ Defects D6 and D7): an evaluation neither shifts a training run nor differs from
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -131,7 +133,7 @@ class BatchedEvaluation:
         recording = Recording() if self.histories else None
         interval = GPU_CHECK_INTERVAL if self._host_waits else 1
         for t in range(EPISODE_LIMIT + 1):
-            acting = self.world.state.active & tally.running
+            acting = self.world.state.active.bool() & tally.running
             action = self._act(self.world.observation, acting)
             if recording:
                 recording.look(self.world)
@@ -146,7 +148,7 @@ class BatchedEvaluation:
 
     def _new_tally(self) -> Tally:
         zeros = torch.zeros_like(self.world.state.motion[0])
-        flags = torch.zeros_like(self.world.state.active[0])
+        flags = torch.zeros_like(self.world.state.active[0], dtype=torch.bool)
         return Tally(zeros, zeros, zeros.long(), flags, ~flags)
 
     def _count(self, tally: Tally, acting: Tensor, reward: Tensor) -> Tally:
@@ -155,7 +157,7 @@ class BatchedEvaluation:
         exists = present(state.scenario.counts[ROBOTS], len(acting))
         running = tally.running & ~state.collision.any(0) & state.active.any(0)
         # Defect D14: success looks at the arrival of the robots only, not at what ended the episode.
-        success = tally.running & (state.reach_goal | ~exists).all(0)
+        success = tally.running & (state.reach_goal.bool() | ~exists).all(0)
         return Tally(
             returns=tally.returns + torch.where(acting, reward, 0.0),
             energies=tally.energies + torch.where(acting, self.world.step_energy(), 0.0),
@@ -166,7 +168,8 @@ class BatchedEvaluation:
 
     def _act(self, observation: Observation, acting: Tensor) -> Tensor:
         """Greedy actions [2, R, E] or [R, E]; on the CPU the network runs only for robots that act."""
-        rows = [values.flatten(-2).movedim(-1, 0) for values in observation]  # (R E, ..)
+        parts = (observation.self_state, observation.objects_state, observation.objects_mask)
+        rows = [values.flatten(-2).movedim(-1, 0) for values in parts]  # (R E, ..)
         if self._host_waits:
             return self._shaped(self._greedy(rows), acting.shape)
         chosen = acting.flatten().nonzero()[:, 0]
@@ -221,7 +224,7 @@ class Histories:
 
     def __init__(self, world: VectorWorld, recording: Recording, steps: Tensor) -> None:
         parts = zip(*recording.observations, strict=True)
-        self_states, objects, masks = (torch.stack(part) for part in parts)
+        self_states, objects, num_objects = (torch.stack(part) for part in parts)
         motion = torch.stack(recording.motions)
         robot = world.params.of_robots()
         angles = torch.stack((robot.left_pos, robot.right_pos)).expand(len(motion), 2, *steps.shape)
@@ -230,7 +233,7 @@ class Histories:
         self._counts = world.state.scenario.counts[ROBOTS].tolist()
         self._self_states = _by_robot(self_states)
         self._objects = _by_robot(objects)
-        self._num_objects = _by_robot(masks.sum(1))
+        self._num_objects = _by_robot(num_objects)
         self._actions = _by_robot(torch.stack(recording.actions))
         self._rows = _by_robot(torch.cat((motion[:, :LEFT], angles, motion[:, LEFT:]), dim=1))
 
@@ -258,8 +261,12 @@ class Histories:
 
     def _seen(self, k: int, i: int, steps: int) -> list:
         parts = (self._self_states, self._objects, self._num_objects)
-        seen = (values[k, i, : steps + 1].tolist() for values in parts)
-        return [[own, rows[:number]] for own, rows, number in zip(*seen, strict=True)]
+        own, objects, number = (values[k, i, : steps + 1] for values in parts)
+        # Most rows are padding, and turning numbers into Python's is what takes the time here.
+        rows = iter(objects[np.arange(objects.shape[1]) < number[:, None]].tolist())
+        return [
+            [state, list(islice(rows, n))] for state, n in zip(own.tolist(), number.tolist(), strict=True)
+        ]
 
 
 def _by_robot(values: Tensor) -> Any:
