@@ -199,6 +199,7 @@ def learning_curves(curves: list[Curve], spread: str = "sem") -> Figure:
         panel.set_ylabel(unit)
         style.open_frame(panel)
         if all(np.isnan(curve.values(metric)).all() for curve in curves):
+            panel.set_yticks([])
             panel.text(
                 0.5, 0.5, "no episode succeeded", ha="center", transform=panel.transAxes, color=style.QUIET
             )
@@ -208,6 +209,7 @@ def learning_curves(curves: list[Curve], spread: str = "sem") -> Figure:
         panel.set_xlabel("timesteps")
         panel.xaxis.set_major_formatter(EngFormatter(sep=""))
         panel.margins(x=0.01)
+        panel.set_xlim(left=0)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     seeds = sorted({len(curve.trials) for curve in curves})
     if seeds[-1] > 1:

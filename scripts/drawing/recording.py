@@ -151,6 +151,10 @@ def read_evaluation(folder: Path, evaluation: int, episode: int) -> Recording:
         raise InputError(
             f"{folder / 'eval_configs.json'}: has {len(episodes)} episodes, {FILE_NAME} has more"
         )
+    if record.trajectories[k][e] == []:
+        raise InputError(
+            f"{folder / FILE_NAME}: holds no histories; train with record_histories true to look at them"
+        )
     timestep = f"{record.timesteps[k]:,}".replace(",", " ")
     # Only [evaluation][episode][robot][step] holds for every file (Defect D13).
     return new_recording(

@@ -197,6 +197,16 @@ def test_bad_input_is_one_line_and_writes_nothing(
     assert list(here.iterdir()) == []
 
 
+def test_run_without_histories_says_so(trial: Path, here: Path, capsys: pytest.CaptureFixture) -> None:
+    record = EvaluationRecord()
+    record.append(10, [EpisodeResult(1.0, True, 2.0, 3.0, [], [], [])])
+    record.save(here)
+    (here / "eval_configs.json").write_bytes((trial / "eval_configs.json").read_bytes())
+    assert view_episode.main(["."]) == 2
+    assert "evaluations.npz: holds no histories" in capsys.readouterr().err
+    assert plot_training_results.main(["."]) == 0
+
+
 VRX_BROKEN = {
     "no robot": lambda record: record["poses"].pop("wamv2"),
     "poses of five": lambda record: record["poses"]["wamv1"][0].pop(),
