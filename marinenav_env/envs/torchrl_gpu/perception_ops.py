@@ -118,7 +118,7 @@ def perceive(state: WorldState, p: RobotParams, noise: Noise) -> Perception:
 
     rows, count = nearest(features, gap, p)
     apply_colregs, phi = starboard_turn(rows, velocity, p.r)
-    rows = torch.stack([torch.stack(row) for row in rows])
+    rows = torch.stack([value for row in rows for value in row]).unflatten(0, (OBJECT_ROWS, -1))
     return Perception(
         observation=Observation(self_state, rows, count),
         collision=state.collision | collided.int(),
@@ -152,7 +152,7 @@ def others(values: Tensor) -> Tensor:
 
 
 def look(o: Observer, c: Candidates, noise: Noise, p: RobotParams) -> Sight:
-    """Perceive candidates, world-frame noise first, and test whether they are detected (environment spec 7.2).
+    """Perceive candidates, world-frame noise first, and test what is detected (environment spec 7.2).
 
     Quirk Q15: only what is detected can collide, on its true position. |atan2(y, x)| ≤ angle/2 is
     x ≥ distance · cos(angle/2); a full circle excludes nothing.
@@ -165,12 +165,9 @@ def look(o: Observer, c: Candidates, noise: Noise, p: RobotParams) -> Sight:
     distance = torch.sqrt(x * x + y * y)
     sector = torch.where(p.angle < 2 * torch.pi, torch.cos(p.angle / 2), -2.0)
     detected = (distance <= o.range + radius) & (x >= distance * sector)
-    true_distance = torch.sqrt((c.x - o.x) ** 2 + (c.y - o.y) ** 2)
-    return Sight(
-        features=(x, y, vx, vy, radius),
-        gap=torch.where(detected, distance - radius - p.r, torch.inf),
-        true_gap=torch.where(detected, true_distance - c.radius - p.r, torch.inf),
-    )
+    gap = torch.where(detected, distance - radius - p.r, torch.inf)
+    true_gap = torch.sqrt((c.x - o.x) ** 2 + (c.y - o.y) ** 2) - c.radius - p.r
+    return Sight((x, y, vx, vy, radius), gap, torch.where(gap < torch.inf, true_gap, torch.inf))
 
 
 def nearest(features: list[Tensor], gap: Tensor, p: RobotParams) -> tuple[list[tuple[Tensor, ...]], Tensor]:
