@@ -195,6 +195,10 @@ class MarineNavTorchRLEnv(EnvBase):
             tensordict.get(specs.GROUP).pop("_neg_step", None)
         return self._pack(*self.backend.step(action, mask))
 
+    def _step_proc_data(self, next_tensordict_out: TensorDict) -> TensorDict:
+        """Skip TorchRL's completion of rewards and flags: all are given, in their final shapes."""
+        return next_tensordict_out
+
     def _pack(self, robots: Tensors, flags: Tensors) -> TensorDict:
         rows = (*self.batch_size, self.max_robots)
         flags[specs.GROUP] = TensorDict(robots, batch_size=rows, device=self.device)

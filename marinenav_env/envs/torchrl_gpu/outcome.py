@@ -31,6 +31,10 @@ OUTCOME_OF_STATE = {
 }
 STATE_OF_OUTCOME = {outcome: state for state, outcome in OUTCOME_OF_STATE.items()}
 
+# Plain numbers: NumPy compares with members of an enumeration three times slower.
+_FIRST_ENDED, _LAST_ENDED = int(Outcome.COLLISION), int(Outcome.DEACTIVATED_AFTER_REACHING_GOAL)
+_CUT_OFF, _ABSENT = int(Outcome.TOO_LONG_EPISODE), int(Outcome.ABSENT)
+
 
 def ending_flags(outcome: Array) -> tuple[Array, Array, Array, Array]:
     """Done flags of robots and environments; they follow from the outcomes alone.
@@ -46,7 +50,7 @@ def ending_flags(outcome: Array) -> tuple[Array, Array, Array, Array]:
         Four bool arrays of the kind given: robots' terminated and done (E, R, 1), environments' terminated
         and truncated (E, 1).
     """
-    terminated = (outcome >= Outcome.COLLISION) & (outcome <= Outcome.DEACTIVATED_AFTER_REACHING_GOAL)
-    truncated = (outcome == Outcome.TOO_LONG_EPISODE).any(1)
-    all_terminated = (terminated | (outcome == Outcome.ABSENT)).all(1)
+    terminated = (outcome >= _FIRST_ENDED) & (outcome <= _LAST_ENDED)
+    truncated = (outcome == _CUT_OFF).any(1)
+    all_terminated = (terminated | (outcome == _ABSENT)).all(1)
     return terminated, terminated | truncated[:, None], all_terminated, truncated
