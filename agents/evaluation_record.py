@@ -5,16 +5,17 @@ The file keeps the legacy content: object arrays of nested lists, indexed
 (Defect D13); here every per-episode array is ``(n, E)``, whatever the lengths.
 """
 
-import pickle
 import zipfile
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from agents.evaluation import EpisodeResult
 from agents.files import replacing
+from agents.packed import PackedRows
+from agents.safe_npz import EvaluationFileError, load_nested_lists
 
 FILE_NAME = "evaluations.npz"
 
@@ -29,23 +30,8 @@ EPISODE_KEYS = {
 }
 """Key of the file -> attribute of :class:`~agents.evaluation.EpisodeResult`."""
 
-SAFE_GLOBALS = {
-    (f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("_reconstruct", "scalar")
-} | {("numpy", "ndarray"), ("numpy", "dtype")}
-"""What a pickled NumPy array or scalar may name; plain containers and numbers name nothing at all."""
-
-
-class EvaluationFileError(ValueError):
-    """An evaluation file that is torn, foreign, or holds more than arrays and plain containers."""
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """Rebuilds NumPy arrays and scalars and built-in containers; refuses any other global."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in SAFE_GLOBALS:
-            raise EvaluationFileError(f"its pickle asks for {module}.{name}; only NumPy arrays are allowed")
-        return super().find_class(module, name)
+HISTORIES = ("observations", "actions", "trajectories")
+"""The large arrays."""
 
 
 @dataclass
@@ -67,9 +53,9 @@ class EvaluationRecord:
     """
 
     timesteps: list = field(default_factory=list)
-    observations: list = field(default_factory=list, repr=False)
-    actions: list = field(default_factory=list, repr=False)
-    trajectories: list = field(default_factory=list, repr=False)
+    observations: PackedRows | list = field(default_factory=PackedRows, repr=False)
+    actions: PackedRows | list = field(default_factory=PackedRows, repr=False)
+    trajectories: PackedRows | list = field(default_factory=PackedRows, repr=False)
     rewards: list = field(default_factory=list)
     successes: list = field(default_factory=list)
     times: list = field(default_factory=list)
@@ -89,7 +75,8 @@ class EvaluationRecord:
         """Add the evaluation made at ``timestep``: one result per episode."""
         self.timesteps.append(timestep)
         for key, attribute in EPISODE_KEYS.items():
-            getattr(self, key).append([getattr(result, attribute) for result in results])
+            rows = self._packed(key) if key in HISTORIES else getattr(self, key)
+            rows.append([getattr(result, attribute) for result in results])
         self.relations.append([[[] for _ in result.trajectories] for result in results])
 
     def save(self, directory: str | Path) -> Path:
@@ -102,16 +89,22 @@ class EvaluationRecord:
             The file's path.
         """
         path = Path(directory) / FILE_NAME
-        with replacing(path) as file:
-            np.savez(file, **{key: self._array(key) for key in KEYS})
+        with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
+            for key in KEYS:
+                with archive.open(f"{key}.npy", "w", force_zip64=True) as member:
+                    if key in HISTORIES:
+                        self._packed(key).write_array(member)
+                    else:
+                        np.lib.format.write_array(member, self._array(key), allow_pickle=True)
         return path
 
     @classmethod
-    def load(cls, path: str | Path) -> "EvaluationRecord":
+    def load(cls, path: str | Path, histories: bool = True) -> "EvaluationRecord":
         """Read an ``evaluations.npz`` of this project or of the legacy pipeline, running no code from it.
 
         Args:
             path: The file, or the run folder that holds it.
+            histories: Whether to read observations, actions and trajectories, nearly all of the file.
 
         Returns:
             The record; its lists nest as described above whatever the shape of the stored arrays.
@@ -123,19 +116,10 @@ class EvaluationRecord:
         path = Path(path)
         if path.is_dir():
             path = path / FILE_NAME
-        record = cls()
-        try:
-            with zipfile.ZipFile(path) as archive:
-                for key in KEYS:
-                    setattr(record, key, _read_member(archive, key))
-        except FileNotFoundError:
-            raise EvaluationFileError(f"{path}: no such file") from None
-        except KeyError as error:
-            raise EvaluationFileError(f"{path}: {error.args[0]}; expected {', '.join(KEYS)}") from None
-        except Exception as error:  # a hostile or torn pickle may raise anything
-            raise EvaluationFileError(f"{path}: cannot be read as evaluations: {error}") from None
-        record._check(path)
-        return record
+        keys = [key for key in KEYS if histories or key not in HISTORIES]
+        arrays = load_nested_lists(path, keys)
+        _check(arrays, path)
+        return cls(**arrays)
 
     def summary(self, directory: str | Path) -> str:
         """Readable end of a run: the last evaluation, the best one, and where the files are."""
@@ -164,63 +148,42 @@ class EvaluationRecord:
             lines.append(f"  {f'mean {name}':<18}{value}")
         return lines
 
-    def _array(self, key: str) -> np.ndarray:
-        """One object array: (n,) for the timesteps, else (n, E) with nested lists or scalars as elements."""
+    def _packed(self, key: str) -> PackedRows:
+        """A history, packed if it is still the plain lists of a file."""
         rows = getattr(self, key)
-        shape = (len(rows),) if key == "timesteps" else (len(rows), len(rows[0]) if rows else 0)
-        array = np.empty(shape, dtype=object)
+        if not isinstance(rows, PackedRows):
+            rows = PackedRows(rows)
+            setattr(self, key, rows)
+        return rows
+
+    def _array(self, key: str) -> np.ndarray:
+        """One object array: (n,) for the timesteps, else (n, E)."""
+        rows = getattr(self, key)
+        if key == "timesteps":
+            array = np.empty(len(rows), dtype=object)
+            array[:] = rows
+            return array
+        array = np.empty((len(rows), len(rows[0]) if rows else 0), dtype=object)
         for k, row in enumerate(rows):
-            if key == "timesteps":
-                array[k] = row
-                continue
             for e, value in enumerate(row):
                 array[k, e] = value
         return array
 
-    def _check(self, path: Path) -> None:
-        """Refuse a file whose arrays do not describe the same evaluations and episodes."""
-        lengths = {key: len(getattr(self, key)) for key in KEYS}
-        if len(set(lengths.values())) > 1:
-            raise EvaluationFileError(f"{path}: arrays of unequal length: {lengths}")
-        for key in (*EPISODE_KEYS, "relations"):
-            if _row_lengths(getattr(self, key)) != _row_lengths(self.rewards):
-                raise EvaluationFileError(f"{path}: {key!r} and 'rewards' differ in the number of episodes")
+
+def _check(arrays: dict[str, list], path: Path) -> None:
+    """Refuse arrays that do not describe the same evaluations and episodes."""
+    lengths = {key: len(rows) for key, rows in arrays.items()}
+    if len(set(lengths.values())) > 1:
+        raise EvaluationFileError(f"{path}: arrays of unequal length: {lengths}")
+    episodes = [_length(row) for row in arrays["rewards"]]
+    for key in arrays.keys() - {"timesteps"}:
+        if [_length(row) for row in arrays[key]] != episodes:
+            raise EvaluationFileError(f"{path}: {key!r} and 'rewards' differ in the number of episodes")
 
 
-def _row_lengths(rows: list) -> list[int | None]:
-    """Number of episodes of each evaluation; None for a row that is no list."""
-    return [len(row) if isinstance(row, list) else None for row in rows]
+def _length(row: Any) -> int | None:
+    """Number of episodes of an evaluation; None for what is no list."""
+    return len(row) if isinstance(row, list) else None
 
 
 KEYS = tuple(each.name for each in fields(EvaluationRecord))
-
-
-def _read_member(archive: zipfile.ZipFile, key: str) -> list:
-    """Read one array of the archive as nested lists."""
-    with archive.open(f"{key}.npy") as file:
-        return np.atleast_1d(read_array(file)).tolist()
-
-
-def read_array(file: IO[bytes]) -> np.ndarray:
-    """Read one ``.npy`` stream; an object array goes through the restricted unpickler.
-
-    Args:
-        file: Binary stream at the start of an array.
-
-    Returns:
-        The array.
-
-    Raises:
-        EvaluationFileError: The pickle names a global that is not NumPy's own reconstruction.
-    """
-    version = np.lib.format.read_magic(file)
-    if version != (1, 0):
-        raise EvaluationFileError(f"array format {version} is not (1, 0)")
-    _, _, dtype = np.lib.format.read_array_header_1_0(file)
-    if not dtype.hasobject:
-        file.seek(0)
-        return np.lib.format.read_array(file, allow_pickle=False)
-    array = _ArrayUnpickler(file).load()
-    if not isinstance(array, np.ndarray):
-        raise EvaluationFileError(f"its pickle holds a {type(array).__name__}; only NumPy arrays are allowed")
-    return array

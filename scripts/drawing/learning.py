@@ -76,7 +76,7 @@ def read_trial(folder: Path) -> Trial:
     if not isinstance(config, dict):
         raise InputError(f"{config_path}: must hold an object, holds a {type(config).__name__}")
     try:
-        record = EvaluationRecord.load(folder)
+        record = EvaluationRecord.load(folder, histories=False)
         metrics = {
             "return": [np.mean(row) for row in record.rewards],
             "success": [np.mean(row) for row in record.successes],

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from agents.evaluation import EpisodeResult
-from agents.evaluation_record import KEYS, EvaluationFileError, EvaluationRecord
+from agents.evaluation_record import HISTORIES, KEYS, EvaluationFileError, EvaluationRecord
+from agents.packed import PackedRows
 
 
 def result(robots: int, steps: int, success: bool = False) -> EpisodeResult:
@@ -75,15 +76,60 @@ def test_a_failed_write_leaves_the_previous_file(tmp_path, monkeypatch):
     before = path.read_bytes()
     made.append(200, [result(2, 3)])
 
-    def torn(file, **arrays):
+    def torn(rows, file):
         file.write(b"half of it")
         raise OSError("disk full")
 
-    monkeypatch.setattr(np, "savez", torn)
+    monkeypatch.setattr(PackedRows, "write_array", torn)
     with pytest.raises(OSError, match="disk full"):
         made.save(tmp_path)
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["evaluations.npz"]
+
+
+def test_a_record_read_from_its_file_can_go_on(tmp_path):
+    made = record(3, 4)
+    resumed = EvaluationRecord.load(made.save(tmp_path))
+    for each in (made, resumed):
+        each.append(200, [result(2, 3), result(2, 2)])
+    resumed.save(tmp_path)
+    assert EvaluationRecord.load(tmp_path) == made == resumed
+
+
+def test_metrics_are_read_without_the_histories(tmp_path):
+    made = record(3)
+    metrics = EvaluationRecord.load(made.save(tmp_path), histories=False)
+    assert metrics.rewards == made.rewards
+    assert all(len(getattr(metrics, key)) == 0 for key in HISTORIES)
+
+
+def test_packed_rows_read_as_the_lists_they_hold():
+    shared = [1.5, np.float64(2.5)]
+    rows = [[[shared, shared], []], [[["text", None]], [np.int64(3)]]]
+    packed = PackedRows(rows)
+    assert packed == rows
+    assert rows == packed
+    assert packed == PackedRows(rows)
+    assert packed != rows[:1]
+    assert packed != PackedRows([rows[1], rows[0]])
+    assert packed[-1] == rows[-1]
+    assert isinstance(packed[0][0][0][1], np.float64)
+    assert list(packed) == rows
+    with pytest.raises(IndexError):
+        packed[2]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 3000])
+def test_packed_rows_are_written_as_numpy_writes_them(count):
+    rows = [[[float(k), np.float64(k)], [k]] for k in range(count)]
+    file = io.BytesIO()
+    PackedRows(rows).write_array(file)
+    file.seek(0)
+    array = np.load(file, allow_pickle=True)
+    assert array.shape == (count, 2)
+    assert array.dtype == object
+    assert array.tolist() == rows
+    assert isinstance(array[-1, 0][1], np.float64)
 
 
 class Runs:
