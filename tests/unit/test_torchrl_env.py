@@ -110,15 +110,16 @@ def test_ending_flags_of_hand_worked_outcomes():
         dtype=torch.int8,
     )[..., None]
     for given in (outcome, outcome.numpy()):
-        terminated, done, all_terminated, truncated = (torch.as_tensor(flag) for flag in ending_flags(given))
-        assert terminated[..., 0].tolist() == [
+        robots, root = ending_flags(given)
+        assert robots["terminated"][..., 0].tolist() == [
             [False, True, False],
             [True, True, False],
             [False, True, False],
         ]
-        assert done[..., 0].tolist() == [[False, True, False], [True, True, False], [True, True, True]]
-        assert all_terminated[:, 0].tolist() == [False, True, False]
-        assert truncated[:, 0].tolist() == [False, False, True]
+        assert robots["done"][..., 0].tolist() == [[False, True, False], [True, True, False], [True] * 3]
+        assert root["terminated"][:, 0].tolist() == [False, True, False]
+        assert root["truncated"][:, 0].tolist() == [False, False, True]
+        assert root["done"][:, 0].tolist() == [False, True, True]
 
 
 def test_outcomes_name_the_legacy_states():

@@ -8,7 +8,7 @@ from tensordict import TensorDict, TensorDictBase
 from torchrl.envs import EnvBase
 
 from marinenav_env.envs.torchrl_gpu import specs
-from marinenav_env.envs.torchrl_gpu.numpy_backend import NumpyBackend, Tensors
+from marinenav_env.envs.torchrl_gpu.numpy_backend import NumpyBackend
 from marinenav_env.envs.torchrl_gpu.torch_backend import TorchBackend
 
 BACKENDS = {"numpy": NumpyBackend, "torch": TorchBackend}
@@ -199,7 +199,7 @@ class MarineNavTorchRLEnv(EnvBase):
         """Skip TorchRL's completion of rewards and flags: all are given, in their final shapes."""
         return next_tensordict_out
 
-    def _pack(self, robots: Tensors, flags: Tensors) -> TensorDict:
+    def _pack(self, robots: specs.Tensors, flags: specs.Tensors) -> TensorDict:
         rows = (*self.batch_size, self.max_robots)
         flags[specs.GROUP] = TensorDict(robots, batch_size=rows, device=self.device)
         return TensorDict(flags, batch_size=self.batch_size, device=self.device)

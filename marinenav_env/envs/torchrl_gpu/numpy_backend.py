@@ -7,11 +7,9 @@ import torch
 
 from marinenav_env.envs.marinenav_env import MarineNavEnv3
 from marinenav_env.envs.torchrl_gpu.outcome import OUTCOME_OF_STATE, Outcome, ending_flags
-from marinenav_env.envs.torchrl_gpu.specs import OBJECT_ROWS, OBJECT_SIZE, SELF_SIZE
+from marinenav_env.envs.torchrl_gpu.specs import OBJECT_ROWS, OBJECT_SIZE, SELF_SIZE, Tensors
 
 NUMPY_DTYPE = {torch.float32: np.float32, torch.float64: np.float64}
-
-Tensors = dict[str, torch.Tensor]
 
 
 class NumpyBackend:
@@ -183,18 +181,19 @@ class NumpyBackend:
                 self.objects_mask[k, i, : len(objects)] = True
 
     def _tensors(self) -> tuple[Tensors, Tensors]:
-        terminated, done, all_terminated, truncated = ending_flags(self.outcome)
+        ended, flags = ending_flags(self.outcome)
         robots = {
-            "self_state": self._tensor(self.self_state),
-            "objects_state": self._tensor(self.objects_state),
-            "objects_mask": self._tensor(self.objects_mask),
-            "active": self._tensor(self.active),
-            "outcome": self._tensor(self.outcome),
-            "terminated": self._tensor(terminated),
-            "done": self._tensor(done),
+            "self_state": self.self_state,
+            "objects_state": self.objects_state,
+            "objects_mask": self.objects_mask,
+            "active": self.active,
+            "outcome": self.outcome,
+            **ended,
         }
-        flags = {"terminated": all_terminated, "truncated": truncated, "done": all_terminated | truncated}
-        return robots, {key: self._tensor(value) for key, value in flags.items()}
+        robots, flags = (
+            {key: self._tensor(value) for key, value in part.items()} for part in (robots, flags)
+        )
+        return robots, flags
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
         """Copy to a tensor: the arrays are written again at the next call."""

@@ -36,7 +36,7 @@ _FIRST_ENDED, _LAST_ENDED = int(Outcome.COLLISION), int(Outcome.DEACTIVATED_AFTE
 _CUT_OFF, _ABSENT = int(Outcome.TOO_LONG_EPISODE), int(Outcome.ABSENT)
 
 
-def ending_flags(outcome: Array) -> tuple[Array, Array, Array, Array]:
+def ending_flags(outcome: Array) -> tuple[dict[str, Array], dict[str, Array]]:
     """Done flags of robots and environments; they follow from the outcomes alone.
 
     A robot terminates by collision or arrival and stays terminated; on the cut-off step it is done but not
@@ -47,10 +47,11 @@ def ending_flags(outcome: Array) -> tuple[Array, Array, Array, Array]:
         outcome: ``Outcome`` numbers, int8 NumPy array or torch tensor of shape (E, R, 1).
 
     Returns:
-        Four bool arrays of the kind given: robots' terminated and done (E, R, 1), environments' terminated
-        and truncated (E, 1).
+        Bool flags of the kind given: ``terminated`` and ``done`` of the robots (E, R, 1), and ``terminated``,
+        ``truncated`` and ``done`` of the environments (E, 1).
     """
     terminated = (outcome >= _FIRST_ENDED) & (outcome <= _LAST_ENDED)
     truncated = (outcome == _CUT_OFF).any(1)
     all_terminated = (terminated | (outcome == _ABSENT)).all(1)
-    return terminated, terminated | truncated[:, None], all_terminated, truncated
+    robots = {"terminated": terminated, "done": terminated | truncated[:, None]}
+    return robots, {"terminated": all_terminated, "truncated": truncated, "done": all_terminated | truncated}

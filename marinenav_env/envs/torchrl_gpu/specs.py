@@ -35,6 +35,8 @@ OBJECT_ROWS = 5
 OBJECT_SIZE = 5
 NUM_ACTIONS = 25
 
+Tensors = dict[str, torch.Tensor]
+
 
 def observation_spec(num_envs: int, num_robots: int, dtype: torch.dtype, device: torch.device) -> Composite:
     """Spec of what a policy sees of each robot, with its state of life (`active`, `outcome`)."""

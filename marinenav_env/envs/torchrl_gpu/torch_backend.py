@@ -7,10 +7,9 @@ import torch
 from torch import Tensor
 
 from marinenav_env.envs.torchrl_gpu.outcome import Outcome, ending_flags
+from marinenav_env.envs.torchrl_gpu.specs import Tensors
 from marinenav_env.envs.torchrl_gpu.vector_world import VectorWorld
 from marinenav_env.envs.torchrl_gpu.world_state import Observation
-
-Tensors = dict[str, Tensor]
 
 
 class TorchBackend:
@@ -141,17 +140,15 @@ class TorchBackend:
 
     def _tensors(self, observation: Observation) -> tuple[Tensors, Tensors]:
         outcome = _rows(self._outcome)
-        terminated, done, all_terminated, truncated = ending_flags(outcome)
+        ended, flags = ending_flags(outcome)
         robots = {
             "self_state": observation.self_state.permute(2, 1, 0),
             "objects_state": observation.objects_state.permute(3, 2, 0, 1),
             "objects_mask": observation.objects_mask.permute(2, 1, 0),
             "active": _rows(self._active()),
             "outcome": outcome,
-            "terminated": terminated,
-            "done": done,
+            **ended,
         }
-        flags = {"terminated": all_terminated, "truncated": truncated, "done": all_terminated | truncated}
         return robots, flags
 
 
