@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agents.episode_report import episode_report
 from agents.evaluation import EPISODE_LIMIT, create_eval_configs, deactivate_finished, evaluate
 from agents.evaluation_record import EvaluationRecord
 from agents.files import replacing
@@ -189,14 +190,13 @@ class Trainer:
     def _episode_report(
         self, episode: Episode, infos: list[dict], number: int, eps: float, total_timesteps: int
     ) -> str:
-        banner = f"======== {'IL' if self.imitation else 'RL'} Episode Info ========"
-        lines = [banner, f"current ep_length: {episode.length}", f"current ep_num: {number}"]
-        if not self.imitation:
-            lines.append(f"current exploration rate: {eps}")
-        lines += [f"current timesteps: {self.current_timestep}", f"total timesteps: {total_timesteps}"]
-        for i, (reward, info) in enumerate(zip(episode.rewards, infos, strict=True)):
-            line = f"Robot {i} ep reward: {reward:.2f}, {info['state']}"
-            if 0 <= episode.ended_at[i] < episode.length:
-                line += f" at step {episode.ended_at[i]}"
-            lines.append(line)
-        return "\n".join([*lines, banner, ""])
+        return episode_report(
+            number=number,
+            length=episode.length,
+            returns=episode.rewards,
+            states=[info["state"] for info in infos],
+            ended_at=episode.ended_at,
+            eps=None if self.imitation else eps,
+            timestep=self.current_timestep,
+            total_timesteps=total_timesteps,
+        )

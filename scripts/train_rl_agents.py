@@ -6,6 +6,8 @@ python scripts/train_rl_agents.py -C config/ac_iqn.json [-P processes] [-D devic
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext, redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,12 +72,13 @@ def build_trainer(trial: Trial, device: str) -> "Trainer":
     )
 
 
-def run_trial(trial: Trial, folder: Path, device: str) -> None:
-    """Train one trial in its folder and print how it ended."""
-    trainer = build_trainer(trial, device)
-    trainer.save_eval_config(folder)
-    trainer.learn(trial["total_timesteps"], trial["eval_freq"], folder)
-    print(trainer.record.summary(folder))
+def run_trial(trial: Trial, folder: Path, device: str, verbosity: str = "normal") -> None:
+    """Train one trial in its folder and print how it ended; only ``"quiet"`` hides the legacy reports."""
+    with redirect_stdout(None) if verbosity == "quiet" else nullcontext():
+        trainer = build_trainer(trial, device)
+        trainer.save_eval_config(folder)
+        trainer.learn(trial["total_timesteps"], trial["eval_freq"], folder)
+        print(trainer.record.summary(folder))
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -86,7 +89,8 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; see the module's first lines."""
-    return launch(parse(argv), run_trial, check)
+    args = parse(argv)
+    return launch(args, partial(run_trial, verbosity=args.verbosity), check)
 
 
 if __name__ == "__main__":

@@ -17,13 +17,16 @@ from agents.seeding import AGENT_SEED_OFFSET, seed_everything
 from marinenav_env.envs import MarineNavEnv3
 from marinenav_env.envs.torchrl_gpu import MarineNavTorchRLEnv
 from torchrl_gpu.config import Trial
+from torchrl_gpu.episode_statistics import EpisodeStatistics
 from torchrl_gpu.evaluation import BatchedEvaluation
 from torchrl_gpu.fast_update import FastUpdate
 from torchrl_gpu.legacy_samplers import LegacyUniformSampler
+from torchrl_gpu.loggers import ScalarLog
 from torchrl_gpu.observation_scale import ObservationScale
 from torchrl_gpu.policy_wrapper import PolicyWrapper
+from torchrl_gpu.progress import EpisodeReports, Progress, Verbosity, stage_names
 from torchrl_gpu.replay import DeviceReplay, InterleavedRainbowReplay, PrioritizedReplay, Replay
-from torchrl_gpu.torchrl_trainer import TorchRLTrainer
+from torchrl_gpu.torchrl_trainer import StepListener, TorchRLTrainer
 
 
 def build_agent(trial: Trial, device: str) -> Agent:
@@ -114,21 +117,38 @@ def build_update(trial: Trial, agent: Agent) -> Callable[[TensorDictBase], Tenso
 
 
 def build_evaluation(
-    trial: Trial, agent: Agent, world: MarineNavEnv3, episodes: list[dict], device: str
+    trial: Trial, agent: Agent, world: MarineNavEnv3, episodes: list[dict], device: str, verbose: bool
 ) -> Callable[[], list[EpisodeResult]]:
     """Plays the evaluation episodes: one after another in the legacy world, or side by side on tensors."""
     if trial["backend"] == "numpy":
-        return partial(evaluate, world, agent, episodes)
-    return BatchedEvaluation(agent, episodes, device, histories=trial["record_histories"])
+        return partial(evaluate, world, agent, episodes, verbose=verbose)
+    return BatchedEvaluation(agent, episodes, device, histories=trial["record_histories"], verbose=verbose)
 
 
-def build_trainer(trial: Trial, device: str, folder: Path) -> TorchRLTrainer:
+def build_progress(
+    trial: Trial, env: MarineNavTorchRLEnv, schedule: Schedule, folder: Path, verbosity: Verbosity
+) -> Progress:
+    """Shows the run and writes its scalars into its folder."""
+    return Progress(
+        schedule,
+        trial["num_envs"],
+        stage_names(trial["training_schedule"]["timesteps"], mixed=trial["stage_mix"]),
+        EpisodeStatistics(trial["num_envs"], env.max_robots, trial["discount"], env.device),
+        ScalarLog(folder, trial["logger"]),
+        verbosity,
+    )
+
+
+def build_trainer(
+    trial: Trial, device: str, folder: Path, verbosity: Verbosity = Verbosity.NORMAL
+) -> TorchRLTrainer:
     """Everything a trial needs, ready to learn; writes ``eval_configs.json`` into its folder.
 
     Args:
         trial: A validated trial.
         device: Torch device of networks, replay and, for the torch backend, the world.
         folder: The trial's existing folder.
+        verbosity: How much the run says.
     """
     seed_everything(trial["seed"])
     env = build_env(trial, device)
@@ -140,6 +160,12 @@ def build_trainer(trial: Trial, device: str, folder: Path) -> TorchRLTrainer:
     episodes = create_eval_configs(eval_world, trial["eval_schedule"])
     with replacing(folder / "eval_configs.json", "w") as file:
         json.dump(episodes, file)
+    schedule = build_schedule(trial)
+    progress = build_progress(trial, env, schedule, folder, verbosity)
+    verbose = verbosity == Verbosity.VERBOSE
+    listeners: tuple[StepListener, ...] = ()
+    if verbose and trial["num_envs"] == 1:
+        listeners = (EpisodeReports(schedule, trial["discount"], progress.say),)
     return TorchRLTrainer(
         env=env,
         policy=PolicyWrapper(
@@ -147,9 +173,11 @@ def build_trainer(trial: Trial, device: str, folder: Path) -> TorchRLTrainer:
         ),
         replay=build_replay(trial, device, scale),
         agent=agent,
-        schedule=build_schedule(trial),
-        evaluate=build_evaluation(trial, agent, eval_world, episodes, device),
+        schedule=schedule,
+        evaluate=build_evaluation(trial, agent, eval_world, episodes, device, verbose),
+        progress=progress,
         keep_best=not trial.reproduction,
         update=build_update(trial, agent),
         raw_networks=partial(scale.folded, agent.algorithm) if scale else nullcontext,
+        listeners=listeners,
     )

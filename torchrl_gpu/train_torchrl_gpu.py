@@ -1,7 +1,9 @@
 """The main job: ``python -m torchrl_gpu.train_torchrl_gpu -C config.json -D cuda``."""
 
+import logging
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from torchrl_gpu.config import Trial
@@ -14,15 +16,24 @@ EXAMPLES = """\
 """
 
 
-def run_trial(trial: Trial, folder: Path, device: str) -> None:
-    """Train one trial in its folder and print how it ended."""
-    from torchrl_gpu.experiment import (
-        build_trainer,
-    )  # seconds of imports that help and errors do not wait for
+def run_trial(trial: Trial, folder: Path, device: str, verbosity: str = "normal") -> None:
+    """Train one trial in its folder and print how it ended.
 
-    trainer = build_trainer(trial, device, folder)
+    Args:
+        trial: A validated trial.
+        folder: Its existing folder.
+        device: Torch device.
+        verbosity: ``"quiet"``, ``"normal"`` or ``"verbose"``.
+    """
+    # Imported here: torch takes seconds, and help, version and refused configs need none of this.
+    from torchrl_gpu.experiment import build_trainer
+    from torchrl_gpu.progress import Verbosity
+
+    logging.getLogger("torchrl").setLevel(logging.WARNING)  # it announces every storage it allocates
+    trainer = build_trainer(trial, device, folder, Verbosity[verbosity.upper()])
     trainer.learn(folder)
-    print(trainer.record.summary(folder))
+    if verbosity != "quiet":
+        print(trainer.record.summary(folder))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,7 +41,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = build_parser(
         "train_torchrl_gpu", "Train agents of marinenav on TorchRL, on a CPU or a GPU.", EXAMPLES
     )
-    return launch(parser.parse_args(argv), run_trial)
+    args = parser.parse_args(argv)
+    return launch(args, partial(run_trial, verbosity=args.verbosity), check)
+
+
+def check(trial: Trial) -> None:
+    """Refuse a trial that needs what is not installed."""
+    if trial["logger"] != "csv":
+        from torchrl_gpu.loggers import check_logger
+
+        check_logger(trial)
 
 
 def run() -> None:

@@ -46,6 +46,18 @@ def build_parser(prog: str, description: str, examples: str) -> argparse.Argumen
     parser.add_argument(
         "-D", "--device", default="cpu", help="cpu, cuda or cuda:N, for all trials (default: %(default)s)"
     )
+    volume = parser.add_mutually_exclusive_group()
+    volume.add_argument(
+        "--quiet", dest="verbosity", action="store_const", const="quiet", help="print errors only"
+    )
+    volume.add_argument(
+        "--verbose",
+        dest="verbosity",
+        action="store_const",
+        const="verbose",
+        help="also print the legacy reports of episodes and evaluations",
+    )
+    parser.set_defaults(verbosity="normal")
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     return parser
 
@@ -77,7 +89,8 @@ def launch(
         check_device(args.device)
         for trial in experiment.trials:
             check_model(trial)
-        print(setup_summary(experiment))
+        if args.verbosity != "quiet":
+            print(setup_summary(experiment))
         stamp = create_run_folders(experiment.trials)
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)

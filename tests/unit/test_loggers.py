@@ -1,0 +1,91 @@
+"""Scalars of a run in files: CSV always, the others where chosen and installed."""
+
+from importlib.util import find_spec
+
+import pytest
+
+from torchrl_gpu import loggers, train_torchrl_gpu
+from torchrl_gpu.config import ConfigError, make_trials
+from torchrl_gpu.loggers import ScalarLog, check_logger, rewind
+
+
+def test_csv_is_always_written(tmp_path):
+    log = ScalarLog(tmp_path, "csv")
+    log({"train/return": 1.5, "loss/critic": 2.0}, 10)
+    log({"train/return": -0.25}, 20)
+    log.close()
+    scalars = tmp_path / "csv" / "scalars"
+    assert (scalars / "train" / "return.csv").read_text() == "10,1.5\n20,-0.25\n"
+    assert (scalars / "loss" / "critic.csv").read_text() == "10,2.0\n"
+    assert [path.name for path in (tmp_path / "csv").iterdir()] == ["scalars"]
+
+
+def test_the_chosen_logger_comes_on_top(tmp_path, monkeypatch):
+    made = []
+
+    class Recorder:
+        def __init__(self, name, **options):
+            made.append((name, options))
+
+        def log_metrics(self, scalars, step):
+            made.append((scalars, step))
+
+    monkeypatch.setattr(loggers, "WandbLogger", Recorder)
+    folder = tmp_path / "training_x" / "seed_3"
+    folder.mkdir(parents=True)
+    ScalarLog(folder, "wandb")({"loss/actor": 1.0}, 4)
+    name = "training_x-seed_3"
+    assert made[0] == (name, {"log_dir": str(folder), "project": "marinenav", "id": name})
+    assert made[1] == ({"loss/actor": 1.0}, 4)
+    assert (folder / "csv" / "scalars" / "loss" / "actor.csv").is_file()
+
+
+def test_rewinding_keeps_what_came_before(tmp_path):
+    path = tmp_path / "csv" / "scalars" / "train" / "return.csv"
+    path.parent.mkdir(parents=True)
+    path.write_text("10,1.5\n20,2.5\n30,3.5\n40,4.")  # killed while it wrote the last line
+    rewind(tmp_path, 30)
+    assert path.read_text() == "10,1.5\n20,2.5\n"
+    path.write_text("10,1.5\n2")
+    rewind(tmp_path, 30)
+    assert path.read_text() == "10,1.5\n"
+
+
+CONFIG = {
+    "seed": 0,
+    "total_timesteps": 10,
+    "eval_freq": 5,
+    "training_schedule": {
+        "timesteps": [0],
+        "num_robots": [1],
+        "num_cores": [0],
+        "num_obstacles": [0],
+        "min_start_goal_dis": [10.0],
+    },
+    "eval_schedule": {
+        "num_episodes": [1],
+        "num_robots": [1],
+        "num_cores": [0],
+        "num_obstacles": [0],
+        "min_start_goal_dis": [10.0],
+    },
+    "imitation_learning": False,
+    "agent_type": "DQN",
+}
+
+
+@pytest.mark.parametrize("name", ["tensorboard", "wandb"])
+def test_a_missing_logger_is_refused_by_the_name_of_its_extra(name, tmp_path, monkeypatch):
+    [trial] = make_trials({**CONFIG, "save_dir": str(tmp_path), "logger": name})
+    monkeypatch.setattr(loggers, "find_spec", lambda module: None)
+    with pytest.raises(ConfigError, match=rf"key 'logger': \"{name}\" .* pip install 'marinenav\[{name}\]'"):
+        train_torchrl_gpu.check(trial)
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(loggers, "find_spec", lambda module: find_spec("json"))
+    check_logger(trial)
+
+
+def test_csv_needs_nothing(tmp_path, monkeypatch):
+    [trial] = make_trials({**CONFIG, "save_dir": str(tmp_path)})
+    monkeypatch.setattr(loggers, "find_spec", lambda module: None)
+    check_logger(trial)

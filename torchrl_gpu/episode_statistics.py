@@ -1,0 +1,93 @@
+"""Statistics of finished training episodes, gathered where the worlds are."""
+
+from typing import Any, NamedTuple
+
+import torch
+from tensordict import TensorDictBase
+from torch import Tensor
+
+from marinenav_env.envs.torchrl_gpu.outcome import Outcome
+from marinenav_env.envs.torchrl_gpu.specs import GROUP
+
+
+class EpisodeSums(NamedTuple):
+    """Sums over finished episodes.
+
+    Attributes:
+        episodes: Their number.
+        returns: Discounted returns, mean over the robots of each episode.
+        successes: Episodes in which all robots arrived.
+        steps: Steps.
+    """
+
+    episodes: float = 0.0
+    returns: float = 0.0
+    successes: float = 0.0
+    steps: float = 0.0
+
+    def means_since(self, earlier: "EpisodeSums") -> dict[str, float]:
+        """``episodes`` finished since then, and means over them; without any, only their number."""
+        episodes, returns, successes, steps = (now - then for now, then in zip(self, earlier, strict=True))
+        if not episodes:
+            return {"episodes": 0.0}
+        return {
+            "episodes": episodes,
+            "return": returns / episodes,
+            "success": successes / episodes,
+            "episode_length": steps / episodes,
+        }
+
+
+class EpisodeStatistics:
+    """Step listener that adds up the episodes of E environments on their device; reading alone waits for it.
+
+    Args:
+        num_envs: Environments E.
+        max_robots: Robot rows R.
+        discount: Factor per step of the return.
+        device: Of the environments.
+    """
+
+    def __init__(self, num_envs: int, max_robots: int, discount: float, device: torch.device | str) -> None:
+        self.discount = discount
+        self._returns = torch.zeros(num_envs, max_robots, dtype=torch.float64, device=device)
+        self._factor = torch.ones(num_envs, 1, dtype=torch.float64, device=device)
+        self._steps = torch.zeros(num_envs, 1, dtype=torch.float64, device=device)
+        self._sums = torch.zeros(len(EpisodeSums._fields), dtype=torch.float64, device=device)
+        self._host_waits = torch.device(device).type != "cpu"
+
+    def __call__(self, step: TensorDictBase, timestep: int) -> None:
+        """Add one vector step, ``[E]``."""
+        after = step.get("next")
+        robots = after.get(GROUP)
+        self._returns.addcmul_(robots.get("reward").squeeze(-1).double(), self._factor)
+        self._factor *= self.discount
+        self._steps += 1
+        done = after.get("done")
+        if self._host_waits or done.any():
+            self._finish(done, robots.get("outcome").squeeze(-1))
+
+    def read(self) -> EpisodeSums:
+        """Sums since the beginning of the run."""
+        return EpisodeSums(*self._sums.tolist())
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Sums, and the episodes under way."""
+        return {name: getattr(self, f"_{name}") for name in ("returns", "factor", "steps", "sums")}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore `state_dict`."""
+        for name, values in state.items():
+            getattr(self, f"_{name}").copy_(values)
+
+    def _finish(self, done: Tensor, outcome: Tensor) -> None:
+        """Count the episodes that end, ``done`` (E, 1), with the outcomes (E, R) of their robots."""
+        absent = outcome == Outcome.ABSENT
+        arrived = (outcome == Outcome.REACH_GOAL) | (outcome == Outcome.DEACTIVATED_AFTER_REACHING_GOAL)
+        mean_return = self._returns.sum(1) / (~absent).sum(1)
+        success = (arrived | absent).all(1)
+        episodes = torch.stack((torch.ones_like(mean_return), mean_return, success, self._steps[:, 0]), dim=1)
+        self._sums += torch.where(done, episodes, 0.0).sum(0)
+        self._returns.masked_fill_(done, 0.0)
+        self._factor.masked_fill_(done, 1.0)
+        self._steps.masked_fill_(done, 0.0)
