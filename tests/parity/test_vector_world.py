@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from marinenav_env.envs import MarineNavEnv3
-from marinenav_env.envs.torchrl_gpu.noise_ops import Noise
+from marinenav_env.envs.torchrl_gpu.noise_ops import Noise, ObjectNoise
 from marinenav_env.envs.torchrl_gpu.outcome import OUTCOME_OF_STATE
 from marinenav_env.envs.torchrl_gpu.vector_world import VectorWorld
 from marinenav_env.envs.torchrl_gpu.world_state import THETA, MapParams, RobotParams, StepResult
@@ -61,7 +61,12 @@ def take_noise(worlds: list[MarineNavEnv3], active: list[list[bool]]) -> Noise:
             given, robot.perception.rd.given = robot.perception.rd.given, []
             if active[e][i]:
                 noise[:, slots, i, e] = torch.tensor(given, dtype=torch.float64).reshape(-1, 5).T
-    return Noise(*noise)
+    return split(noise)
+
+
+def split(noise: Tensor, obstacles: int = MAX_OBSTACLES) -> Noise:
+    """Noise of obstacles and of robots from [5, K, R, E]."""
+    return Noise(ObjectNoise(*noise[:, :obstacles]), ObjectNoise(*noise[:, obstacles:]))
 
 
 def episode(seed: int, robots: int, cores: int, obstacles: int, change: Callable[[dict], None]) -> dict:
@@ -262,7 +267,7 @@ def float32_step_deviations(golden: Path, tolerance_of: dict[str, float]) -> Non
             steps, robots = action.shape[:2]
             world = VectorWorld(steps, robots, 0, 0)
             size = len(configs[case]["env"]["obstacles"]["r"])
-            still = Noise(*torch.zeros(5, size + robots - 1, robots, steps))
+            still = split(torch.zeros(5, size + robots - 1, robots, steps), size)
             world.load([configs[case]] * steps, still)
             active = torch.from_numpy(arrays[f"{case:02d}_active"])
             world.state = world.state._replace(

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from marinenav_env.envs.torchrl_gpu.noise_ops import Noise
+from marinenav_env.envs.torchrl_gpu.noise_ops import Noise, ObjectNoise
 from marinenav_env.envs.torchrl_gpu.vector_world import VectorWorld
 from marinenav_env.envs.torchrl_gpu.world_state import Observation, RobotParams
 
@@ -58,7 +58,8 @@ def compare_state(world: VectorWorld, observation: Observation, record: Recordin
 def replay(record: Recording, *, continuous: bool, change: dict[str, float] | None = None) -> None:
     """Run all recorded steps and compare everything; `change` perturbs constants of all robots."""
     world = VectorWorld(len(record.configs), 8, 0, 8, continuous=continuous, dtype=torch.float64)
-    noise = Noise(*torch.zeros(5, 15, 8, world.num_envs, dtype=torch.float64))
+    still = torch.zeros(5, 15, 8, world.num_envs, dtype=torch.float64)
+    noise = Noise(ObjectNoise(*still[:, :8]), ObjectNoise(*still[:, 8:]))
     world.load(record.configs, noise)
     for name, factor in (change or {}).items():
         world.params.robot[RobotParams._fields.index(name)] *= factor

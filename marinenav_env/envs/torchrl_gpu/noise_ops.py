@@ -25,11 +25,8 @@ TABLE_END = 6.0  # |z| of the outermost knots; beyond, probability 2e-9, the map
 UNIFORM_KAPPA = 1e-8  # below, the legacy generator draws a uniform angle
 
 
-class Noise(NamedTuple):
-    """What one perception of K candidates by R observers in E environments consumes, [K, R, E] each.
-
-    World-frame, in the legacy order of the draws (environment spec 7.2); candidates are all obstacles, then
-    the other robots by index.
+class ObjectNoise(NamedTuple):
+    """Noise of k candidates seen by R observers in E environments, world frame, [k, R, E] each.
 
     Attributes:
         position_x: standard normal.
@@ -44,6 +41,18 @@ class Noise(NamedTuple):
     velocity_x: Tensor
     velocity_y: Tensor
     radius: Tensor
+
+
+class Noise(NamedTuple):
+    """What one perception consumes (environment spec 7.2).
+
+    Attributes:
+        obstacles: k = O, by index.
+        robots: k = R - 1, the other robots by index.
+    """
+
+    obstacles: ObjectNoise
+    robots: ObjectNoise
 
 
 class Radii(NamedTuple):
@@ -77,21 +86,32 @@ class NoiseKeys:
         return torch.from_numpy(words.reshape(6, 2).copy()).to(self._device)
 
 
-def draw_noise(keys: Tensor, shape: tuple[int, int, int], radii: Radii, dtype: torch.dtype) -> Noise:
+def draw_noise(keys: Tensor, sizes: tuple[int, int, int], radii: Radii, dtype: torch.dtype) -> Noise:
     """Noise of one perception.
 
     Args:
         keys: from `NoiseKeys`.
-        shape: (K, R, E); fewer than 2^31 elements.
+        sizes: obstacles O, robots R, environments E; fewer than 2^31 pairs of robot and candidate.
         radii: from `radius_maps`.
         dtype: of the result.
     """
+    obstacles, robots, envs = sizes
+    return Noise(
+        _draw(keys, 0, (obstacles, robots, envs), radii, dtype),
+        _draw(keys, obstacles, (robots - 1, robots, envs), radii, dtype),
+    )
+
+
+def _draw(
+    keys: Tensor, first: int, shape: tuple[int, int, int], radii: Radii, dtype: torch.dtype
+) -> ObjectNoise:
+    """Noise of candidates from number `first` on."""
     k, r, e = (torch.arange(size, dtype=torch.int32, device=keys.device) for size in shape)
-    element = (k[:, None, None] * shape[1] + r[:, None]) * shape[2] + e
+    element = ((k[:, None, None] + first) * shape[1] + r[:, None]) * shape[2] + e
     position = _normal_pair(keys[0], keys[1], element, dtype)
     velocity = _normal_pair(keys[2], keys[3], element, dtype)
     normal, _ = _normal_pair(keys[4], keys[5], element, dtype)
-    return Noise(*position, *velocity, von_mises(normal, radii))
+    return ObjectNoise(*position, *velocity, von_mises(normal, radii))
 
 
 def von_mises(normal: Tensor, radii: Radii) -> Tensor:
@@ -128,9 +148,10 @@ def von_mises_map(kappa: float) -> np.ndarray:
         half = math.pi * (2 * ndtr(z) - 1)
     else:
         # tail masses of both distributions from the far end, so that none is lost to rounding
-        theta = np.linspace(0, min(math.pi, 10 / math.sqrt(kappa)), 200_001)
+        # and with angles ever closer to that end
+        theta = min(math.pi, 10 / math.sqrt(kappa)) * (1 - np.linspace(1, 0, 200_001) ** 3)
         density = np.exp(-2 * kappa * np.sin(theta / 2) ** 2)
-        steps = (density[1:] + density[:-1]) / 2
+        steps = np.diff(theta) * (density[1:] + density[:-1]) / 2
         tail = np.append(np.cumsum(steps[::-1])[::-1], 0.0)
         tail_z = -ndtri(tail[:-1] / (2 * tail[0]))
         half = np.interp(z, tail_z, theta[:-1])

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from marinenav_env.envs.torchrl_gpu.colregs_ops import starboard_turn
-from marinenav_env.envs.torchrl_gpu.noise_ops import Noise
+from marinenav_env.envs.torchrl_gpu.noise_ops import Noise, ObjectNoise
 from marinenav_env.envs.torchrl_gpu.specs import OBJECT_ROWS
 from marinenav_env.envs.torchrl_gpu.vessel_ops import rotate
 from marinenav_env.envs.torchrl_gpu.world_state import (
@@ -84,18 +84,13 @@ class Sight(NamedTuple):
     true_gap: Tensor
 
 
-def num_candidates(state: WorldState) -> int:
-    """Candidates K of each robot: all obstacles and all other robots."""
-    return state.scenario.obstacles.shape[1] + state.active.shape[0] - 1
-
-
 def perceive(state: WorldState, p: RobotParams, noise: Noise) -> Perception:
     """Perception of all robots in the water; the others keep their flags and see nothing.
 
     Args:
         state: after the motion.
         p: constants of the robots.
-        noise: K as in `num_candidates`.
+        noise: of this perception.
     """
     motion, active = state.motion, state.active > 0
     cos, sin = torch.cos(motion[THETA]), torch.sin(motion[THETA])
@@ -106,10 +101,9 @@ def perceive(state: WorldState, p: RobotParams, noise: Noise) -> Perception:
     self_state = torch.stack([torch.where(active, value, 0.0) for value in own])
 
     observer = Observer(motion[X], motion[Y], cos, sin, torch.where(active, p.range, -OUT_OF_SIGHT))
-    size = state.scenario.obstacles.shape[1]
     groups = (
-        look(observer, static_obstacles(state), Noise(*(part[:size] for part in noise)), p),
-        look(observer, other_robots(state, p), Noise(*(part[size:] for part in noise)), p),
+        look(observer, static_obstacles(state), noise.obstacles, p),
+        look(observer, other_robots(state, p), noise.robots, p),
     )
     features = [torch.cat(pair) for pair in zip(*(sight.features for sight in groups), strict=True)]
     gap = torch.cat([sight.gap for sight in groups])
@@ -151,7 +145,7 @@ def others(values: Tensor) -> Tensor:
     return torch.where(before[..., None], values[:-1, None], values[1:, None])
 
 
-def look(o: Observer, c: Candidates, noise: Noise, p: RobotParams) -> Sight:
+def look(o: Observer, c: Candidates, noise: ObjectNoise, p: RobotParams) -> Sight:
     """Perceive candidates, world-frame noise first, and test what is detected (environment spec 7.2).
 
     Quirk Q15: only what is detected can collide, on its true position. |atan2(y, x)| ≤ angle/2 is

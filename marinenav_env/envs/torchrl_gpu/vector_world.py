@@ -16,7 +16,6 @@ from marinenav_env.envs.torchrl_gpu.episode_tensors import (
     write_episodes,
 )
 from marinenav_env.envs.torchrl_gpu.noise_ops import Noise, NoiseKeys, Radii, draw_noise, radius_maps
-from marinenav_env.envs.torchrl_gpu.perception_ops import num_candidates
 from marinenav_env.envs.torchrl_gpu.scenario_ops import Request, generate
 from marinenav_env.envs.torchrl_gpu.scenario_pool import ScenarioPool
 from marinenav_env.envs.torchrl_gpu.vessel_ops import step_energy
@@ -31,6 +30,8 @@ from marinenav_env.envs.torchrl_gpu.world_step import world_begin, world_step
 Tree = TypeVar("Tree")
 
 POOL_SIZE = 1024  # beginnings drawn ahead at least
+# the index of a lookup is in range by construction; testing it in the graph takes longer than looking up
+COMPILE = {"fullgraph": True, "dynamic": False, "options": {"assert_indirect_indexing": False}}
 DRAW_SIZE = 1024  # scenarios drawn in one go: more would leave the cache
 
 
@@ -123,7 +124,7 @@ class VectorWorld:
 
     def compile(self, **kwargs: Any) -> None:
         """Compile the step with arguments of `torch.compile`; the first step then takes up to a minute."""
-        self._step = torch.compile(_noisy_step, fullgraph=True, **{"dynamic": False, **kwargs})
+        self._step = torch.compile(_noisy_step, **{**COMPILE, **kwargs})
 
     @property
     def stage(self) -> Stage:
@@ -228,7 +229,7 @@ class VectorWorld:
 
         Args:
             action: commands [2, R, E] in the dtype of the world, or indices int64 [R, E].
-            noise: of the sensors, [K, R, E] each; None to draw it.
+            noise: of the sensors; None to draw it.
             mask: environments that take part, bool [E]; the result of the others has no meaning.
 
         Returns:
@@ -304,8 +305,8 @@ class VectorWorld:
         return world_begin(scenario, params, self._draw_noise(number, radii))
 
     def _draw_noise(self, number: int, radii: Radii) -> Noise:
-        size = self._slots[1] + self.max_robots - 1
-        return draw_noise(self._keys.next(), (size, self.max_robots, number), radii, self.dtype)
+        sizes = (self._slots[1], self.max_robots, number)
+        return draw_noise(self._keys.next(), sizes, radii, self.dtype)
 
     def _to_world(self, tensor: Tensor) -> Tensor:
         return tensor.to(self.device, self.dtype if tensor.is_floating_point() else tensor.dtype)
@@ -361,8 +362,8 @@ def _noisy_step(
     substeps: tuple[int, int],
 ) -> tuple[WorldState, StepResult]:
     """Draw the noise and step: what is compiled."""
-    shape = (num_candidates(state), *state.active.shape)
-    noise = draw_noise(keys, shape, radii, state.motion.dtype)
+    sizes = (state.scenario.obstacles.shape[1], *state.active.shape)
+    noise = draw_noise(keys, sizes, radii, state.motion.dtype)
     return world_step(state, params, action, noise, continuous=continuous, substeps=substeps)
 
 

@@ -43,7 +43,7 @@ def world_step(
         state: before the step; it is not changed.
         params: constants of robots and environments.
         action: commands [2, R, E], or indices [R, E] where not `continuous`; ignored where inactive.
-        noise: of one perception of K candidates, [K, R, E] each.
+        noise: of one perception.
         continuous: kind of action.
         substeps: least and greatest ``N`` of the robots.
 
