@@ -1,0 +1,1 @@
+"""Measuring the two pipelines side by side."""
