@@ -182,19 +182,19 @@ def measure_agent(
                 done.append(measure(pipeline, args.seconds))
         splits = [measure(pipeline, args.seconds, split=True) for pipeline in pipelines]
         return [
-            loop_row(labels(agent, pipeline), done, rounds[0], split)
+            loop_row(labels(agent, pipeline, learning), done, rounds[0], split)
             for pipeline, done, split in zip(pipelines, rounds, splits, strict=True)
         ]
 
 
-def labels(agent: str, pipeline: "LegacyPipeline | TorchRLPipeline") -> dict[str, Any]:
+def labels(agent: str, pipeline: "LegacyPipeline | TorchRLPipeline", learning: bool) -> dict[str, Any]:
     """What a row is about; reproduction mode evaluates as the legacy pipeline does."""
-    legacy = pipeline.num_envs == 1
     return {
         "agent": agent,
         "pipeline": pipeline.name,
         "num_envs": pipeline.num_envs,
-        "evaluates": "legacy" if legacy else "torchrl",
+        "learning": learning,
+        "evaluates": "legacy" if pipeline.num_envs == 1 else "torchrl",
     }
 
 

@@ -186,22 +186,25 @@ def figure(title: str, rows: Sequence[Row]) -> Figure:
         draw_split(right, place, row["split_us"])
     left.set_xscale("log")
     left.margins(x=0.15)
-    left.set_yticks(range(len(rows)), [f"{row['agent']}  {label(row)}" for row in rows])
+    names = [f"{row['agent']}  {label(row)}{'' if row['learning'] else ', collection'}" for row in rows]
+    left.set_yticks(range(len(rows)), names)
+    left.grid(axis="both", color="#dfe5ea", linewidth=0.8)
     left.invert_yaxis()
     left.set_xlabel("timesteps/s (number: times the legacy pipeline)")
     right.set_xlabel("share of the time (%)")
-    handles, names = right.get_legend_handles_labels()
-    unique = dict(zip(names, handles, strict=True))
+    handles, sections = right.get_legend_handles_labels()
+    unique = dict(zip(sections, handles, strict=True))
     right.legend(unique.values(), unique, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(unique))
     return drawing
 
 
 def draw_rate(axes: Axes, place: int, row: Row) -> None:
-    """One bar of the left panel."""
-    legacy = row["pipeline"] == "legacy"
-    axes.barh(place, row["timesteps_per_s"], color=style.QUIET if legacy else style.robot_colour(0))
+    """One point of the left panel, which is logarithmic: a bar would start anywhere."""
+    colour = style.QUIET if row["pipeline"] == "legacy" else style.robot_colour(0)
+    rate = row["timesteps_per_s"]
+    axes.plot(rate, place, "o", ms=9, color=colour)
     axes.annotate(
-        f" {row['ratio_wall']:.3g}", (row["timesteps_per_s"], place), va="center", fontsize=9, color=style.INK
+        f"{row['ratio_wall']:.3g}", (rate, place), (9, 0), textcoords="offset points", va="center", fontsize=9
     )
 
 
