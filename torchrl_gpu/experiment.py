@@ -122,7 +122,14 @@ def build_evaluation(
     """Plays the evaluation episodes: one after another in the legacy world, or side by side on tensors."""
     if trial["backend"] == "numpy":
         return partial(evaluate, world, agent, episodes, verbose=verbose)
-    return BatchedEvaluation(agent, episodes, device, histories=trial["record_histories"], verbose=verbose)
+    return BatchedEvaluation(
+        agent,
+        episodes,
+        device,
+        histories=trial["record_histories"],
+        compile=trial["compile"],
+        verbose=verbose,
+    )
 
 
 def build_progress(
