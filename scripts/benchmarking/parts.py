@@ -1,7 +1,7 @@
 """Evaluation and replay, measured by themselves."""
 
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -136,13 +136,9 @@ def torchrl_memory(agent_type: str) -> Callable[[Trial, str, int], Memory]:
         step = vector_step(ALGORITHMS[agent_type].continuous, device)
         while len(replay.buffer) < size:
             replay.store(step)
-        return lambda: replay.store(step), lambda: list(_first(replay.sample(1)))
+        return lambda: replay.store(step), lambda: next(iter(replay.sample(1)))
 
     return make
-
-
-def _first(batches: Any) -> Iterator[TensorDictBase]:
-    yield next(iter(batches))
 
 
 def vector_step(continuous: bool, device: str) -> TensorDictBase:
