@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from agents.algorithm import ContinuousAlgorithm, ModelFiles, Noise, Stage, Transitions
+from agents.algorithm import ContinuousAlgorithm, Noise, Stage, Transitions
+from agents.model_files import files_of
 from agents.modules import (
     QUANTILES,
     Actor,
@@ -27,6 +28,8 @@ from agents.modules import (
 @dataclass(eq=False, repr=False)
 class Critic(QuantileNetwork):
     """Quantiles Z(s, a; τ) of the return."""
+
+    part = "critic"
 
     action_dimension: int
     device: InitVar[str | torch.device] = "cpu"
@@ -65,10 +68,7 @@ class AC_IQN(ContinuousAlgorithm):  # noqa: N801
 
     name = "AC-IQN"
     policy_class = AC_IQN_Policy
-    model_files: ClassVar = {
-        "actor": ModelFiles("actor_network_params.pth", "actor_constructor_params.json"),
-        "critic": ModelFiles("critic_network_params.pth", "critic_constructor_params.json"),
-    }
+    model_files = files_of("actor", "critic")
 
     def greedy(self, observation: Observation, cvar: float = 1.0) -> Tensor:
         """The actor's output, (B, 2)."""

@@ -14,14 +14,8 @@ import torch
 from tensordict import TensorDict, TensorDictBase
 from torch import Tensor, nn
 
+from agents.model_files import ModelFiles
 from agents.modules import Observation
-
-
-class ModelFiles(NamedTuple):
-    """Where a legacy model folder keeps one network (agents spec 10)."""
-
-    weights: str
-    constructor_parameters: str
 
 
 class Transitions(NamedTuple):
@@ -245,9 +239,10 @@ class Algorithm:
     @torch.no_grad()
     def update_target(self) -> None:
         """Target ← τ·local + (1 - τ)·target for every parameter; buffers stay (agents spec 7)."""
-        local, target = self.networks(self.policy_local), self.networks(self.policy_target)
-        for name, network in local.items():
-            torch._foreach_lerp_(list(target[name].parameters()), list(network.parameters()), self.tau)
+        targets = self.networks(self.policy_target)
+        for name, network in self.networks(self.policy_local).items():
+            for local, target in zip(network.parameters(), targets[name].parameters(), strict=True):
+                target.copy_(self.tau * local + (1 - self.tau) * target)
 
     def one_step_target(self, transitions: Transitions, next_value: Tensor) -> Tensor:
         """Bellman target r + γ V' where the episode goes on; broadcasts over samples of V'."""

@@ -5,8 +5,6 @@ constructor parameters, named by ``Algorithm.model_files`` (agents spec 10). Tar
 memories are not in it (Defect D23): training can start from a folder, but not resume.
 """
 
-import json
-from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 
@@ -15,13 +13,13 @@ from torch import Tensor
 
 from agents.agent import ALGORITHMS, Agent
 from agents.algorithm import Algorithm
-from agents.files import replacing
 from agents.model_files import (
     ModelFileError,
     check_parameters,
     check_weights,
     read_constructor_parameters,
     read_weights,
+    write_networks,
 )
 from agents.torchscript import agent_from_traced
 
@@ -29,19 +27,11 @@ from agents.torchscript import agent_from_traced
 def save_model(algorithm: Algorithm, directory: str | Path) -> None:
     """Write the local networks of an algorithm as a legacy model folder.
 
-    All files are written aside before the first of them takes its place.
-
     Args:
         algorithm: the learner; its ``policy_local`` is written.
         directory: an existing folder; files of the same names are replaced.
     """
-    directory = Path(directory)
-    with ExitStack() as files:
-        for name, network in algorithm.networks(algorithm.policy_local).items():
-            names = algorithm.model_files[name]
-            torch.save(network.state_dict(), files.enter_context(replacing(directory / names.weights)))
-            parameters = files.enter_context(replacing(directory / names.constructor_parameters, "w"))
-            json.dump(network.get_constructor_parameters(), parameters)
+    write_networks(algorithm.networks(algorithm.policy_local), directory)
 
 
 def load_model(algorithm: Algorithm, directory: str | Path, device: str | torch.device = "cpu") -> None:

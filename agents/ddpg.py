@@ -7,13 +7,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from agents.algorithm import ContinuousAlgorithm, ModelFiles, Noise, Stage, Transitions
+from agents.algorithm import ContinuousAlgorithm, Noise, Stage, Transitions
+from agents.model_files import files_of
 from agents.modules import Actor, ActorCriticPolicy, Observation, ObservationNetwork, encoder
 
 
 @dataclass(eq=False, repr=False)
 class Critic(ObservationNetwork):
     """Value Q(s, a), also of SAC."""
+
+    part = "critic"
 
     action_dimension: int
     device: InitVar[str | torch.device] = "cpu"
@@ -44,10 +47,7 @@ class DDPG(ContinuousAlgorithm):
 
     name = "DDPG"
     policy_class = DDPG_Policy
-    model_files: ClassVar = {
-        "actor": ModelFiles("actor_network_params.pth", "actor_constructor_params.json"),
-        "critic": ModelFiles("critic_network_params.pth", "critic_constructor_params.json"),
-    }
+    model_files = files_of("actor", "critic")
 
     def greedy(self, observation: Observation, cvar: float = 1.0) -> Tensor:
         """The actor's output, (B, 2)."""

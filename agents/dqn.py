@@ -1,13 +1,13 @@
 """DQN over discrete actions (Mnih et al. 2015; agents spec 4, 5, 6.4)."""
 
 from dataclasses import InitVar, dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from agents.algorithm import DiscreteAlgorithm, ModelFiles, Noise, Stage, Transitions
+from agents.algorithm import DiscreteAlgorithm, Noise, Stage, Transitions
+from agents.model_files import files_of
 from agents.modules import Observation, ObservationNetwork
 
 
@@ -34,7 +34,7 @@ class DQN(DiscreteAlgorithm):
 
     name = "DQN"
     policy_class = DQN_Policy
-    model_files: ClassVar = {"network": ModelFiles("network_params.pth", "constructor_params.json")}
+    model_files = files_of("network")
 
     def action_values(self, observation: Observation, cvar: float = 1.0) -> Tensor:
         """The network's output, (B, 25)."""

@@ -1,13 +1,13 @@
 """IQN: implicit quantile network over discrete actions (Dabney et al. 2018; agents spec 4, 5, 6.2)."""
 
 from dataclasses import InitVar, dataclass
-from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from agents.algorithm import DiscreteAlgorithm, ModelFiles, Noise, Stage, Transitions
+from agents.algorithm import DiscreteAlgorithm, Noise, Stage, Transitions
+from agents.model_files import files_of
 from agents.modules import QUANTILES, Observation, QuantileNetwork, draw_taus, quantile_huber_loss
 
 
@@ -43,7 +43,7 @@ class IQN(DiscreteAlgorithm):
 
     name = "IQN"
     policy_class = IQN_Policy
-    model_files: ClassVar = {"network": ModelFiles("network_params.pth", "constructor_params.json")}
+    model_files = files_of("network")
 
     def sample_quantiles(self, observation: Observation, cvar: float = 1.0) -> tuple[Tensor, Tensor]:
         """Quantiles (B, 32, 25) to act on and their fractions (B, 32, 1)."""

@@ -6,11 +6,14 @@ two are `None` when no state of the batch has an object; see `ObservationNetwork
 
 import math
 from dataclasses import InitVar, dataclass, fields
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from agents.model_files import read_network, write_networks
 
 Observation = tuple[Tensor, Tensor | None, Tensor | None]
 
@@ -70,12 +73,15 @@ class ObservationNetwork(NetworkSizes, nn.Module):
     arguments.
 
     Attributes:
+        part: what the network is called in a model folder, see `model_files.FILES`.
         seed_id: the integer that seeded torch.
         seed: the generator seeded by it, torch's default one.
 
     Raises:
         ValueError: `concat_feature_dimension` is not the sum of the encoded parts.
     """
+
+    part: ClassVar[str] = "network"
 
     def __post_init__(self, device: str | torch.device, seed: int) -> None:
         nn.Module.__init__(self)
@@ -108,6 +114,15 @@ class ObservationNetwork(NetworkSizes, nn.Module):
     def get_constructor_parameters(self) -> dict[str, Any]:
         """Arguments that rebuild this network, as legacy model folders store them (agents spec 10)."""
         return {field.name: getattr(self, field.name) for field in fields(self)} | {"seed": self.seed_id}
+
+    def save(self, directory: str | Path) -> None:
+        """Write this network into an existing model folder."""
+        write_networks({self.part: self}, directory)
+
+    @classmethod
+    def load(cls, directory: str | Path, device: str | torch.device = "cpu") -> Self:
+        """Build a network from a model folder; see `model_files.read_network`."""
+        return read_network(cls, directory, cls.part, device)
 
     def hidden(self, features: Tensor) -> Tensor:
         """Two hidden layers with ReLU, (..., 256) -> (..., 128)."""
@@ -161,6 +176,8 @@ class Actor(ObservationNetwork):
     Quirk Q14: `value_ranges_of_action` sets only the number of dimensions and the range of exploration.
     """
 
+    part = "actor"
+
     value_ranges_of_action: list[list[float]]
     device: InitVar[str | torch.device] = "cpu"
     seed: InitVar[int] = 0
@@ -201,6 +218,22 @@ class ActorCriticPolicy(NetworkSizes):
             ranges = self.value_ranges_of_action
             own_parameter = ranges if name == "actor" else len(ranges)
             setattr(self, name, network_class(*self.sizes, own_parameter, device, seed + offset).to(device))
+
+    def save(self, directory: str | Path) -> None:
+        """Write all networks into an existing model folder."""
+        write_networks({name: getattr(self, name) for name in self.network_classes}, directory)
+
+    @classmethod
+    def load(cls, directory: str | Path, device: str | torch.device = "cpu") -> Self:
+        """Build a policy from a model folder; torch's generator is left as by a policy with seed 0."""
+        networks = {
+            name: read_network(network_class, directory, name, device)
+            for name, network_class in cls.network_classes.items()
+        }
+        actor = networks["actor"]
+        policy = cls(*actor.sizes, actor.value_ranges_of_action, device)
+        vars(policy).update(networks)
+        return policy
 
 
 class NoisyLinear(nn.Module):

@@ -6,13 +6,14 @@ explores (Quirk Q5).
 """
 
 from dataclasses import InitVar, dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from agents.algorithm import DiscreteAlgorithm, ModelFiles, Noise, Stage, Transitions
+from agents.algorithm import DiscreteAlgorithm, Noise, Stage, Transitions
+from agents.model_files import files_of
 from agents.modules import NoisyLinear, Observation, ObservationNetwork
 
 
@@ -101,7 +102,7 @@ class Rainbow(DiscreteAlgorithm):
     name = "Rainbow"
     policy_class = Rainbow_Policy
     prioritized = True
-    model_files: ClassVar = {"network": ModelFiles("network_params.pth", "constructor_params.json")}
+    model_files = files_of("network")
     greedy_type = int
     # The prioritised memory always gave tensors, also for batches without any object.
     drop_empty_objects = False

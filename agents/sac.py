@@ -6,15 +6,17 @@ temperature α is never tuned (Quirk Q11).
 """
 
 from dataclasses import InitVar, dataclass
-from typing import ClassVar
+from pathlib import Path
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Normal
 from torch.nn import functional
 
-from agents.algorithm import ContinuousAlgorithm, ModelFiles, Noise, Stage, Transitions
+from agents.algorithm import ContinuousAlgorithm, Noise, Stage, Transitions
 from agents.ddpg import Critic
+from agents.model_files import files_of, read_network, write_networks
 from agents.modules import Actor, ActorCriticPolicy, Observation
 
 
@@ -68,10 +70,24 @@ class GaussianActor(Actor):
 
 
 @dataclass(eq=False, repr=False)
+class TwinCritic(Critic):
+    """One of the two critics; only their numbers, 1 and 2, tell their files apart."""
+
+    def save(self, id: int, directory: str | Path) -> None:
+        """Write this network into an existing model folder."""
+        write_networks({f"critic_{id}": self}, directory)
+
+    @classmethod
+    def load(cls, id: int, directory: str | Path, device: str | torch.device = "cpu") -> Self:
+        """Build a critic from a model folder; see `model_files.read_network`."""
+        return read_network(cls, directory, f"critic_{id}", device)
+
+
+@dataclass(eq=False, repr=False)
 class SAC_Policy(ActorCriticPolicy):  # noqa: N801 (legacy public name)
     """Actor and twin critics."""
 
-    network_classes: ClassVar = {"actor": GaussianActor, "critic_1": Critic, "critic_2": Critic}
+    network_classes: ClassVar = {"actor": GaussianActor, "critic_1": TwinCritic, "critic_2": TwinCritic}
 
     min_log_std: InitVar[float] = -20
     max_log_std: InitVar[float] = 2
@@ -93,11 +109,7 @@ class SAC(ContinuousAlgorithm):
 
     name = "SAC"
     policy_class = SAC_Policy
-    model_files: ClassVar = {
-        "actor": ModelFiles("actor_network_params.pth", "actor_constructor_params.json"),
-        "critic_1": ModelFiles("critic_1_params.pth", "critic_1_constructor_params.json"),
-        "critic_2": ModelFiles("critic_2_params.pth", "critic_2_constructor_params.json"),
-    }
+    model_files = files_of("actor", "critic_1", "critic_2")
     alpha = 0.078
 
     def greedy(self, observation: Observation, cvar: float = 1.0) -> Tensor:

@@ -73,6 +73,7 @@ class Trainer:
     ) -> None:
         self.train_env = train_env
         self.eval_env = eval_env
+        self.eval_schedule = eval_schedule
         self.rl_agent = rl_agent
         self.eval_config = create_eval_configs(eval_env, eval_schedule)
         if imitation and il_agent is None:
@@ -121,7 +122,7 @@ class Trainer:
             if self.rl_agent.training:
                 self._learn(schedule, t)
             if schedule.evaluation_due(t):
-                self._evaluate_and_save(t, Path(eval_log_path))
+                self._evaluate_and_save(Path(eval_log_path))
             if episode.length >= EPISODE_LIMIT or self.train_env.check_all_deactivated():
                 episodes += 1
                 if verbose:
@@ -180,9 +181,14 @@ class Trainer:
         if schedule.target_copy_due(t):
             agent.soft_update()
 
-    def _evaluate_and_save(self, t: int, directory: Path) -> None:
-        """Evaluate, add to ``evaluations.npz``, then overwrite the latest model."""
-        self.record.append(t, evaluate(self.eval_env, self.rl_agent, self.eval_config))
+    def evaluation(self) -> None:
+        """Play the evaluation episodes, report, and add the results to ``record``."""
+        results = evaluate(self.eval_env, self.rl_agent, self.eval_config)
+        self.record.append(self.current_timestep, results)
+
+    def _evaluate_and_save(self, directory: Path) -> None:
+        """Evaluate, rewrite ``evaluations.npz``, then overwrite the latest model."""
+        self.evaluation()
         self.record.save(directory)
         if self.rl_agent.training:
             self.rl_agent.save_latest_model(str(directory))

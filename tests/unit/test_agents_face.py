@@ -164,6 +164,48 @@ def test_networks(agent_type, network, tensors, scalars, own):
         assert torch.equal(rebuilt.state_dict()[name], tensor)
 
 
+@pytest.mark.parametrize("agent_type", AGENTS)
+def test_policies_in_files(agent_type, tmp_path):
+    """`save` and `load` of a policy: its weights, its seeds, and torch's generator as building leaves it."""
+    agent = agent_of(agent_type, seed=5)
+    policy, networks = agent.policy_local, agent.algorithm.networks
+    agent.save_latest_model(tmp_path)
+    folder = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.suffix == ".json"}
+    policy.save(tmp_path)
+    loaded = type(policy).load(tmp_path)
+    after = torch.rand(1)
+    agent_of(agent_type, seed=5 if list(networks(policy)) == ["network"] else 0)
+    assert torch.equal(after, torch.rand(1))
+    assert folder == {name: (tmp_path / name).read_bytes() for name in folder}
+    for name, network in networks(loaded).items():
+        assert network.get_constructor_parameters() == networks(policy)[name].get_constructor_parameters()
+        assert all(
+            map(torch.equal, network.state_dict().values(), networks(policy)[name].state_dict().values())
+        )
+
+
+def test_networks_in_files(tmp_path):
+    """Each network alone; SAC's critics are told apart by a number."""
+    policy = agent_of("SAC").policy_local
+    policy.actor.save(tmp_path)
+    policy.critic_2.save(2, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "actor_constructor_params.json",
+        "actor_network_params.pth",
+        "critic_2_constructor_params.json",
+        "critic_2_params.pth",
+    ]
+    for network in (
+        type(policy.actor).load(tmp_path, "cpu"),
+        type(policy.critic_2).load(2, tmp_path, "cpu"),
+    ):
+        twin = policy.actor if network.seed_id == 0 else policy.critic_2
+        assert all(map(torch.equal, network.parameters(), twin.parameters()))
+    (tmp_path / "actor_constructor_params.json").write_text('{"atoms": 51}')
+    with pytest.raises(ValueError, match=r"actor_constructor_params.json: no network can be built from it"):
+        type(policy.actor).load(tmp_path)
+
+
 def test_observation_must_be_a_triple():
     with pytest.raises(AssertionError, match="2 parts, must have 3"):
         agent_of("DQN").policy_local((torch.zeros(1, 7), None))
@@ -370,6 +412,17 @@ def test_target_copy(agent_type):
     for network in agent.algorithm.networks(agent.policy_target).values():
         assert all(torch.all(parameter == 5.0) for parameter in network.parameters())  # ¼·8 + ¾·4
         assert all(torch.all(buffer == 4.0) for buffer in network.buffers())  # noise is not copied
+
+
+def test_target_copy_is_the_formula_to_the_bit():
+    agent = agent_of("DQN", TAU=0.005)
+    trained(agent)
+    expected = [
+        0.005 * local + (1 - 0.005) * target
+        for local, target in zip(*(policy.parameters() for policy in policies(agent)), strict=True)
+    ]
+    agent.soft_update()
+    assert all(map(torch.equal, agent.policy_target.parameters(), expected))
 
 
 def test_importance_weights_scale_rainbows_objective():

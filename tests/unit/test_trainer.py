@@ -276,3 +276,12 @@ def test_evaluation_without_success_reports_no_time(capsys):
     assert "time" not in text
     evaluate(World([("collision", 0)], []), Learner([]), [{}], verbose=False)
     assert capsys.readouterr().out == ""
+
+
+def test_evaluation_can_be_asked_for():
+    trainer, _, _ = make([("collision", 0)])
+    assert trainer.eval_schedule is EVAL_SCHEDULE
+    trainer.current_timestep = 7
+    trainer.evaluation()
+    assert trainer.eval_timesteps == [7]
+    assert [len(episodes) for episodes in trainer.eval_rewards] == [3]
