@@ -71,8 +71,7 @@ class CollectorSteps:
 
     def state_dict(self) -> dict[str, Any]:
         """The observations that the next step acts on."""
-        kept = (GROUP, *self.env.done_keys)
-        return self.collector._carrier.select(*kept, strict=False).to_dict()
+        return self.collector._carrier.exclude("next", "collector").to_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from the observations of a `state_dict`; the environments must be in their state as well."""

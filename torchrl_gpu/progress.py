@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 from tensordict import TensorDictBase
@@ -65,6 +66,7 @@ class Progress:
         self.verbosity = verbosity
         self.bar: tqdm | None = None
         self._interval = max(schedule.total_timesteps // LOG_POINTS, MIN_LOG_STEPS * num_envs)
+        self._sums = EpisodeSums()
         self._losses: dict[str, Tensor] = {}
         self._updates = 0
         self._success = "-"
@@ -74,7 +76,6 @@ class Progress:
         """Begin at a timestep, later than 0 if the run was resumed."""
         self._began = self._last_time = time.monotonic()
         self._first = self._last = timestep
-        self._sums: EpisodeSums = self.statistics.read()
         if self.verbosity > Verbosity.QUIET and on_terminal():
             total = self.schedule.total_timesteps + 1
             self.bar = tqdm(
@@ -87,7 +88,7 @@ class Progress:
         after = min(timestep + self.num_envs, self.schedule.total_timesteps + 1)
         if self.bar is not None:
             self.bar.update(after - timestep)
-        if after - self._last >= self._interval:
+        if after // self._interval > timestep // self._interval:
             self._write_scalars(after)
 
     def learned(self, losses: TensorDictBase, updates: int) -> None:
@@ -108,6 +109,20 @@ class Progress:
                 f"return {scalars['eval/return']:.2f}  {self._speed(timestep)}"
             )
         self._show(timestep)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the next scalars are made of, but for the speeds."""
+        return {
+            "statistics": self.statistics.state_dict(),
+            "sums": tuple(self._sums),
+            "losses": dict(self._losses),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore `state_dict`."""
+        self.statistics.load_state_dict(state["statistics"])
+        self._sums = EpisodeSums(*state["sums"])
+        self._losses = state["losses"]
 
     def close(self) -> None:
         """Leave the bar as it is."""

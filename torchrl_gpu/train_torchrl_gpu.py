@@ -5,14 +5,22 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 from torchrl_gpu.config import Trial
+from torchrl_gpu.interruption import Interrupted, StopRequests
+from torchrl_gpu.resuming import resume
+from torchrl_gpu.run_folder import locked, mark_finished
 from torchrl_gpu.trials import build_parser, launch
+
+if TYPE_CHECKING:
+    from torchrl_gpu.checkpoints import Checkpoints
 
 EXAMPLES = """\
   python -m torchrl_gpu.train_torchrl_gpu -C config/quickstart.json -D cpu
   python -m torchrl_gpu.train_torchrl_gpu -C config/ac_iqn.json -D cuda
   python -m torchrl_gpu.train_torchrl_gpu -C sweep.json -P 4      four trials of a sweep at a time
+  python -m torchrl_gpu.train_torchrl_gpu --resume runs/training_2026-01-31-12-00-00
 """
 
 
@@ -26,31 +34,66 @@ def run_trial(trial: Trial, folder: Path, device: str, verbosity: str = "normal"
         verbosity: ``"quiet"``, ``"normal"`` or ``"verbose"``.
     """
     # Imported here: torch takes seconds, and help, version and refused configs need none of this.
+    from torchrl_gpu.checkpoints import Checkpoints
     from torchrl_gpu.experiment import build_trainer
+    from torchrl_gpu.loggers import rewind
     from torchrl_gpu.progress import Verbosity
 
     logging.getLogger("torchrl").setLevel(logging.WARNING)  # it announces every storage it allocates
-    trainer = build_trainer(trial, device, folder, Verbosity[verbosity.upper()])
-    trainer.learn(folder)
+    with locked(folder), StopRequests() as requests:
+        trainer = build_trainer(trial, device, folder, Verbosity[verbosity.upper()])
+        checkpoints = Checkpoints(trainer, trial, folder)
+        checkpoints.restore()
+        rewind(folder, trainer.timestep)
+
+        def between_steps() -> None:
+            if requests.received:
+                stop(checkpoints, folder, device)
+            if checkpoints.due:
+                checkpoints.save()
+
+        trainer.learn(folder, between_steps)
+        mark_finished(folder, trainer.timestep, trainer.updates)
     if verbosity != "quiet":
         print(trainer.record.summary(folder))
 
 
+def stop(checkpoints: "Checkpoints", folder: Path, device: str) -> NoReturn:
+    """Save a run that was asked to stop, and say how it goes on."""
+    saved = checkpoints.save()
+    start = f"from timestep {checkpoints.last}" if checkpoints.last is not None else "from the beginning"
+    if not saved:
+        start += ", the last checkpoint"
+    command = f"python -m torchrl_gpu.train_torchrl_gpu --resume {folder} -D {device}"
+    raise Interrupted(f"to go on {start}: {command}")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns its exit status, see :mod:`torchrl_gpu.trials`."""
-    parser = build_parser(
-        "train_torchrl_gpu", "Train agents of marinenav on TorchRL, on a CPU or a GPU.", EXAMPLES
+    description = "Train agents on TorchRL. Exit status: 0 done, 1 failed or interrupted, 2 usage."
+    parser = build_parser("train_torchrl_gpu", description, EXAMPLES, config_required=False)
+    parser.add_argument(
+        "--resume", metavar="RUN_DIR", help="go on with the trial or trials in this folder, instead of -C"
     )
     args = parser.parse_args(argv)
-    return launch(args, partial(run_trial, verbosity=args.verbosity), check)
+    if args.config_file is None and args.resume is None:
+        parser.error("the following arguments are required: -C/--config-file, or --resume")
+    if args.config_file is not None and args.resume is not None:
+        parser.error("argument --resume: not allowed with argument -C/--config-file")
+    run = partial(run_trial, verbosity=args.verbosity)
+    checks = partial(check, device=args.device, at_once=args.num_procs)
+    if args.resume is not None:
+        return resume(args, run, checks)
+    return launch(args, run, checks, keep_config=True)
 
 
-def check(trial: Trial) -> None:
-    """Refuse a trial that needs what is not installed."""
-    if trial["logger"] != "csv":
-        from torchrl_gpu.loggers import check_logger
+def check(trial: Trial, device: str, at_once: int = 1) -> None:
+    """Refuse a trial that needs what is not there: a logger, or memory for itself and others beside it."""
+    from torchrl_gpu.loggers import check_logger
+    from torchrl_gpu.memory import check_memory
 
-        check_logger(trial)
+    check_logger(trial)
+    check_memory(trial, device, at_once)
 
 
 def run() -> None:

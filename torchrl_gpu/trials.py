@@ -28,10 +28,17 @@ from torchrl_gpu.config import ConfigError, Experiment, Trial, read_config
 RunTrial = Callable[[Trial, Path, str], None]
 """Runs one trial: (trial, its folder, device). A module-level function, so that a process can be given it."""
 
+CONFIG_FILE = "config.json"
+"""The config of a run as written, in its folder."""
+TRIAL_FILE = "trial_config.json"
+"""What describes a trial in its folder."""
+
 SUMMARY_KEYS = ("seed", "total_timesteps", "eval_freq", "imitation_learning", "agent_type")
 
 
-def build_parser(prog: str, description: str, examples: str) -> argparse.ArgumentParser:
+def build_parser(
+    prog: str, description: str, examples: str, config_required: bool = True
+) -> argparse.ArgumentParser:
     """Parser with the flags of the legacy command line, ``--version``, and examples below the help."""
     parser = argparse.ArgumentParser(
         prog=prog,
@@ -39,7 +46,7 @@ def build_parser(prog: str, description: str, examples: str) -> argparse.Argumen
         epilog="examples:\n" + examples,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("-C", "--config-file", required=True, help="JSON file of the experiment")
+    parser.add_argument("-C", "--config-file", required=config_required, help="JSON file of the experiment")
     parser.add_argument(
         "-P", "--num-procs", type=positive, default=1, help="trials run at a time (default: %(default)s)"
     )
@@ -70,7 +77,10 @@ def positive(text: str) -> int:
 
 
 def launch(
-    args: argparse.Namespace, run_trial: RunTrial, check: Callable[[Trial], None] = lambda trial: None
+    args: argparse.Namespace,
+    run_trial: RunTrial,
+    check: Callable[[Trial], None] = lambda trial: None,
+    keep_config: bool = False,
 ) -> int:
     """Check everything, then run every trial of the config.
 
@@ -78,20 +88,20 @@ def launch(
         args: From a parser of :func:`build_parser`.
         run_trial: Runs one trial. It may raise KeyboardInterrupt to end the whole sweep.
         check: Raises ConfigError for a trial that this pipeline cannot run.
+        keep_config: Leave the config in the run's folder too; resuming needs it for trials not yet begun.
 
     Returns:
         Exit status: 0, 1 or 2. Before anything wrong with the input is known, nothing is written.
     """
     try:
         experiment = read_config(args.config_file)
-        for trial in experiment.trials:
-            check(trial)
         check_device(args.device)
         for trial in experiment.trials:
+            check(trial)
             check_model(trial)
         if args.verbosity != "quiet":
             print(setup_summary(experiment))
-        stamp = create_run_folders(experiment.trials)
+        stamp = create_run_folders(experiment, keep_config)
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -99,7 +109,12 @@ def launch(
         Job(run_trial, trial, trial_folder(trial, stamp), stamp, args.device, args.num_procs)
         for trial in experiment.trials
     ]
-    finished = run_in_turn(jobs) if args.num_procs == 1 else run_in_processes(jobs, args.num_procs)
+    return run_jobs(jobs, args.num_procs)
+
+
+def run_jobs(jobs: Sequence["Job"], num_procs: int) -> int:
+    """Run jobs, ``num_procs`` at a time, and name those that did not finish; returns the exit status."""
+    finished = run_in_turn(jobs) if num_procs == 1 else run_in_processes(jobs, num_procs)
     failed = [job.trial.name for job, done in zip(jobs, finished, strict=True) if not done]
     if failed:
         print(f"{len(failed)} of {len(jobs)} trials did not finish: {', '.join(failed)}", file=sys.stderr)
@@ -140,14 +155,22 @@ def setup_summary(experiment: Experiment) -> str:
     return "\n".join(["======== training setup ========", *lines, "======== training setup ========", ""])
 
 
-def create_run_folders(trials: Sequence[Trial]) -> str:
-    """Create ``<save_dir>/training_<stamp>`` for a time stamp no other run has taken; return the stamp."""
-    roots = sorted({trial["save_dir"] for trial in trials})
+def create_run_folders(experiment: Experiment, keep_config: bool) -> str:
+    """Create ``<save_dir>/training_<stamp>`` for a time stamp no other run has taken.
+
+    Returns:
+        The time stamp.
+    """
+    roots = sorted({trial["save_dir"] for trial in experiment.trials})
     while True:
         stamp = datetime.now().strftime("%Y-%m-%d-%H-%M-%S")
         try:
             for root in roots:
-                Path(root, f"training_{stamp}").mkdir(parents=True)
+                folder = Path(root, f"training_{stamp}")
+                folder.mkdir(parents=True)
+                if keep_config:
+                    with replacing(folder / CONFIG_FILE, "w") as file:
+                        json.dump(experiment.written | {"save_dir": root}, file)
             return stamp
         except FileExistsError as error:
             if not Path(error.filename).is_dir():
@@ -169,10 +192,11 @@ class Job:
     Attributes:
         run_trial: What runs it.
         trial: The trial.
-        folder: Its folder, not yet there.
+        folder: Its folder, not yet there, or with ``trial_config.json`` in it if the trial is resumed.
         stamp: Time stamp shared by the trials of a sweep.
         device: Device name.
         num_procs: Trials that share the machine.
+        resumed: Whether the folder may be there already.
     """
 
     run_trial: RunTrial
@@ -181,13 +205,15 @@ class Job:
     stamp: str
     device: str
     num_procs: int = 1
+    resumed: bool = False
 
     def run(self) -> bool:
-        """Create the folder, write ``trial_config.json``, run; report a failure. True when done."""
+        """Create the folder and ``trial_config.json`` if new, run, report a failure. True when done."""
         try:
-            self.folder.mkdir()
-            with replacing(self.folder / "trial_config.json", "w") as file:
-                json.dump(trial_config(self.trial, self.stamp), file)
+            if not (self.folder / TRIAL_FILE).exists():
+                self.folder.mkdir(exist_ok=self.resumed)
+                with replacing(self.folder / TRIAL_FILE, "w") as file:
+                    json.dump(trial_config(self.trial, self.stamp), file)
             limit_threads(1 if self.trial.reproduction else (os.cpu_count() or 1) // self.num_procs)
             self.run_trial(self.trial, self.folder, self.device)
         except Exception as error:
@@ -231,9 +257,13 @@ def run_in_turn(jobs: Sequence[Job]) -> list[bool]:
     try:
         for k, job in enumerate(jobs):
             finished[k] = job.run()
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(_interrupted(stop), file=sys.stderr)
     return finished
+
+
+def _interrupted(stop: KeyboardInterrupt) -> str:
+    return f"interrupted; {stop}" if str(stop) else "interrupted"
 
 
 @dataclass
@@ -291,6 +321,7 @@ def _work(job: Job) -> None:
     """What a process does: one job, its outcome as exit status."""
     try:
         finished = job.run()
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
+        print(_interrupted(stop), file=sys.stderr, flush=True)
         finished = False
     sys.exit(0 if finished else 1)

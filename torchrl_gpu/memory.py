@@ -1,0 +1,74 @@
+"""Whether the replay memory of a trial fits, said before training starts."""
+
+from pathlib import Path
+
+import torch
+
+from torchrl_gpu.config import ConfigError, Trial
+
+BYTES_PER_TRANSITION = 2 * (7 * 4 + 25 * 4 + 5) + 2 * 4 + 4 + 1 + 8
+"""Observation and next one, action, reward, end flag, slot (see `torchrl_gpu.replay`)."""
+BYTES_PER_PRIORITY = 4 * 8
+"""Two trees of twice as many nodes as there are slots."""
+
+CGROUP = Path("/sys/fs/cgroup")
+MEMINFO = Path("/proc/meminfo")
+
+
+def check_memory(trial: Trial, device: str, at_once: int = 1) -> None:
+    """Refuse a trial whose replay memory does not fit.
+
+    Args:
+        trial: A validated trial.
+        device: Device of the run, one that exists.
+        at_once: Trials that share the memory.
+
+    Raises:
+        ConfigError: It needs more than is free.
+    """
+    where = device if trial["replay_device"] == "auto" else trial["replay_device"]
+    needed = replay_bytes(trial) * at_once
+    free = free_bytes(torch.device(where))
+    if free is not None and needed > free:
+        trials = f" in each of {at_once} trials" if at_once > 1 else ""
+        raise ConfigError(
+            f"key 'buffer_size': {trial['buffer_size']} transitions{trials} need {gigabytes(needed)} "
+            f"of memory on {where}, {gigabytes(free)} are free"
+        )
+
+
+def replay_bytes(trial: Trial) -> int:
+    """Bytes of the replay memory once it is full."""
+    prioritized = trial["agent_type"] == "Rainbow"
+    return trial["buffer_size"] * (BYTES_PER_TRANSITION + prioritized * BYTES_PER_PRIORITY)
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """Bytes free on a device, within the limits of a container; None if the system does not tell."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    free = [value for value in (_free_of_machine(), _free_of_container()) if value is not None]
+    return min(free, default=None)
+
+
+def gigabytes(count: float) -> str:
+    """A number of bytes for people."""
+    return f"{count / 1e9:,.1f} GB"
+
+
+def _free_of_machine() -> int | None:
+    try:
+        lines = MEMINFO.read_text().splitlines()
+    except OSError:
+        return None
+    fields = dict(line.split(":", 1) for line in lines if ":" in line)
+    available = fields.get("MemAvailable")
+    return None if available is None else int(available.split()[0]) * 1024
+
+
+def _free_of_container() -> int | None:
+    try:
+        limit, used = ((CGROUP / f"memory.{name}").read_text().strip() for name in ("max", "current"))
+    except OSError:
+        return None
+    return None if limit == "max" else max(0, int(limit) - int(used))

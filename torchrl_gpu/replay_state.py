@@ -1,0 +1,86 @@
+"""The state of a replay as tensors and plain numbers: transitions, the ring's position, priorities."""
+
+from typing import Any
+
+import torch
+from tensordict import TensorDict
+from torchrl.data.replay_buffers.samplers import PrioritizedSampler
+
+from torchrl_gpu.replay import PrioritizedReplay, Replay
+
+
+class ReplayState:
+    """Reads and writes the state of a replay. Only slots in use are saved; TorchRL would save the whole ring.
+
+    Args:
+        replay: Of the same construction when it is saved and restored.
+    """
+
+    def __init__(self, replay: Replay) -> None:
+        self.replay = replay
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state, not copied."""
+        buffer = self.replay.buffer
+        stored = len(buffer.storage)
+        return {
+            "transitions": buffer.storage.get(slice(0, stored)).to_dict() if stored else {},
+            "writer": buffer.writer.state_dict(),
+            "sampler": self._sampler_state(stored),
+            "windows": self._windows(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore a `state_dict`.
+
+        Raises:
+            ValueError: It holds more transitions than this replay can.
+        """
+        buffer = self.replay.buffer
+        buffer.empty()
+        if state["transitions"]:
+            rows = TensorDict(state["transitions"])
+            stored = len(rows["reward"])
+            if stored > buffer.storage.max_size:
+                raise ValueError(f"{stored} transitions do not fit into {buffer.storage.max_size}")
+            rows.batch_size = [stored]
+            buffer.storage.set(torch.arange(stored), rows)
+        buffer.writer.load_state_dict(state["writer"])
+        self._load_sampler(state["sampler"])
+        self._load_windows(state["windows"])
+
+    def _sampler_state(self, stored: int) -> dict[str, Any]:
+        sampler = self.replay.buffer.sampler
+        if not isinstance(sampler, PrioritizedSampler):
+            return sampler.state_dict()
+        # Its own state_dict holds the trees as objects; their leaves determine them.
+        slots = torch.arange(stored)
+        leaves = [
+            tree[slots] if stored else torch.zeros(0) for tree in (sampler._sum_tree, sampler._min_tree)
+        ]
+        return {"sums": leaves[0], "minima": leaves[1], "largest": sampler._max_priority}
+
+    def _load_sampler(self, state: dict[str, Any]) -> None:
+        sampler = self.replay.buffer.sampler
+        if not isinstance(sampler, PrioritizedSampler):
+            sampler.load_state_dict(state)
+            return
+        slots = torch.arange(len(state["sums"]))
+        if len(slots):
+            sampler._sum_tree[slots] = state["sums"]
+            sampler._min_tree[slots] = state["minima"]
+        sampler._max_priority = state["largest"]
+
+    def _windows(self) -> dict[str, Any]:
+        """The last n steps of every robot, whose n-step windows are not complete."""
+        windows = self.replay.multi_step._buffer if isinstance(self.replay, PrioritizedReplay) else None
+        return {} if windows is None else windows.to_dict()
+
+    def _load_windows(self, state: dict[str, Any]) -> None:
+        if isinstance(self.replay, PrioritizedReplay):
+            self.replay.multi_step._buffer = _windows_from(state) if state else None
+
+
+def _windows_from(state: dict[str, Any]) -> TensorDict:
+    size = state["acted"].shape
+    return TensorDict({**state, "next": TensorDict(state["next"], size)}, size)

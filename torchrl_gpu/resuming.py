@@ -1,0 +1,89 @@
+"""Going on with the trials of a run folder: ``--resume``."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from torchrl_gpu.config import ConfigError, Trial, make_trials, read_config
+from torchrl_gpu.run_folder import FolderInUseError, is_finished, locked
+from torchrl_gpu.trials import CONFIG_FILE, TRIAL_FILE, Job, RunTrial, check_device, check_model, run_jobs
+
+
+def resume(args: argparse.Namespace, run_trial: RunTrial, check: Callable[[Trial], None]) -> int:
+    """Go on with every unfinished trial in ``args.resume``, the folder of a trial or of a run.
+
+    Args:
+        args: With ``resume``, ``device``, ``num_procs`` and ``verbosity``.
+        run_trial: Runs one trial, from where its folder says it stands.
+        check: Raises ConfigError for a trial that cannot be run here.
+
+    Returns:
+        Exit status: 0, 1 or 2, see :mod:`torchrl_gpu.trials`.
+    """
+    try:
+        check_device(args.device)
+        found = trials_in(Path(args.resume))
+        left = {folder: trial for folder, trial in found.items() if not is_finished(folder)}
+        for folder, trial in left.items():
+            check(trial)
+            check_model(trial)
+            _check_free(folder)
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    if args.verbosity != "quiet":
+        print(f"{len(found) - len(left)} of {len(found)} trials are finished")
+    jobs = [
+        Job(run_trial, trial, folder, _stamp(folder), args.device, args.num_procs, resumed=True)
+        for folder, trial in left.items()
+    ]
+    return run_jobs(jobs, args.num_procs)
+
+
+def trials_in(folder: Path) -> dict[Path, Trial]:
+    """Trials of the folder of one trial, or of the folder of a run, those not yet begun included.
+
+    Raises:
+        ConfigError: It is neither, or a config in it cannot be used.
+    """
+    if (folder / TRIAL_FILE).is_file():
+        return {folder: _read_trial(folder)}
+    if not (folder / CONFIG_FILE).is_file():
+        raise ConfigError(
+            f"--resume: {folder} holds neither {TRIAL_FILE} nor {CONFIG_FILE}; it is no run folder"
+        )
+    trials = {}
+    for trial in read_config(folder / CONFIG_FILE).trials:
+        each = folder / trial.name
+        trials[each] = _read_trial(each) if (each / TRIAL_FILE).is_file() else trial
+    return trials
+
+
+def _stamp(folder: Path) -> str:
+    """Time stamp of the run that a trial's folder belongs to."""
+    return folder.absolute().parent.name.removeprefix("training_")
+
+
+def _read_trial(folder: Path) -> Trial:
+    """The trial that ``trial_config.json`` of a folder describes."""
+    path = folder / TRIAL_FILE
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        values.pop("training_time", None)
+        (trial,) = make_trials(values)
+    except (OSError, ValueError, AttributeError) as error:
+        raise ConfigError(f"{path}: {error}") from None
+    return trial
+
+
+def _check_free(folder: Path) -> None:
+    """Refuse a folder into which another run writes."""
+    if not folder.is_dir():
+        return
+    try:
+        with locked(folder):
+            pass
+    except FolderInUseError as error:
+        raise ConfigError(f"--resume: {error}") from None
