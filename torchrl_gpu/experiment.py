@@ -28,6 +28,9 @@ from torchrl_gpu.progress import EpisodeReports, Progress, Verbosity, stage_name
 from torchrl_gpu.replay import DeviceReplay, InterleavedRainbowReplay, PrioritizedReplay, Replay
 from torchrl_gpu.torchrl_trainer import StepListener, TorchRLTrainer
 
+STEPS_AT_ONCE = 64
+"""Steps of one environment written to replay together at most; an update writes them all before it draws."""
+
 
 def build_agent(trial: Trial, device: str) -> Agent:
     """The trial's learner, with its networks loaded if the trial starts from a model (training spec 2.3)."""
@@ -88,6 +91,7 @@ def build_replay(trial: Trial, device: str, scale: ObservationScale | None) -> R
         "device": device if trial["replay_device"] == "auto" else trial["replay_device"],
         "bootstrap_on_timeout": trial["bootstrap_on_timeout"],
         "scale": scale,
+        "steps_at_once": STEPS_AT_ONCE if trial.reproduction else 1,
     }
     if not ALGORITHMS[trial["agent_type"]].prioritized:
         if trial.reproduction:

@@ -22,27 +22,28 @@ from torchrl_gpu.observation_scale import ObservationScale
 from torchrl_gpu.policy_wrapper import OBSERVATION_KEYS
 
 
-def robot_rows(step: TensorDictBase, scale: ObservationScale | None = None) -> TensorDict:
-    """One row for every robot of a vector step, float32, in (environment, robot) order.
+def robot_rows(*steps: TensorDictBase, scale: ObservationScale | None = None) -> TensorDict:
+    """One row for every robot of vector steps, float32, in (step, environment, robot) order.
 
     Args:
-        step: What ``env.step`` returned, batch ``[E]``, root and ``"next"`` entries.
+        *steps: What ``env.step`` returned, batch ``[E]``, root and ``"next"`` entries.
         scale: Scales the observations, if given.
 
     Returns:
         Batch ``[E R]``: ``self_state`` (7,), ``objects_state`` (5, 5), ``objects_mask`` (5,), ``action`` (2,)
         or (), ``acted`` (); under ``"next"`` the observation, and ``reward``, ``done``, ``terminated`` (1,).
     """
-    robots, after = step[GROUP], step["next", GROUP]
+    robots = [step[GROUP] for step in steps]
+    after = [step["next", GROUP] for step in steps]
 
-    def row(key: str, values: Tensor) -> Tensor:
-        values = values.flatten(0, 1)
+    def row(key: str, where: list[TensorDictBase]) -> Tensor:
+        values = torch.cat([robot.get(key) for robot in where]).flatten(0, 1)
         values = values.float() if values.is_floating_point() else values
         return scale(key, values) if scale else values
 
-    rows = {key: row(key, robots[key]) for key in (*OBSERVATION_KEYS, "action")}
-    rows["acted"] = row("acted", robots["active"]).squeeze(-1)
-    following = {key: row(key, after[key]) for key in (*OBSERVATION_KEYS, "reward", "done", "terminated")}
+    rows = {key: row(key, robots) for key in (*OBSERVATION_KEYS, "action")}
+    rows["acted"] = row("active", robots).squeeze(-1)
+    following = {key: row(key, after) for key in (*OBSERVATION_KEYS, "reward", "done", "terminated")}
     size = rows["acted"].shape
     return TensorDict({**rows, "next": TensorDict(following, size)}, size)
 
@@ -83,9 +84,8 @@ class Replay:
         device: Where the storage lives.
         bootstrap_on_timeout: Do not take the cut-off for a terminal, as the legacy schedule does (Defect D5).
         scale: Scales what is stored, if given.
-
-    Attributes:
-        buffer: The `TensorDictReplayBuffer`.
+        steps_at_once: Vector steps that may wait to be written together, before anything is drawn; writing
+            few rows costs almost as much as writing many.
     """
 
     def __init__(
@@ -98,8 +98,9 @@ class Replay:
         device: torch.device | str = "cpu",
         bootstrap_on_timeout: bool = False,
         scale: ObservationScale | None = None,
+        steps_at_once: int = 1,
     ) -> None:
-        self.buffer = TensorDictReplayBuffer(
+        self._buffer = TensorDictReplayBuffer(
             storage=LazyTensorStorage(capacity, device=device),
             sampler=sampler or RandomSampler(),
             writer=writer,
@@ -107,6 +108,17 @@ class Replay:
         self.batch_size = batch_size
         self.done_flag = "terminated" if bootstrap_on_timeout else "done"
         self.scale = scale
+        self.steps_at_once = steps_at_once
+        self._waiting: list[TensorDictBase] = []
+
+    @property
+    def buffer(self) -> TensorDictReplayBuffer:
+        """The buffer, with everything stored so far written."""
+        if self._waiting:
+            rows = robot_rows(*self._waiting, scale=self.scale)
+            self._waiting = []
+            self._extend(transitions(rows, done=self.done_flag))
+        return self._buffer
 
     @property
     def stored(self) -> int:
@@ -115,11 +127,14 @@ class Replay:
 
     def store(self, step: TensorDictBase) -> None:
         """Add the transitions of one vector step."""
-        self._extend(transitions(robot_rows(step, self.scale), done=self.done_flag))
+        self._waiting.append(step)
+        if len(self._waiting) >= self.steps_at_once:
+            _ = self.buffer
 
     def _extend(self, batch: TensorDictBase) -> None:
         if len(batch):
-            self.buffer.extend(batch)
+            for part in batch.split(self._buffer.storage.max_size):  # no slot twice in one write
+                self._buffer.extend(part)
 
     def sample(self, updates: int) -> Iterable[TensorDictBase]:
         """One batch ``[batch_size]`` for each of several updates, drawn together."""
@@ -160,7 +175,7 @@ class DeviceReplay(Replay):
 
     def store(self, step: TensorDictBase) -> None:
         """Add the transitions of one vector step."""
-        rows = robot_rows(step, self.scale)
+        rows = robot_rows(step, scale=self.scale)
         batch = update_layout(rows, self.done_flag)
         batch[KEEP] = rows["acted"]
         self.buffer.extend(batch)
@@ -200,7 +215,7 @@ class PrioritizedReplay(Replay):
 
     def store(self, step: TensorDictBase) -> None:
         """Add the transitions of the vector step n steps ago, whose windows are complete now."""
-        rows = robot_rows(step, self.scale)
+        rows = robot_rows(step, scale=self.scale)
         # The transform leaves the flags where they were and moves everything else to the end of the window.
         rows["next", "ended"] = rows["next", self.done_flag]
         complete = self.multi_step.inv(rows.unsqueeze(1))

@@ -59,7 +59,7 @@ def test_the_cut_off_is_terminal_unless_it_is_bootstrapped():
 
 def test_stored_observations_are_scaled_and_nothing_else_is():
     step = vector_step(1, [True], [False])
-    rows = transitions(robot_rows(step, ObservationScale("cpu")))
+    rows = transitions(robot_rows(step, scale=ObservationScale("cpu")))
     assert rows["self_state"][0].tolist() == pytest.approx([0.5, 0.5, 5, 5, 5, 0.01, 0.01])
     assert rows["next", "self_state"][0, 0] == pytest.approx(1.0)
     assert rows["reward"].item() == 11.0
@@ -80,6 +80,18 @@ def test_the_legacy_sampler_draws_what_the_legacy_memory_draws_also_after_the_ri
     random.seed(7)
     [batch] = replay.sample(1)
     assert batch["self_state"][:, 0].tolist() == expected
+
+
+def test_steps_written_together_are_those_written_one_by_one():
+    one, many = Replay(7, 4), Replay(7, 4, steps_at_once=5)
+    for t in range(9):
+        step = vector_step(t, [t % 2 == 0, True], [False, t == 4])
+        one.store(step)
+        many.store(step)
+        if t in (3, 8):
+            assert many.stored == one.stored
+    for key, value in one.buffer[:].items(include_nested=True, leaves_only=True):
+        assert torch.equal(many.buffer[:][key], value), key
 
 
 def brute_force(episode, n):
