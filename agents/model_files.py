@@ -112,7 +112,8 @@ def check_parameters(network: nn.Module, parameters: dict[str, Any], path: Path,
     Raises:
         ModelFileError: a key is missing or unknown, or a value differs.
     """
-    expected = network.get_constructor_parameters()
+    # As JSON gives them back: a range may have been built as a tuple.
+    expected = json.loads(json.dumps(network.get_constructor_parameters()))
     if parameters.keys() != expected.keys():
         keys, needed = ", ".join(parameters), ", ".join(expected)
         raise ModelFileError(path, f"not the parameters of {label}: keys are {keys}; must be {needed}")

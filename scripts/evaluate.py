@@ -235,6 +235,8 @@ def work(argv: Sequence[str] | None) -> None:
     """Evaluate, print, write."""
     args = build_parser().parse_args(argv)
     output_path(args.output, (".json",))
+    if not SCHEMA["seed"].accepts(args.seed):
+        raise InputError(f"--seed {args.seed} is not allowed; it must be {SCHEMA['seed'].allowed}")
     # Imported here: torch takes seconds, and help, version and wrong usage need none of it.
     import torch
 

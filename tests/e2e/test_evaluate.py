@@ -201,6 +201,7 @@ def test_bad_input_is_refused_in_one_line(tmp_path, refused):
     cases = [
         (("-M", tmp_path / "none", "-C", config), "none: no such file"),
         (("-M", tmp_path, "-C", config), "not a model folder"),
+        (("-M", folder, "-C", config, "--seed", 10**30), "must be a whole number from 0 to 4294967295"),
         (("-M", config, "-C", config), "config.json: not a readable TorchScript file"),
         (
             ("-M", folder, "-C", config, "--agent-type", "IQN"),

@@ -206,6 +206,12 @@ def test_networks_in_files(tmp_path):
         type(policy.actor).load(tmp_path)
 
 
+def test_ranges_given_as_tuples_load_again(tmp_path):
+    agent = agent_of("DDPG", value_ranges_of_action=((-1, 1), (-0.5, 0.5)))
+    agent.save_latest_model(tmp_path)
+    agent.load_model(tmp_path)
+
+
 def test_observation_must_be_a_triple():
     with pytest.raises(AssertionError, match="2 parts, must have 3"):
         agent_of("DQN").policy_local((torch.zeros(1, 7), None))
