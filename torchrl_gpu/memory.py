@@ -1,5 +1,7 @@
-"""Whether the replay memory of a trial fits, said before training starts."""
+"""Whether the memory suffices: known before training for the replay, said in one line later."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -13,6 +15,10 @@ BYTES_PER_PRIORITY = 4 * 8
 
 CGROUP = Path("/sys/fs/cgroup")
 MEMINFO = Path("/proc/meminfo")
+
+
+class ShortOfMemoryError(RuntimeError):
+    """Memory ran out while training."""
 
 
 def check_memory(trial: Trial, device: str, at_once: int = 1) -> None:
@@ -35,6 +41,23 @@ def check_memory(trial: Trial, device: str, at_once: int = 1) -> None:
             f"key 'buffer_size': {trial['buffer_size']} transitions{trials} need {gigabytes(needed)} "
             f"of memory on {where}, {gigabytes(free)} are free"
         )
+
+
+@contextmanager
+def explaining_shortage(trial: Trial) -> Iterator[None]:
+    """Name the keys that decide about memory where it runs out within the block.
+
+    Raises:
+        ShortOfMemoryError: In place of the errors of torch and Python.
+    """
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        said = str(error).partition("\n")[0] or "out of memory"
+        raise ShortOfMemoryError(
+            f"{said} (key 'buffer_size': {trial['buffer_size']} transitions take "
+            f"{gigabytes(replay_bytes(trial))}; key 'num_envs': {trial['num_envs']})"
+        ) from error
 
 
 def replay_bytes(trial: Trial) -> int:

@@ -71,11 +71,15 @@ def _read_trial(folder: Path) -> Trial:
     path = folder / TRIAL_FILE
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(values, dict):
+            raise ValueError("must hold one JSON object")
         values.pop("training_time", None)
-        (trial,) = make_trials(values)
-    except (OSError, ValueError, AttributeError) as error:
+        trials = make_trials(values)
+        if len(trials) > 1:
+            raise ValueError("describes several trials; a trial has one value for each key")
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: {error}") from None
-    return trial
+    return trials[0]
 
 
 def _check_free(folder: Path) -> None:

@@ -37,10 +37,11 @@ def run_trial(trial: Trial, folder: Path, device: str, verbosity: str = "normal"
     from torchrl_gpu.checkpoints import Checkpoints
     from torchrl_gpu.experiment import build_trainer
     from torchrl_gpu.loggers import rewind
+    from torchrl_gpu.memory import explaining_shortage
     from torchrl_gpu.progress import Verbosity
 
     logging.getLogger("torchrl").setLevel(logging.WARNING)  # it announces every storage it allocates
-    with locked(folder), StopRequests() as requests:
+    with locked(folder), StopRequests() as requests, explaining_shortage(trial):
         trainer = build_trainer(trial, device, folder, Verbosity[verbosity.upper()])
         checkpoints = Checkpoints(trainer, trial, folder)
         checkpoints.restore()

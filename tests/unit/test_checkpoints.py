@@ -47,14 +47,14 @@ CONFIG = {
     "batch_size": 4,
     "buffer_size": 150,
 }
-FAST = {"num_envs": 4, "backend": "torch", "total_timesteps": 180}
+FAST = {"num_envs": 4, "backend": "torch", "eval_freq": 1000}
 
 
 @pytest.fixture(autouse=True)
 def _short_evaluations(monkeypatch):
-    """Evaluation episodes of 61 steps at most: what an untrained agent does for 1001 proves no more."""
+    """Evaluation episodes of 21 steps at most: what an untrained agent does for 1001 proves no more."""
     for module in (agents.evaluation, torchrl_gpu.evaluation):
-        monkeypatch.setattr(module, "EPISODE_LIMIT", 60)
+        monkeypatch.setattr(module, "EPISODE_LIMIT", 20)
 
 
 def trial_of(**changes):
@@ -129,7 +129,7 @@ def test_a_run_that_stops_and_goes_on_is_the_run_that_never_stopped(changes, tmp
     assert differences(state, resumed) == []
     assert whole.record.rewards == parts.record.rewards
     assert whole.updates == parts.updates > 10
-    assert len(whole.record) == 2 + ("num_envs" in changes)
+    assert len(whole.record) == 2 - ("num_envs" in changes)
     for path in (tmp_path / "whole").glob("*.pth"):
         assert path.read_bytes() == (tmp_path / "parts" / path.name).read_bytes()
     npz = [(tmp_path / name / "evaluations.npz").read_bytes() for name in ("whole", "parts")]

@@ -1,0 +1,264 @@
+"""The command line of the TorchRL pipeline: what it shows, what it refuses, how it goes on."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import agents.evaluation
+from torchrl_gpu import memory, train_torchrl_gpu
+from torchrl_gpu.config import ConfigError, make_trials
+from torchrl_gpu.run_folder import locked
+from torchrl_gpu.torchrl_trainer import TorchRLTrainer
+
+ROOT = Path(__file__).parents[2]
+
+SMALL = {
+    "seed": 3,
+    "total_timesteps": 40,
+    "eval_freq": 20,
+    "save_dir": "runs",
+    "training_schedule": {
+        "timesteps": [0],
+        "num_robots": [1],
+        "num_cores": [0],
+        "num_obstacles": [0],
+        "min_start_goal_dis": [8.0],
+    },
+    "eval_schedule": {
+        "num_episodes": [2],
+        "num_robots": [1],
+        "num_cores": [0],
+        "num_obstacles": [0],
+        "min_start_goal_dis": [8.0],
+    },
+    "imitation_learning": False,
+    "agent_type": "DQN",
+    "learning_starts": 16,
+    "batch_size": 8,
+    "buffer_size": 1000,
+}
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch):
+    """An empty current folder with short evaluations, and a function that writes a config next to it."""
+    monkeypatch.setattr(agents.evaluation, "EPISODE_LIMIT", 10)
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+
+    def write(**changes):
+        path = tmp_path / "config.json"
+        path.write_text(json.dumps(SMALL | changes))
+        return str(path)
+
+    return write
+
+
+def main(*arguments):
+    try:
+        return train_torchrl_gpu.main(arguments)
+    except SystemExit as stop:  # argparse
+        return stop.code
+
+
+def the_run():
+    (run,) = Path("runs").iterdir()
+    return run
+
+
+# ---- watching
+
+
+def test_one_line_per_evaluation_and_a_summary(workplace, capsys):
+    assert main("-C", workplace()) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    lines = [line for line in out.splitlines() if line.startswith("timestep ")]
+    assert [line.split("  ")[0] for line in lines] == [f"timestep {t} of 40" for t in (16, 20, 40)]
+    assert "Run finished" in out
+    assert "Evaluating episode" not in out
+    assert "LazyTensorStorage" not in out
+    folder = the_run() / "seed_3"
+    assert json.loads((folder / "finished.json").read_text()) == {"timesteps": 41, "updates": 7}
+    returns = (folder / "csv" / "scalars" / "eval" / "return.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in returns] == ["16", "20", "40"]
+
+
+def test_verbose_prints_the_legacy_reports_and_quiet_nothing(workplace, capsys):
+    assert main("-C", workplace(total_timesteps=1200, eval_freq=5000, update_every=500), "--verbose") == 0
+    out = capsys.readouterr().out
+    assert out.count("======== RL Episode Info ========") >= 2
+    assert "Evaluating episode 1" in out
+    assert "++++++++ Evaluation ++++++++" in out
+    assert main("-C", workplace(), "--quiet") == 0
+    assert capsys.readouterr() == ("", "")
+    assert main("-C", workplace(), "--quiet", "--verbose") == 2
+    assert "argument --verbose: not allowed with argument --quiet" in capsys.readouterr().err
+
+
+def test_the_command_as_a_user_types_it(workplace):
+    """In a process of its own: nothing on stderr, TorchRL's announcements included."""
+    config = workplace(total_timesteps=5, learning_starts=100)
+    done = subprocess.run(
+        [sys.executable, "-m", "torchrl_gpu.train_torchrl_gpu", "-C", config, "-D", "cpu"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert "Run finished without an evaluation" in done.stdout
+    assert "INFO" not in done.stdout
+
+
+# ---- resuming
+
+
+def stop_at(timestep, monkeypatch):
+    """Let runs be asked to stop once they reach a timestep."""
+    original = TorchRLTrainer._advance
+
+    def advance(self, directory):
+        original(self, directory)
+        if self.timestep == timestep:
+            os.kill(os.getpid(), 15)
+
+    monkeypatch.setattr(TorchRLTrainer, "_advance", advance)
+
+
+def test_a_sweep_goes_on_where_each_trial_stands(workplace, capsys, monkeypatch):
+    config = workplace(seed=[3, 4, 5])
+    with monkeypatch.context() as patch:
+        stop_at(25, patch)
+        assert main("-C", config) == 1
+    assert "3 of 3 trials did not finish" in capsys.readouterr().err
+    run = the_run()
+    assert sorted(path.name for path in run.iterdir()) == ["config.json", "seed_3"]
+    assert main("--resume", str(run)) == 0
+    assert capsys.readouterr().out.startswith("0 of 3 trials are finished\n")
+    for seed in (3, 4, 5):
+        assert (run / f"seed_{seed}" / "finished.json").exists()
+        returns = (run / f"seed_{seed}" / "csv" / "scalars" / "eval" / "return.csv").read_text().splitlines()
+        assert [line.split(",")[0] for line in returns] == ["16", "20", "40"]
+    assert main("--resume", str(run)) == 0
+    assert capsys.readouterr().out == "3 of 3 trials are finished\n"
+
+
+def test_a_folder_in_use_is_refused(workplace, capsys, monkeypatch):
+    with monkeypatch.context() as patch:
+        stop_at(10, patch)
+        assert main("-C", workplace()) == 1
+    folder = the_run() / "seed_3"
+    before = sorted(path.name for path in folder.iterdir())
+    capsys.readouterr()
+    with locked(folder):
+        assert main("--resume", str(folder)) == 2
+    assert capsys.readouterr().err == f"error: --resume: another run writes into {folder}\n"
+    assert sorted(path.name for path in folder.iterdir()) == before
+    assert main("--resume", str(folder)) == 0
+
+
+def test_bad_folders_to_resume_are_refused(workplace, capsys):
+    workplace()
+    Path("empty").mkdir()
+    bad = Path("bad")
+    bad.mkdir()
+    for folder, message in (
+        ("nowhere", "--resume: nowhere holds neither trial_config.json nor config.json; it is no run folder"),
+        ("empty", "--resume: empty holds neither"),
+    ):
+        assert main("--resume", folder) == 2
+        assert capsys.readouterr().err.startswith(f"error: {message}")
+    for text, message in (
+        ("{", "Expecting property name"),
+        ("[]", "must hold one JSON object"),
+        ("{}", "missing keys 'seed'"),
+        (json.dumps(SMALL | {"seed": [1, 2]}), "describes several trials"),
+        (json.dumps(SMALL | {"agent_type": "PPO"}), "it must be one of"),
+    ):
+        (bad / "trial_config.json").write_text(text)
+        assert main("--resume", "bad") == 2
+        error = capsys.readouterr().err
+        assert error.startswith("error: bad/trial_config.json: ")
+        assert message in error
+        assert len(error.splitlines()) == 1
+    assert main("--resume", "bad", "-C", workplace()) == 2
+    assert "--resume: not allowed with argument -C/--config-file" in capsys.readouterr().err
+
+
+def test_checkpoints_none_of_which_can_be_used_end_the_trial_in_one_line(workplace, capsys, monkeypatch):
+    with monkeypatch.context() as patch:
+        stop_at(10, patch)
+        assert main("-C", workplace()) == 1
+    folder = the_run() / "seed_3"
+    (checkpoint,) = (folder / "checkpoints").iterdir()
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    capsys.readouterr()
+    assert main("--resume", str(folder)) == 1
+    warning, failure, summary = capsys.readouterr().err.splitlines()
+    assert warning.startswith(f"checkpoint {checkpoint} cannot be used: ")
+    assert failure.startswith("trial seed_3 failed: NoUsableCheckpointError: none of 1 checkpoints in ")
+    assert summary == "1 of 1 trials did not finish: seed_3"
+    assert not (folder / "finished.json").exists()
+
+
+# ---- memory
+
+
+def test_a_replay_that_does_not_fit_is_refused_before_anything_is_written(workplace, capsys):
+    assert main("-C", workplace(buffer_size=10**13)) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: key 'buffer_size': 10000000000000 transitions need 2,870,000.0 GB")
+    assert error.endswith(" are free\n")
+    assert list(Path().iterdir()) == []
+
+
+def test_trials_side_by_side_share_the_memory(monkeypatch):
+    (trial,) = make_trials(SMALL | {"buffer_size": 1_000_000})
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 10**9)
+    memory.check_memory(trial, "cpu", at_once=3)
+    with pytest.raises(ConfigError, match=r"in each of 4 trials need 1\.1 GB .* 1\.0 GB are free"):
+        memory.check_memory(trial, "cpu", at_once=4)
+
+
+def test_the_limit_of_a_container_counts(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "CGROUP", tmp_path)
+    monkeypatch.setattr(memory, "MEMINFO", tmp_path / "meminfo")
+    assert memory.free_bytes(torch.device("cpu")) is None
+    (tmp_path / "meminfo").write_text("MemTotal: 900 kB\nMemAvailable:   100 kB\n")
+    assert memory.free_bytes(torch.device("cpu")) == 102_400
+    (tmp_path / "memory.max").write_text("5000\n")
+    (tmp_path / "memory.current").write_text("2000\n")
+    assert memory.free_bytes(torch.device("cpu")) == 3000
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory.free_bytes(torch.device("cpu")) == 102_400
+
+
+def test_the_estimate_is_the_storage(tmp_path):
+    """A full replay takes what was said, so that the check neither lets pass nor refuses too much."""
+    from torchrl_gpu.experiment import build_trainer
+
+    (trial,) = make_trials(SMALL | {"agent_type": "AC-IQN", "buffer_size": 30})
+    trainer = build_trainer(trial, "cpu", tmp_path)
+    trainer.learn(tmp_path)
+    stored = sum(value.nbytes for value in trainer.replay.buffer.storage.get(slice(0, 30)).values(True, True))
+    assert stored == memory.replay_bytes(trial)
+
+
+def test_memory_that_runs_out_while_training_is_one_line(workplace, capsys, monkeypatch):
+    def exhausted(self, directory):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has ...")
+
+    monkeypatch.setattr(TorchRLTrainer, "_advance", exhausted)
+    assert main("-C", workplace()) == 1
+    failure, _ = capsys.readouterr().err.splitlines()
+    assert failure.startswith(
+        "trial seed_3 failed: ShortOfMemoryError: CUDA out of memory. Tried to allocate"
+    )
+    assert "(key 'buffer_size': 1000 transitions take 0.0 GB; key 'num_envs': 1)" in failure
