@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from agents.trainer import Trainer
 
 EXAMPLES = """\
-  python scripts/train_rl_agents.py -C config/quickstart.json
+  python scripts/train_rl_agents.py -C config/quickstart_legacy.json
   python scripts/train_rl_agents.py -C config/ac_iqn.json -D cuda:0
   python scripts/train_rl_agents.py -C sweep.json -P 4   # a list in the config is a sweep; 4 at a time
 """

@@ -240,3 +240,10 @@ def test_a_missing_file_and_a_folder_are_refused_by_name(tmp_path):
         read_config(tmp_path / "none.json")
     with pytest.raises(ConfigError, match="Is a directory"):
         read_config(tmp_path)
+
+
+def test_the_small_configs_show_both_modes():
+    (fast,) = read_config(CONFIGS / "quickstart.json").trials
+    (legacy,) = read_config(CONFIGS / "quickstart_legacy.json").trials
+    assert not fast.reproduction
+    assert legacy.reproduction
