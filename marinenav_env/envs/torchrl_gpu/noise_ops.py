@@ -1,13 +1,13 @@
 """Sensor noise from a counter-based generator, the same on every device, eager and compiled.
 
 Each number is a hash of (seed, call counter, stream, element): no state but the counter, so a compiled step
-draws its noise inside the graph from keys given to it, and two steps never share them. The hash is two rounds
-of a 32-bit integer finaliser (C. Wellons, "lowbias32"), keyed anew at each; normals are Box-Muller pairs.
+draws its noise inside the graph from keys given to it, and two steps never share them. The hash is a
+bijection of 32 bits with almost no bias (C. Wellons, "triple32"); normals are Box-Muller pairs.
 
-Von Mises radii come from a normal z by the monotone map F⁻¹(Φ(z)), F the von Mises distribution function: the
-distribution is exact, up to the linear interpolation of a table of that map (below 3e-6 rad). The map is
-smooth for every concentration, from the uniform angle at kappa = 0 to z/√kappa at large kappa, which the
-inverse distribution function itself is not.
+Von Mises angles have a random sign and the absolute value F(t), where t follows the Rayleigh distribution and
+F is the monotone map that takes this distribution to that of the angle: exact, up to linear interpolation
+in a table of F (tail masses within 2e-6). F is smooth for every concentration, from the uniform angle at
+kappa = 0 to the half-normal one at large kappa, as the inverse distribution function itself is not.
 """
 
 import hashlib
@@ -17,12 +17,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.special import ndtr, ndtri
 from torch import Tensor
 
 TABLE_SIZE = 4097
-TABLE_END = 6.0  # |z| of the outermost knots; beyond, probability 2e-9, the map is constant
-UNIFORM_KAPPA = 1e-8  # below, the legacy generator draws a uniform angle
+TABLE_END = 6.0  # t of the last knot; beyond, with probability 2e-8, the map is constant
+STREAMS = 5
 
 
 class ObjectNoise(NamedTuple):
@@ -56,10 +55,10 @@ class Noise(NamedTuple):
 
 
 class Radii(NamedTuple):
-    """Maps from normals to von Mises angles, one for each concentration in use.
+    """Maps from Rayleigh numbers to absolute von Mises angles, one for each concentration in use.
 
     Attributes:
-        table: map at equally spaced knots in [-6, 6], [kappas, 4097] (rad).
+        table: map at equally spaced knots in [0, 6], [kappas, 4097] (rad).
         index: which map a robot uses, int32 [R, E] or [1, 1].
     """
 
@@ -79,11 +78,11 @@ class NoiseKeys:
         self._seed, self._counter, self._device = seed, 0, device
 
     def next(self) -> Tensor:
-        """Keys of the next perception, int32 [6, 2]: two for each stream of uniform numbers."""
+        """Keys of the next perception, int32 [5], one for each stream."""
         self._counter += 1
         message = struct.pack("<QQ", self._seed, self._counter)
-        words = np.frombuffer(hashlib.blake2b(message, digest_size=48).digest(), np.int32)
-        return torch.from_numpy(words.reshape(6, 2).copy()).to(self._device)
+        words = np.frombuffer(hashlib.blake2b(message, digest_size=4 * STREAMS).digest(), np.int32)
+        return torch.from_numpy(words.copy()).to(self._device)
 
 
 def draw_noise(keys: Tensor, sizes: tuple[int, int, int], radii: Radii, dtype: torch.dtype) -> Noise:
@@ -108,21 +107,22 @@ def _draw(
     """Noise of candidates from number `first` on."""
     k, r, e = (torch.arange(size, dtype=torch.int32, device=keys.device) for size in shape)
     element = ((k[:, None, None] + first) * shape[1] + r[:, None]) * shape[2] + e
-    position = _normal_pair(keys[0], keys[1], element, dtype)
-    velocity = _normal_pair(keys[2], keys[3], element, dtype)
-    normal, _ = _normal_pair(keys[4], keys[5], element, dtype)
-    return ObjectNoise(*position, *velocity, von_mises(normal, radii))
+    position = _normal_pair(element ^ keys[0], element ^ keys[1], dtype)
+    velocity = _normal_pair(element ^ keys[2], element ^ keys[3], dtype)
+    bits = _hash(element ^ keys[4])
+    sign = 1 - 2 * (bits & 1).to(dtype)  # the uniform number does not use this bit
+    radius = sign * von_mises(_rayleigh(bits, dtype), radii)
+    return ObjectNoise(*position, *velocity, radius)
 
 
-def von_mises(normal: Tensor, radii: Radii) -> Tensor:
-    """Von Mises angle (rad) of a standard normal, by interpolation in the map of each robot."""
+def von_mises(rayleigh: Tensor, radii: Radii) -> Tensor:
+    """Absolute von Mises angle (rad) of a Rayleigh number, by interpolation in the map of each robot."""
     size = radii.table.shape[1]
-    position = (normal + TABLE_END) * ((size - 1) / (2 * TABLE_END))
-    position = position.clamp(0, size - 1)
+    position = (rayleigh * ((size - 1) / TABLE_END)).clamp(max=size - 1)
     knot = position.to(torch.int32).clamp(max=size - 2)
-    flat, first = radii.table.reshape(-1), radii.index * size + knot
-    low, high = flat[first], flat[first + 1]
-    return low + (position - knot) * (high - low)
+    table, first = radii.table.reshape(-1), radii.index * size + knot
+    low = table[first]
+    return low + (position - knot) * (table[first + 1] - low)
 
 
 def radius_maps(kappas: Tensor, dtype: torch.dtype) -> Radii:
@@ -142,40 +142,40 @@ def radius_maps(kappas: Tensor, dtype: torch.dtype) -> Radii:
 
 
 def von_mises_map(kappa: float) -> np.ndarray:
-    """F⁻¹(Φ(z)) at the knots z, F the distribution function of von Mises(0, kappa), [4097] (rad)."""
-    z = np.linspace(0, TABLE_END, TABLE_SIZE // 2 + 1)
-    if kappa < UNIFORM_KAPPA:
-        half = math.pi * (2 * ndtr(z) - 1)
-    else:
-        # tail masses of both distributions from the far end, so that none is lost to rounding
-        # and with angles ever closer to that end
-        theta = min(math.pi, 10 / math.sqrt(kappa)) * (1 - np.linspace(1, 0, 200_001) ** 3)
-        density = np.exp(-2 * kappa * np.sin(theta / 2) ** 2)
-        steps = np.diff(theta) * (density[1:] + density[:-1]) / 2
-        tail = np.append(np.cumsum(steps[::-1])[::-1], 0.0)
-        tail_z = -ndtri(tail[:-1] / (2 * tail[0]))
-        half = np.interp(z, tail_z, theta[:-1])
-    return np.concatenate((-half[:0:-1], half))
+    """The angle θ with P(|von Mises(0, kappa)| > θ) = exp(−t²/2) at the knots t, [4097] (rad)."""
+    end = min(math.pi, 10 / math.sqrt(max(kappa, 1.0)))
+    s = np.linspace(0, 1, 200_001)
+    theta = end * s**2 * (3 - 2 * s)  # dense at both ends, where t changes fast with the angle
+    density = np.exp(-2 * kappa * np.sin(theta / 2) ** 2)
+    mass = np.diff(theta) * (density[1:] + density[:-1]) / 2
+    tail = np.cumsum(mass[::-1])[::-1]  # from the far end, so that none is lost to rounding
+    rayleigh = np.sqrt(-2 * np.log(tail / tail[0]))
+    return np.interp(np.linspace(0, TABLE_END, TABLE_SIZE), rayleigh, theta[:-1])
 
 
-def _normal_pair(key: Tensor, other: Tensor, element: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def _normal_pair(counters: Tensor, others: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Two independent standard normals an element (Box and Muller, 1958)."""
-    radius = torch.sqrt(-2 * torch.log(_uniform(key, element, dtype)))
-    angle = 2 * math.pi * _uniform(other, element, dtype)
+    radius = _rayleigh(_hash(counters), dtype)
+    angle = 2 * math.pi * _uniform(_hash(others), dtype)
     return radius * torch.cos(angle), radius * torch.sin(angle)
 
 
-def _uniform(key: Tensor, element: Tensor, dtype: torch.dtype) -> Tensor:
-    """Uniform numbers in (0, 1] of 24 bits, of the shape of `element`."""
-    bits = _mix(_mix(element ^ key[0]) + key[1])
+def _rayleigh(bits: Tensor, dtype: torch.dtype) -> Tensor:
+    """Rayleigh number, the length of a vector of two standard normals."""
+    return torch.sqrt(-2 * torch.log(_uniform(bits, dtype)))
+
+
+def _uniform(bits: Tensor, dtype: torch.dtype) -> Tensor:
+    """Uniform number in (0, 1] of the upper 24 bits."""
     return (_shift(bits, 8).to(dtype) + 0.5) * 2.0**-24
 
 
-def _mix(bits: Tensor) -> Tensor:
+def _hash(bits: Tensor) -> Tensor:
     """Bijection of int32 in which every bit of the result depends on every bit given; overflow wraps."""
-    bits = (bits ^ _shift(bits, 16)) * 0x7FEB352D
-    bits = (bits ^ _shift(bits, 15)) * (0x846CA68B - 2**32)
-    return bits ^ _shift(bits, 16)
+    bits = (bits ^ _shift(bits, 17)) * (0xED5AD4BB - 2**32)
+    bits = (bits ^ _shift(bits, 11)) * (0xAC4C1B51 - 2**32)
+    bits = (bits ^ _shift(bits, 15)) * 0x31848BAB
+    return bits ^ _shift(bits, 14)
 
 
 def _shift(bits: Tensor, places: int) -> Tensor:

@@ -149,7 +149,8 @@ def look(o: Observer, c: Candidates, noise: ObjectNoise, p: RobotParams) -> Sigh
     """Perceive candidates, world-frame noise first, and test what is detected (environment spec 7.2).
 
     Quirk Q15: only what is detected can collide, on its true position. |atan2(y, x)| ≤ angle/2 is
-    x ≥ distance · cos(angle/2); a full circle excludes nothing.
+    x ≥ distance · cos(angle/2), with a slack of a few roundings: limits are included, and a full circle
+    excludes nothing.
     """
     x, y = rotate(
         o.cos, -o.sin, c.x + p.pos_std * noise.position_x - o.x, c.y + p.pos_std * noise.position_y - o.y
@@ -157,7 +158,7 @@ def look(o: Observer, c: Candidates, noise: ObjectNoise, p: RobotParams) -> Sigh
     vx, vy = rotate(o.cos, -o.sin, c.vx + p.vel_std * noise.velocity_x, c.vy + p.vel_std * noise.velocity_y)
     radius = c.radius * (p.r_mean_ratio + (1 - p.r_mean_ratio) / torch.pi * noise.radius)
     distance = torch.sqrt(x * x + y * y)
-    sector = torch.where(p.angle < 2 * torch.pi, torch.cos(p.angle / 2), -2.0)
+    sector = torch.cos(p.angle.clamp(max=2 * torch.pi) / 2) - 4 * torch.finfo(x.dtype).eps
     detected = (distance <= o.range + radius) & (x >= distance * sector)
     gap = torch.where(detected, distance - radius - p.r, torch.inf)
     true_gap = torch.sqrt((c.x - o.x) ** 2 + (c.y - o.y) ** 2) - c.radius - p.r
@@ -211,7 +212,7 @@ def rank_keys(gap: Tensor, span: Tensor) -> Tensor:
         gap: [K, R, E] (m).
         span: range plus own radius (m).
     """
-    level = (gap / span).clamp(-1, 1) * _levels(gap)
+    level = (gap * (1 / span)).clamp(-1, 1) * _levels(gap)
     level = torch.where(gap < torch.inf, level.to(_key_dtype(gap)), _top(gap) >> _index_bits(len(gap)))
     index = torch.arange(len(gap), dtype=level.dtype, device=gap.device)[:, None, None]
     return (level << _index_bits(len(gap))) | index
