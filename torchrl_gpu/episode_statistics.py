@@ -51,34 +51,48 @@ class EpisodeStatistics:
     def __init__(self, num_envs: int, max_robots: int, discount: float, device: torch.device | str) -> None:
         self.discount = discount
         self._returns = torch.zeros(num_envs, max_robots, dtype=torch.float64, device=device)
-        self._factor = torch.ones(num_envs, 1, dtype=torch.float64, device=device)
         self._steps = torch.zeros(num_envs, 1, dtype=torch.float64, device=device)
         self._sums = torch.zeros(len(EpisodeSums._fields), dtype=torch.float64, device=device)
-        self._host_waits = torch.device(device).type != "cpu"
+        # One environment on the CPU: rewards wait for the end of the episode, as every call counts there.
+        self._may_wait = num_envs == 1 and torch.device(device).type == "cpu"
+        self._waiting: list[Tensor] = []
 
     def __call__(self, step: TensorDictBase, timestep: int) -> None:
         """Add one vector step, ``[E]``."""
         after = step.get("next")
-        robots = after.get(GROUP)
-        self._returns.addcmul_(robots.get("reward").squeeze(-1).double(), self._factor)
-        self._factor *= self.discount
-        self._steps += 1
+        self._waiting.append(after.get((GROUP, "reward")))
         done = after.get("done")
-        if self._host_waits or done.any():
-            self._finish(done, robots.get("outcome").squeeze(-1))
+        if self._may_wait and not done.item():
+            return
+        self._add_rewards()
+        self._finish(done, after.get((GROUP, "outcome")).squeeze(-1))
 
     def read(self) -> EpisodeSums:
         """Sums since the beginning of the run."""
         return EpisodeSums(*self._sums.tolist())
 
-    def state_dict(self) -> dict[str, Tensor]:
+    def state_dict(self) -> dict[str, Any]:
         """Sums, and the episodes under way."""
-        return {name: getattr(self, f"_{name}") for name in ("returns", "factor", "steps", "sums")}
+        return {
+            "returns": self._returns,
+            "steps": self._steps,
+            "sums": self._sums,
+            "waiting": torch.stack(self._waiting) if self._waiting else None,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore `state_dict`."""
-        for name, values in state.items():
-            getattr(self, f"_{name}").copy_(values)
+        for name in ("returns", "steps", "sums"):
+            getattr(self, f"_{name}").copy_(state[name])
+        self._waiting = [] if state["waiting"] is None else list(state["waiting"])
+
+    def _add_rewards(self) -> None:
+        """Add the rewards that wait, [T][E, R, 1], to the returns."""
+        rewards = torch.stack(self._waiting).squeeze(-1).double()
+        ages = self._steps + torch.arange(len(rewards), device=rewards.device)[:, None, None]
+        self._returns += (rewards * self.discount**ages).sum(0)
+        self._steps += len(rewards)
+        self._waiting = []
 
     def _finish(self, done: Tensor, outcome: Tensor) -> None:
         """Count the episodes that end, ``done`` (E, 1), with the outcomes (E, R) of their robots."""
@@ -89,5 +103,4 @@ class EpisodeStatistics:
         episodes = torch.stack((torch.ones_like(mean_return), mean_return, success, self._steps[:, 0]), dim=1)
         self._sums += torch.where(done, episodes, 0.0).sum(0)
         self._returns.masked_fill_(done, 0.0)
-        self._factor.masked_fill_(done, 1.0)
         self._steps.masked_fill_(done, 0.0)

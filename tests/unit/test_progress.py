@@ -42,10 +42,8 @@ EPISODES = [
 ]
 
 
-@pytest.mark.parametrize("host_waits", [False, True], ids=["cpu", "as on a gpu"])
-def test_statistics_of_finished_episodes(host_waits):
+def test_statistics_of_finished_episodes():
     statistics = EpisodeStatistics(2, 2, 0.5, "cpu")
-    statistics._host_waits = host_waits
     sums = []
     for t, step in enumerate(EPISODES):
         statistics(step, 2 * t)
@@ -65,15 +63,20 @@ def test_statistics_of_finished_episodes(host_waits):
     assert sums[3].means_since(sums[3]) == {"episodes": 0.0}
 
 
-def test_statistics_go_on_from_their_state():
-    one, two = EpisodeStatistics(2, 2, 0.5, "cpu"), EpisodeStatistics(2, 2, 0.5, "cpu")
+@pytest.mark.parametrize("num_envs", [1, 2])
+def test_statistics_go_on_from_their_state(num_envs):
+    """One environment lets its rewards wait for the end of the episode; that must not show."""
+    one, two = (EpisodeStatistics(num_envs, 2, 0.5, "cpu") for _ in range(2))
     for t, step in enumerate(EPISODES):
+        step = step[:num_envs]
         if t == 2:
-            two.load_state_dict({name: values.clone() for name, values in one.state_dict().items()})
+            state = one.state_dict()
+            two.load_state_dict({name: None if x is None else x.clone() for name, x in state.items()})
         one(step, 2 * t)
         if t >= 2:
             two(step, 2 * t)
     assert one.read() == two.read()
+    assert one.read()[:2] == ((4, 8.75 + 12.5) if num_envs == 2 else (2, 8.75))
 
 
 def test_the_legacy_report_of_an_episode():
