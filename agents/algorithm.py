@@ -74,6 +74,7 @@ class Algorithm:
     policy_class: ClassVar[type]
     continuous: ClassVar[bool]
     prioritized: ClassVar[bool] = False
+    has_noise: ClassVar[bool] = False  # whether the networks tell training from evaluation
     model_files: ClassVar[dict[str, ModelFiles]]
     drop_empty_objects: bool = True
     max_grad_norm: float = 0.5
@@ -166,6 +167,9 @@ class Algorithm:
 
         Only Rainbow's noisy layers tell the modes apart.
         """
+        if not self.has_noise:  # to walk through the modules would cost as much as to act
+            yield
+            return
         self.acting_network.train(not use_eval)
         try:
             yield

@@ -102,6 +102,7 @@ class Rainbow(DiscreteAlgorithm):
     name = "Rainbow"
     policy_class = Rainbow_Policy
     prioritized = True
+    has_noise = True
     model_files = files_of("network")
     greedy_type = int
     # The prioritised memory always gave tensors, also for batches without any object.

@@ -4,7 +4,6 @@ from typing import Any
 
 from tensordict import TensorDict, TensorDictBase
 from torchrl.collectors import Collector
-from torchrl.envs.utils import step_mdp
 
 from marinenav_env.envs.torchrl_gpu import MarineNavTorchRLEnv
 from marinenav_env.envs.torchrl_gpu.specs import GROUP
@@ -31,7 +30,7 @@ class SingleSteps:
         if self._last is None or self._last["next", "done"].item():
             state = self.env.reset()
         else:
-            state = step_mdp(self._last)
+            state = self._last["next"]  # all of it: `step_mdp` would take time to leave out the reward
         self._last = self.env.step(self.policy(state))
         return self._last
 

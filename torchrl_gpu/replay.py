@@ -22,15 +22,18 @@ from torchrl_gpu.observation_scale import ObservationScale
 from torchrl_gpu.policy_wrapper import OBSERVATION_KEYS
 
 
-def robot_rows(*steps: TensorDictBase, scale: ObservationScale | None = None) -> TensorDict:
+def robot_rows(
+    *steps: TensorDictBase, scale: ObservationScale | None = None, chosen: Tensor | None = None
+) -> TensorDict:
     """One row for every robot of vector steps, float32, in (step, environment, robot) order.
 
     Args:
         *steps: What ``env.step`` returned, batch ``[E]``, root and ``"next"`` entries.
         scale: Scales the observations, if given.
+        chosen: Rows wanted, int64 (N,); all without it.
 
     Returns:
-        Batch ``[E R]``: ``self_state`` (7,), ``objects_state`` (5, 5), ``objects_mask`` (5,), ``action`` (2,)
+        Batch ``[N]``: ``self_state`` (7,), ``objects_state`` (5, 5), ``objects_mask`` (5,), ``action`` (2,)
         or (), ``acted`` (); under ``"next"`` the observation, and ``reward``, ``done``, ``terminated`` (1,).
     """
     robots = [step[GROUP] for step in steps]
@@ -38,6 +41,7 @@ def robot_rows(*steps: TensorDictBase, scale: ObservationScale | None = None) ->
 
     def row(key: str, where: list[TensorDictBase]) -> Tensor:
         values = torch.cat([robot.get(key) for robot in where]).flatten(0, 1)
+        values = values if chosen is None else values.index_select(0, chosen)
         values = values.float() if values.is_floating_point() else values
         return scale(key, values) if scale else values
 
@@ -48,20 +52,25 @@ def robot_rows(*steps: TensorDictBase, scale: ObservationScale | None = None) ->
     return TensorDict({**rows, "next": TensorDict(following, size)}, size)
 
 
-def transitions(rows: TensorDictBase, *, done: str = "done") -> TensorDict:
-    """The transitions of the robots that acted, in the layout of the updates.
+def transitions(
+    *steps: TensorDictBase, scale: ObservationScale | None = None, done: str = "done"
+) -> TensorDict:
+    """The transitions of the robots that acted in vector steps, in the layout of the updates.
 
     A robot's last transition is among them, with its true next observation: it is deactivated afterwards.
 
     Args:
-        rows: As `robot_rows` returns them.
+        *steps: As of `robot_rows`.
+        scale: As of `robot_rows`.
         done: Which flag ends the return: ``"done"``, or ``"terminated"`` to bootstrap where the cut-off came.
 
     Returns:
         Batch ``[N]``: ``self_state`` (N, 7), ``objects_state`` (N, 5, 5), ``objects_mask`` (N, 5), ``action``
         (N, 2) or (N,), ``reward`` (N, 1), ``done`` (N, 1), and the three observations under ``"next"``.
     """
-    return update_layout(rows[rows["acted"]], done)
+    acted = torch.cat([step.get((GROUP, "active")) for step in steps]).flatten()
+    chosen = None if acted.all() else acted.nonzero()[:, 0]
+    return update_layout(robot_rows(*steps, scale=scale, chosen=chosen), done)
 
 
 def update_layout(rows: TensorDictBase, done: str) -> TensorDict:
@@ -115,9 +124,8 @@ class Replay:
     def buffer(self) -> TensorDictReplayBuffer:
         """The buffer, with everything stored so far written."""
         if self._waiting:
-            rows = robot_rows(*self._waiting, scale=self.scale)
-            self._waiting = []
-            self._extend(transitions(rows, done=self.done_flag))
+            steps, self._waiting = self._waiting, []
+            self._extend(transitions(*steps, scale=self.scale, done=self.done_flag))
         return self._buffer
 
     @property
@@ -220,7 +228,8 @@ class PrioritizedReplay(Replay):
         rows["next", "ended"] = rows["next", self.done_flag]
         complete = self.multi_step.inv(rows.unsqueeze(1))
         if complete is not None:
-            self._extend(transitions(complete.squeeze(1), done="ended"))
+            rows = complete.squeeze(1)
+            self._extend(update_layout(rows[rows["acted"]], done="ended"))
 
     def feed_back(self, batch: TensorDictBase, losses: TensorDictBase) -> None:
         """Update the priorities of the batch with its losses."""

@@ -10,7 +10,7 @@ from agents.replay_buffer import ReplayBuffer
 from marinenav_env.envs.torchrl_gpu import MarineNavTorchRLEnv
 from torchrl_gpu.legacy_samplers import LegacyUniformSampler
 from torchrl_gpu.observation_scale import ObservationScale
-from torchrl_gpu.replay import DeviceReplay, PrioritizedReplay, Replay, robot_rows, transitions
+from torchrl_gpu.replay import DeviceReplay, PrioritizedReplay, Replay, transitions
 
 GAMMA = 0.9
 
@@ -43,7 +43,7 @@ def vector_step(t, active, done, terminated=None):
 
 
 def test_only_robots_that_acted_are_stored_each_with_its_own_next_observation():
-    stored = transitions(robot_rows(vector_step(2, [True, False, True], [False, True, True])))
+    stored = transitions(vector_step(2, [True, False, True], [False, True, True]))
     assert stored["self_state"][:, 0].tolist() == [20.0, 22.0]
     assert stored["next", "self_state"][:, 0].tolist() == [30.0, 32.0]
     assert stored["reward"].flatten().tolist() == [21.0, 23.0]
@@ -53,13 +53,13 @@ def test_only_robots_that_acted_are_stored_each_with_its_own_next_observation():
 
 def test_the_cut_off_is_terminal_unless_it_is_bootstrapped():
     step = vector_step(0, [True, True], done=[True, True], terminated=[True, False])
-    assert transitions(robot_rows(step))["done"].flatten().tolist() == [True, True]
-    assert transitions(robot_rows(step), done="terminated")["done"].flatten().tolist() == [True, False]
+    assert transitions(step)["done"].flatten().tolist() == [True, True]
+    assert transitions(step, done="terminated")["done"].flatten().tolist() == [True, False]
 
 
 def test_stored_observations_are_scaled_and_nothing_else_is():
     step = vector_step(1, [True], [False])
-    rows = transitions(robot_rows(step, scale=ObservationScale("cpu")))
+    rows = transitions(step, scale=ObservationScale("cpu"))
     assert rows["self_state"][0].tolist() == pytest.approx([0.5, 0.5, 5, 5, 5, 0.01, 0.01])
     assert rows["next", "self_state"][0, 0] == pytest.approx(1.0)
     assert rows["reward"].item() == 11.0
