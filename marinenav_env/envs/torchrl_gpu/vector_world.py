@@ -234,7 +234,12 @@ class VectorWorld:
 
         Returns:
             What the step gave; `state` and `observation` have moved on.
+
+        Raises:
+            RuntimeError: before the first `reset` or `load`.
         """
+        if self.state is None:
+            raise RuntimeError("step before any episode has begun; call reset or load first")
         options = {"continuous": self.continuous, "substeps": self._substeps}
         if noise is None:
             keys = self._keys.next()

@@ -1,0 +1,315 @@
+"""`VectorWorld`: stages, resets by mask, episode dictionaries, cost of a step, compiling."""
+
+import json
+
+import pytest
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map, tree_map_only
+
+from marinenav_env.envs import MarineNavEnv3
+from marinenav_env.envs.torchrl_gpu.outcome import Outcome
+from marinenav_env.envs.torchrl_gpu.scenario_pool import ScenarioPool
+from marinenav_env.envs.torchrl_gpu.vector_world import Stage, VectorWorld, _noisy_step
+
+SCHEDULE = {
+    "timesteps": [10, 40, 90],
+    "num_robots": [3, 5, 4],
+    "num_cores": [0, 2, 1],
+    "num_obstacles": [0, 3, 2],
+    "min_start_goal_dis": [30.0, 35.0, 25.0],
+}
+
+
+def small_world(num_envs: int, **options: object) -> VectorWorld:
+    world = VectorWorld(num_envs, 4, 3, 4, **options)
+    world.set_scenario(Stage(3, 2, 3, 30.0))
+    world.reset()
+    return world
+
+
+def random_action(world: VectorWorld) -> Tensor:
+    generator = torch.Generator().manual_seed(world.total_timesteps)
+    shape = (2, world.max_robots, world.num_envs)
+    return torch.rand(shape, generator=generator, dtype=world.dtype) * 2 - 1
+
+
+def episodes(*counts: tuple[int, int, int]) -> list[dict]:
+    env = MarineNavEnv3(seed=4)
+    env.min_start_goal_dis = 20.0
+    dictionaries = []
+    for env.num_robots, env.num_cores, env.num_obs in counts:
+        env.reset()
+        dictionaries.append(json.loads(json.dumps(env.episode_data())))
+    return dictionaries
+
+
+# ---- stages ---------------------------------------------------------------------------------------
+
+
+def test_the_schedule_follows_all_timesteps_together() -> None:
+    """Quirk Q10: below the first threshold the last stage is in force."""
+    world = VectorWorld(2, 5, schedule=SCHEDULE)
+    seen = []
+    for world.total_timesteps in (0, 9, 10, 39, 40, 90, 1000):
+        world.reset()
+        seen.append(world.state.scenario.counts[:, 0].tolist())
+    last, first, second = [4, 1, 2], [3, 0, 0], [5, 2, 3]
+    assert seen == [last, last, first, first, second, last, last]
+    assert world.stage == Stage(4, 1, 2, 25.0)
+
+
+def test_a_step_counts_one_timestep_an_environment() -> None:
+    world = small_world(4)
+    world.step(random_action(world))
+    world.step(random_action(world), mask=torch.tensor([True, False, True, True]))
+    assert world.total_timesteps == 7
+
+
+def test_environments_in_different_stages() -> None:
+    world = VectorWorld(3, 5, schedule=SCHEDULE)
+    world.set_stage([1, 0, 2])
+    world.reset()
+    assert world.state.scenario.counts.T.tolist() == [[5, 2, 3], [3, 0, 0], [4, 1, 2]]
+    world.set_stage(0)
+    world.reset(torch.tensor([False, False, True]))
+    assert world.state.scenario.counts[0].tolist() == [5, 3, 3]
+    world.set_stage(None)
+    world.total_timesteps = 45
+    world.reset()
+    assert world.state.scenario.counts[0].tolist() == [5, 5, 5]
+
+
+def test_slots_grow_when_a_scenario_needs_more() -> None:
+    world = small_world(2)
+    world.set_scenario(Stage(4, 5, 6, 20.0))
+    world.reset(torch.tensor([False, True]))
+    assert world.state.scenario.counts.T.tolist() == [[3, 2, 3], [4, 5, 6]]
+    world.step(random_action(world))
+
+
+# ---- resets ---------------------------------------------------------------------------------------
+
+
+def test_a_reset_touches_only_what_the_mask_says() -> None:
+    world = small_world(5)
+    world.step(random_action(world))
+    before = tree_map(torch.clone, (world.state, world.observation))
+    mask = torch.tensor([False, True, False, True, False])
+    world.reset(mask)
+    after = (world.state, world.observation)
+    tree_map(
+        lambda a, b: torch.testing.assert_close(a[..., ~mask], b[..., ~mask], rtol=0, atol=0), before, after
+    )
+    assert world.state.timesteps.tolist() == [1, 0, 1, 0, 1]
+    assert (world.state.scenario.goal != before[0].scenario.goal)[:, :3, mask].all()
+    assert (world.state.motion[6:9, :, mask] == 0).all()  # Quirk Q6
+
+
+def test_step_and_reset_gives_the_true_next_observation_and_begins_anew() -> None:
+    world = small_world(2)
+    world.state = world.state._replace(timesteps=torch.tensor([1000, 5], dtype=torch.int32))
+    result, observation = world.step_and_reset(random_action(world))
+    assert result.done.tolist() == [True, False]
+    assert world.state.timesteps.tolist() == [0, 6]
+    assert (result.observation.self_state[:2, 0, 0] != observation.self_state[:2, 0, 0]).all()
+    assert torch.equal(result.observation.self_state[..., 1], observation.self_state[..., 1])
+
+
+def test_frozen_environments_keep_their_state() -> None:
+    world = small_world(2)
+    before = tree_map(torch.clone, world.state)
+    world.step(random_action(world), mask=torch.tensor([False, True]))
+    assert torch.equal(world.state.motion[..., 0], before.motion[..., 0])
+    assert world.state.timesteps.tolist() == [0, 1]
+
+
+def test_the_pool_hands_out_each_beginning_once_and_per_group() -> None:
+    drawn = {0: 0, 1: 0}
+
+    def draw(group: int, number: int) -> Tensor:
+        first = drawn[group]
+        drawn[group] += number
+        return torch.arange(first, drawn[group]) + 1000 * group
+
+    group = torch.tensor([0, 1, 0, 1, 1])
+    pool = ScenarioPool(group, draw, size=10)
+    generator = torch.Generator().manual_seed(0)
+    seen = []
+    for _ in range(100):
+        mask = torch.rand(5, generator=generator) < 0.5
+        taken = pool.beginnings[pool.take(mask)]
+        assert torch.equal((taken >= 1000)[mask], (group == 1)[mask])
+        seen += taken[mask].tolist()
+    assert len(seen) == len(set(seen)) > 200
+
+
+def test_two_worlds_of_one_seed_are_equal_and_no_global_generator_is_touched() -> None:
+    before = torch.get_rng_state()
+    a, b, c = (small_world(3, seed=seed) for seed in (1, 1, 2))
+    for world in (a, b, c):
+        for _ in range(3):
+            world.step_and_reset(random_action(world))
+    assert torch.equal(before, torch.get_rng_state())
+    assert torch.equal(a.observation.objects_state, b.observation.objects_state)
+    assert not torch.equal(a.observation.self_state, c.observation.self_state)
+
+
+def test_absent_robots_and_finished_ones() -> None:
+    world = small_world(2)
+    world.state = world.state._replace(collision=world.state.collision.index_fill(0, torch.tensor([1]), 1))
+    first = world.step(random_action(world))
+    second = world.step(random_action(world))
+    finished = [Outcome.COLLISION, Outcome.DEACTIVATED_AFTER_COLLISION]
+    assert [first.outcome[1, 0].item(), second.outcome[1, 0].item()] == finished
+    assert (first.outcome[3] == Outcome.ABSENT).all()
+    assert (second.reward[[1, 3]] == 0).all()
+    assert (second.observation.self_state[:, [1, 3]] == 0).all()
+    assert not second.observation.objects_mask[:, [1, 3]].any()
+
+
+# ---- episode dictionaries -------------------------------------------------------------------------
+
+
+def test_dictionaries_come_back_as_they_were() -> None:
+    given = episodes((3, 4, 0), (1, 0, 5), (4, 8, 8))
+    given[1]["robots"]["N"], given[2]["robots"]["yRV"] = [8], [-3.5] * 4
+    given[0]["env"] |= {"r": 0.7, "goal_reward": 3}
+    world = VectorWorld(3, 4, dtype=torch.float64)
+    world.load(given)
+    for got, expected in zip(world.episode_data(), given, strict=True):
+        for dictionary in (got, expected):
+            for key in ("observation_history", "action_history", "trajectory"):
+                dictionary["robots"].pop(key)
+        assert got == expected
+        assert list(got["env"]) == list(expected["env"])
+        assert list(got["robots"]) == list(expected["robots"])
+    MarineNavEnv3().reset_with_eval_config(world.episode_data()[2])
+
+
+def test_new_episodes_forget_loaded_vessels_but_keep_the_map() -> None:
+    """Environment spec 4.1: robots are new objects with class defaults; the map stays."""
+    given = episodes((3, 2, 2), (3, 2, 2))
+    for episode in given:
+        episode["robots"]["m"] = [500] * 3
+        episode["env"]["clear_r"] = 8.0
+    world = VectorWorld(2, 3, dtype=torch.float64)
+    world.load(given)
+    world.set_scenario(Stage(3, 2, 2, 30.0))
+    world.reset(torch.tensor([True, False]))
+    first, second = world.episode_data()
+    assert first["robots"]["m"] == [400] * 3
+    assert second["robots"]["m"] == [500] * 3
+    assert first["env"]["clear_r"] == second["env"]["clear_r"] == 8.0
+
+
+def test_the_first_velocity_of_a_loaded_episode_has_the_current() -> None:
+    """Quirk Q25."""
+    (given,) = episodes((3, 8, 0))
+    world, env = VectorWorld(1, 3, dtype=torch.float64), MarineNavEnv3()
+    env.reset_with_eval_config(given)
+    world.load([given])
+    expected = torch.tensor([robot.velocity.tolist() for robot in env.robots], dtype=torch.float64)
+    torch.testing.assert_close(world.state.motion[6:9, :, 0].T, expected, rtol=0, atol=1e-12)
+
+
+# ---- refusals -------------------------------------------------------------------------------------
+
+
+def test_refusals() -> None:
+    with pytest.raises(ValueError, match="num_envs is 0; allowed are 1 and more"):
+        VectorWorld(0, 3)
+    world = VectorWorld(2, 3)
+    with pytest.raises(ValueError, match="num_robots is 4; allowed are 1 to max_robots=3"):
+        world.set_scenario(Stage(4, 0, 0, 30.0))
+    with pytest.raises(ValueError, match="1 episodes given; allowed are exactly num_envs=2"):
+        world.load(episodes((3, 0, 0)))
+    with pytest.raises(ValueError, match="num_robots is 4 in episode 1"):
+        world.load(episodes((3, 0, 0), (4, 0, 0)))
+    short = episodes((3, 0, 0), (3, 0, 0))
+    short[1]["robots"]["left_thrust_change"][0] = [0.0, 1.0]
+    with pytest.raises(ValueError, match="left_thrust_change of episode 1"):
+        world.load(short)
+    scheduled = VectorWorld(2, 5, schedule=SCHEDULE)
+    with pytest.raises(ValueError, match="allowed are 0 to 2"):
+        scheduled.set_stage(3)
+    with pytest.raises(ValueError, match="the schedule decides"):
+        scheduled.set_scenario(Stage())
+    with pytest.raises(RuntimeError, match="reset or load"):
+        world.step(torch.zeros(2, 3, 2))
+
+
+# ---- cost -----------------------------------------------------------------------------------------
+
+
+class Counter(TorchDispatchMode):
+    """Counts the operations that reach the dispatcher."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.calls += 1
+        return func(*args, **(kwargs or {}))
+
+
+def operations(num_envs: int, max_robots: int, cores: int) -> int:
+    world = VectorWorld(num_envs, max_robots, cores, 6)
+    world.set_scenario(Stage(max_robots, cores, 6, 20.0))
+    world.reset()
+    with Counter() as counter:
+        world.step(random_action(world))
+    return counter.calls
+
+
+def test_operations_of_a_step_do_not_depend_on_its_size() -> None:
+    base = operations(2, 2, 3)
+    assert operations(200, 2, 3) == base
+    assert operations(2, 7, 3) == base
+    assert operations(2, 2, 8) == base
+    assert operations(2, 2, 0) < base
+
+
+def test_a_step_asks_the_host_nothing() -> None:
+    """Fake tensors hold no numbers: whoever asks for one is refused."""
+    world = small_world(2)
+    arguments = (world._keys.next(), world._radii, world.state, world.params, random_action(world))
+    with FakeTensorMode() as mode:
+        fake = tree_map_only(Tensor, mode.from_tensor, arguments)
+        state, result = _noisy_step(*fake, continuous=True, substeps=(10, 10))
+        assert result.reward.shape == (4, 2)
+        with pytest.raises(Exception, match="_local_scalar_dense"):
+            bool(state.active.sum() > 0)
+
+
+@pytest.mark.slow
+def test_the_compiled_step_is_the_eager_one() -> None:
+    """The same noise in both, different noise in consecutive steps, and no new graph for another stage."""
+    eager, compiled = (VectorWorld(3, 5, schedule=SCHEDULE, seed=3) for _ in range(2))
+    compiled.compile()
+    for world in (eager, compiled):
+        world.set_stage([0, 1, 2])
+        world.reset()
+    for k in range(3):
+        action = random_action(eager)
+        with torch.compiler.set_stance("default" if k == 0 else "fail_on_recompile"):
+            results = [world.step(action) for world in (eager, compiled)]
+            tree_map(
+                lambda a, b: torch.testing.assert_close(a.float(), b.float(), rtol=1e-4, atol=1e-4), *results
+            )
+        if k == 0:
+            for world in (eager, compiled):
+                world.set_stage([2, 2, 1])
+                world.reset()
+    still = torch.zeros(2, 5, 3)
+    with torch.compiler.set_stance("fail_on_recompile"):
+        state = compiled.state
+        first = compiled.step(still).observation.objects_state
+        compiled.state = state
+        second = compiled.step(still).observation.objects_state
+    seen = (first != 0) & (second != 0)
+    assert seen.any()
+    assert (first != second)[seen].all()
