@@ -126,8 +126,8 @@ class Checkpoints:
                 self._rotation.save(self._checkpoint, step=timestep, metadata=self._made_by)
                 self.last = timestep
                 return True
-            except OSError as error:
-                problem = str(error)
+            except (OSError, RuntimeError) as error:  # torch says RuntimeError where the system refuses
+                problem = " ".join(str(error).split())
         self.warn(f"no checkpoint at timestep {timestep}: {problem}")
         return False
 

@@ -8,6 +8,7 @@ import argparse
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
 import time
@@ -32,6 +33,9 @@ CONFIG_FILE = "config.json"
 """The config of a run as written, in its folder."""
 TRIAL_FILE = "trial_config.json"
 """What describes a trial in its folder."""
+
+ALMOST_NOTHING = 2**20
+"""Bytes free on a disk below which a failure is probably due to it; torch does not say so."""
 
 SUMMARY_KEYS = ("seed", "total_timesteps", "eval_freq", "imitation_learning", "agent_type")
 
@@ -224,6 +228,8 @@ class Job:
     def _report(self, error: Exception) -> None:
         """One line for the user; the traceback goes into the trial's folder, if it can."""
         line = " ".join(f"trial {self.trial.name} failed: {type(error).__name__}: {error}".split())
+        if shutil.disk_usage(self.folder.parent).free < ALMOST_NOTHING:
+            line += f"; there is no space left for {self.folder}"
         try:
             (self.folder / "failure.txt").write_text(traceback.format_exc(), encoding="utf-8")
             line += f" (traceback in {self.folder / 'failure.txt'})"

@@ -1,7 +1,10 @@
 """The command line of the TorchRL pipeline: what it shows, what it refuses, how it goes on."""
 
 import json
+import multiprocessing
 import os
+import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +13,7 @@ import pytest
 import torch
 
 import agents.evaluation
+from agents.evaluation_record import EvaluationRecord
 from torchrl_gpu import memory, train_torchrl_gpu
 from torchrl_gpu.config import ConfigError, make_trials
 from torchrl_gpu.run_folder import locked
@@ -206,6 +210,46 @@ def test_checkpoints_none_of_which_can_be_used_end_the_trial_in_one_line(workpla
     assert failure.startswith("trial seed_3 failed: NoUsableCheckpointError: none of 1 checkpoints in ")
     assert summary == "1 of 1 trials did not finish: seed_3"
     assert not (folder / "finished.json").exists()
+
+
+# ---- disk
+
+
+def limited_main(config):
+    """The command line where no file may have more than 60 kB, as at the end of a quota."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
+    os._exit(main("-C", config, "--quiet"))
+
+
+def test_a_quota_ends_a_trial_in_one_line_and_leaves_nothing_half_written(workplace, capfd):
+    config = workplace(checkpoint_every=12)
+    process = multiprocessing.get_context("fork").Process(target=limited_main, args=(config,))
+    process.start()
+    process.join()
+    assert process.exitcode == 1
+    checkpoint, failure, summary = capfd.readouterr().err.splitlines()
+    assert checkpoint.startswith("no checkpoint at timestep 12: ")
+    assert failure.startswith("trial seed_3 failed: ")
+    assert summary == "1 of 1 trials did not finish: seed_3"
+    folder = the_run() / "seed_3"
+    assert list((folder / "checkpoints").iterdir()) == []
+    assert not (folder / "network_params.pth").exists()
+    assert EvaluationRecord.load(folder).timesteps == [16]
+    assert not [path for path in folder.iterdir() if path.suffix == ".tmp"]
+    assert main("--resume", str(folder), "--quiet") == 0
+
+
+def test_a_full_disk_is_named(workplace, capsys, monkeypatch):
+    def full(self, directory):
+        raise RuntimeError("unexpected pos 64 vs 0")  # what torch makes of it
+
+    monkeypatch.setattr(TorchRLTrainer, "_advance", full)
+    usage = shutil.disk_usage(".")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
+    assert main("-C", workplace()) == 1
+    failure, _ = capsys.readouterr().err.splitlines()
+    folder = the_run() / "seed_3"
+    assert f"RuntimeError: unexpected pos 64 vs 0; there is no space left for {folder} (" in failure
 
 
 # ---- memory
