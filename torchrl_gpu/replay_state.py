@@ -54,7 +54,7 @@ class ReplayState:
         if not isinstance(sampler, PrioritizedSampler):
             return sampler.state_dict()
         # Its own state_dict holds the trees as objects; their leaves determine them.
-        slots = torch.arange(stored)
+        slots = torch.arange(stored, device=sampler.device)
         leaves = [
             tree[slots] if stored else torch.zeros(0) for tree in (sampler._sum_tree, sampler._min_tree)
         ]
@@ -65,7 +65,8 @@ class ReplayState:
         if not isinstance(sampler, PrioritizedSampler):
             sampler.load_state_dict(state)
             return
-        slots = torch.arange(len(state["sums"]))
+        sampler._maybe_init_from_storage(self.replay.buffer.storage)  # trees where the storage is
+        slots = torch.arange(len(state["sums"]), device=sampler.device)
         if len(slots):
             sampler._sum_tree[slots] = state["sums"]
             sampler._min_tree[slots] = state["minima"]
