@@ -62,10 +62,10 @@ def trial_of(**changes):
     return trial
 
 
-def start(trial, folder):
+def start(trial, folder, device="cpu"):
     """A trainer, and what saves and restores it, with the lines it warns with."""
     folder.mkdir(exist_ok=True)
-    trainer = build_trainer(trial, "cpu", folder, Verbosity.QUIET)
+    trainer = build_trainer(trial, device, folder, Verbosity.QUIET)
     warnings = []
     return trainer, Checkpoints(trainer, trial, folder, warnings.append), warnings
 
@@ -86,11 +86,13 @@ def run(trial, folder, *stops):
         except Interrupted:
             continue
     assert warnings == []
-    return trainer, {
-        name: part.state_dict()
-        for name, part in checkpoints._checkpoint.components.items()
-        if hasattr(part, "state_dict")
-    }
+    return trainer, states_of(checkpoints)
+
+
+def states_of(checkpoints):
+    """State of every component that has one."""
+    components = checkpoints._checkpoint.components
+    return {name: part.state_dict() for name, part in components.items() if hasattr(part, "state_dict")}
 
 
 def differences(a, b, where=""):
@@ -350,3 +352,33 @@ def test_the_evaluations_travel_in_the_checkpoint(tmp_path):
     assert checkpoints.restore()
     assert other.record.timesteps == [50]
     assert isinstance(other.record, EvaluationRecord)
+
+
+# ---- on a GPU
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("agent_type", ["AC-IQN", "SAC", "Rainbow"])
+def test_a_run_on_a_gpu_is_restored_whole_and_goes_on(agent_type, tmp_path):
+    """What was saved is restored; kernels that add in any order keep the rest from being bit-equal."""
+    trial = trial_of(**FAST, agent_type=agent_type)
+    folder = tmp_path / "run"
+    trainer, checkpoints, _ = start(trial, folder, "cuda")
+    while trainer.timestep < 100:
+        trainer._advance(folder)
+    assert checkpoints.save()
+    other, others, warnings = start(trial, folder, "cuda")
+    assert others.restore()
+    assert warnings == []
+    assert differences(states_of(checkpoints), states_of(others)) == []
+    other.learn(folder)
+    assert other.timestep > CONFIG["total_timesteps"]
+
+
+def test_a_checkpoint_of_another_device_is_refused(tmp_path):
+    trial, folder, *_ = saved(tmp_path, 20)
+    _, checkpoints, warnings = start(trial, folder)
+    checkpoints._made_by["device"] = "cuda"
+    with pytest.raises(NoUsableCheckpointError):
+        checkpoints.restore()
+    assert warnings[0].endswith("made by another trial: device cpu, here cuda")
