@@ -1,4 +1,4 @@
-"""Speed of the tensor world beside the NumPy world; `pytest -m benchmark -s` on this file prints the table."""
+"""Speed of the tensor world beside the NumPy world; `pytest -m benchmark -s` on it prints the table."""
 
 import pytest
 import torch

@@ -59,7 +59,7 @@ def measure(
     device: str = "cpu",
     seconds: float = 2.0,
 ) -> list[Row]:
-    """Measure all combinations, about `seconds` each after warming up; compiling takes up to a minute each."""
+    """Measure all combinations, about `seconds` each after warming up; compiling takes a minute each."""
     cases = [(mode, cores, envs) for mode in compiled for cores in num_cores for envs in num_envs]
     return [
         measure_one(envs, cores, compiled=mode, device=device, seconds=seconds) for mode, cores, envs in cases
