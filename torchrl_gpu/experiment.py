@@ -20,12 +20,18 @@ from torchrl_gpu.config import Trial
 from torchrl_gpu.episode_statistics import EpisodeStatistics
 from torchrl_gpu.evaluation import BatchedEvaluation
 from torchrl_gpu.fast_update import FastUpdate
-from torchrl_gpu.legacy_samplers import LegacyUniformSampler
+from torchrl_gpu.legacy_samplers import LegacyPrioritizedSampler, LegacyUniformSampler
 from torchrl_gpu.loggers import ScalarLog
 from torchrl_gpu.observation_scale import ObservationScale
 from torchrl_gpu.policy_wrapper import PolicyWrapper
 from torchrl_gpu.progress import EpisodeReports, Progress, Verbosity, stage_names
-from torchrl_gpu.replay import DeviceReplay, InterleavedRainbowReplay, PrioritizedReplay, Replay
+from torchrl_gpu.replay import (
+    DeviceReplay,
+    InterleavedRainbowReplay,
+    PrioritizedReplay,
+    Replay,
+    prioritized_sampler,
+)
 from torchrl_gpu.torchrl_trainer import StepListener, TorchRLTrainer
 
 STEPS_AT_ONCE = 64
@@ -97,14 +103,13 @@ def build_replay(trial: Trial, device: str, scale: ObservationScale | None) -> R
         if trial.reproduction:
             return Replay(**options, sampler=LegacyUniformSampler())
         return (Replay if torch.device(options["device"]).type == "cpu" else DeviceReplay)(**options)
-    prioritized = InterleavedRainbowReplay if trial.reproduction else PrioritizedReplay
-    return prioritized(
-        **options,
-        n=trial["n_step"],
-        discount=trial["discount"],
-        priority_exponent=trial["priority_exponent"],
-        priority_weight=trial["priority_weight"],
-    )
+    exponents = trial["priority_exponent"], trial["priority_weight"]
+    options |= {"n": trial["n_step"], "discount": trial["discount"]}
+    capacity = trial["buffer_size"]
+    if trial.reproduction:
+        sampler = LegacyPrioritizedSampler(capacity, trial["n_step"], *exponents)
+        return InterleavedRainbowReplay(**options, sampler=sampler)
+    return PrioritizedReplay(**options, sampler=prioritized_sampler(capacity, *exponents))
 
 
 def build_update(trial: Trial, agent: Agent) -> Callable[[TensorDictBase], TensorDictBase]:

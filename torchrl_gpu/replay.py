@@ -17,7 +17,6 @@ from torchrl.envs.transforms import MultiStepTransform
 
 from marinenav_env.envs.torchrl_gpu.specs import GROUP
 from torchrl_gpu.device_ring import KEEP, DeviceRing, DeviceRingSampler, DeviceRingWriter
-from torchrl_gpu.legacy_samplers import LegacyPrioritizedSampler
 from torchrl_gpu.observation_scale import ObservationScale
 from torchrl_gpu.policy_wrapper import OBSERVATION_KEYS
 
@@ -189,37 +188,41 @@ class DeviceReplay(Replay):
         self.buffer.extend(batch)
 
 
-class PrioritizedReplay(Replay):
-    """Rainbow's replay: prioritised, with n-step returns along each robot's own stream.
-
-    A window ends at the robot's terminal and at the cut-off; its transition is stored once n steps have
-    passed. Several batches drawn together share the priorities of that moment.
+class RainbowReplay(Replay):
+    """What Rainbow's two replays share: prioritised draws, and losses that become priorities.
 
     Args:
+        capacity: Transitions kept.
+        batch_size: Transitions of one batch.
+        sampler: Draws slots with their importance weights.
         n: Steps of the return.
         discount: Factor between its rewards.
-        priority_exponent: Power of the loss that becomes the priority (Schaul et al. 2016).
-        priority_weight: Power of the importance weights.
         **options: As of `Replay`.
-
-    Raises:
-        RuntimeError: TorchRL's compiled extension does not load.
     """
 
     def __init__(
-        self,
-        capacity: int,
-        batch_size: int,
-        *,
-        n: int,
-        discount: float,
-        priority_exponent: float,
-        priority_weight: float,
-        **options: Any,
+        self, capacity: int, batch_size: int, *, sampler: Sampler, n: int, discount: float, **options: Any
     ) -> None:
-        sampler = _prioritized_sampler(capacity, priority_exponent, priority_weight)
         super().__init__(capacity, batch_size, sampler=sampler, **options)
-        self.multi_step = MultiStepTransform(n, discount, done_keys=["done"])
+        self.n = n
+        self.discount = discount
+
+    def feed_back(self, batch: TensorDictBase, losses: TensorDictBase) -> None:
+        """Update the priorities of the batch with its losses."""
+        self.buffer.update_priority(batch["index"], losses["network"])
+
+
+class PrioritizedReplay(RainbowReplay):
+    """Rainbow's replay: n-step returns along each robot's own stream.
+
+    A window ends at the robot's terminal and at the cut-off; its transition is stored once n steps have
+    passed. Several batches drawn together share the priorities of that moment. Arguments are those of
+    `RainbowReplay`; the sampler is that of `prioritized_sampler`.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.multi_step = MultiStepTransform(self.n, self.discount, done_keys=["done"])
 
     def store(self, step: TensorDictBase) -> None:
         """Add the transitions of the vector step n steps ago, whose windows are complete now."""
@@ -231,12 +234,18 @@ class PrioritizedReplay(Replay):
             rows = complete.squeeze(1)
             self._extend(update_layout(rows[rows["acted"]], done="ended"))
 
-    def feed_back(self, batch: TensorDictBase, losses: TensorDictBase) -> None:
-        """Update the priorities of the batch with its losses."""
-        self.buffer.update_priority(batch["index"], losses["network"])
 
+def prioritized_sampler(capacity: int, exponent: float, weight: float) -> PrioritizedSampler:
+    """TorchRL's sampler of Schaul et al. (2016).
 
-def _prioritized_sampler(capacity: int, exponent: float, weight: float) -> PrioritizedSampler:
+    Args:
+        capacity: Slots.
+        exponent: Power of the loss that becomes the priority.
+        weight: Power of the importance weights.
+
+    Raises:
+        RuntimeError: TorchRL's compiled extension does not load.
+    """
     try:
         return PrioritizedSampler(capacity, alpha=exponent, beta=weight)
     except RuntimeError as error:
@@ -246,32 +255,15 @@ def _prioritized_sampler(capacity: int, exponent: float, weight: float) -> Prior
         ) from None
 
 
-class InterleavedRainbowReplay(Replay):
+class InterleavedRainbowReplay(RainbowReplay):
     """Rainbow's replay in reproduction mode: one stream of all robots (Quirk Q3; agents spec 9).
 
-    Args:
-        n: Steps of the return.
-        discount: Factor between its rewards.
-        priority_exponent: See `LegacyPrioritizedSampler`.
-        priority_weight: See `LegacyPrioritizedSampler`.
-        **options: As of `Replay`.
+    Arguments are those of `RainbowReplay`; the sampler is a `LegacyPrioritizedSampler`.
     """
 
-    def __init__(
-        self,
-        capacity: int,
-        batch_size: int,
-        *,
-        n: int,
-        discount: float,
-        priority_exponent: float,
-        priority_weight: float,
-        **options: Any,
-    ) -> None:
-        sampler = LegacyPrioritizedSampler(capacity, n, priority_exponent, priority_weight)
-        super().__init__(capacity, batch_size, sampler=sampler, **options)
-        self.n = n
-        self.scaling = torch.tensor([discount**k for k in range(n)])
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.scaling = torch.tensor([self.discount**k for k in range(self.n)])
 
     @property
     def stored(self) -> int:
@@ -282,10 +274,6 @@ class InterleavedRainbowReplay(Replay):
         """Batches drawn one at a time, each after the priorities of the one before were updated."""
         for _ in range(updates):
             yield self._n_step(self.buffer.sample(self.batch_size))
-
-    def feed_back(self, batch: TensorDictBase, losses: TensorDictBase) -> None:
-        """Update the priorities of the batch with its losses."""
-        self.buffer.update_priority(batch["index"], losses["network"])
 
     def _n_step(self, window: TensorDictBase) -> TensorDict:
         """Windows of n + 1 records, ``[B, n + 1]``, to n-step transitions ``[B]``.

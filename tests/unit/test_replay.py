@@ -10,7 +10,7 @@ from agents.replay_buffer import ReplayBuffer
 from marinenav_env.envs.torchrl_gpu import MarineNavTorchRLEnv
 from torchrl_gpu.legacy_samplers import LegacyUniformSampler
 from torchrl_gpu.observation_scale import ObservationScale
-from torchrl_gpu.replay import DeviceReplay, PrioritizedReplay, Replay, transitions
+from torchrl_gpu.replay import DeviceReplay, PrioritizedReplay, Replay, prioritized_sampler, transitions
 
 GAMMA = 0.9
 
@@ -117,7 +117,7 @@ def test_n_step_windows_follow_each_robot_and_end_at_its_terminal(n):
     # Robot 1 finishes at t = 2 and is out until the environment resets after t = 4.
     active = [[True, True]] * 3 + [[True, False]] * 2 + [[True, True]] * 4
     done = [[False, False]] * 2 + [[False, True]] * 2 + [[True, True]] + [[False, False]] * 4
-    replay = PrioritizedReplay(100, 4, n=n, discount=GAMMA, priority_exponent=0.5, priority_weight=0.4)
+    replay = PrioritizedReplay(100, 4, sampler=prioritized_sampler(100, 0.5, 0.4), n=n, discount=GAMMA)
     for t, (a, d) in enumerate(zip(active, done, strict=True)):
         replay.store(vector_step(t, a, d))
     going_on = [([False, False], [False, False])] * n
@@ -161,7 +161,7 @@ def test_the_device_ring_keeps_the_newest_transitions_of_robots_that_acted(devic
 
 
 def test_priorities_follow_the_losses():
-    replay = PrioritizedReplay(8, 4, n=1, discount=GAMMA, priority_exponent=1.0, priority_weight=0.4)
+    replay = PrioritizedReplay(8, 4, sampler=prioritized_sampler(8, 1.0, 0.4), n=1, discount=GAMMA)
     for t in range(6):
         replay.store(vector_step(t, [True], [False]))
     [batch] = replay.sample(1)
