@@ -26,6 +26,10 @@ MIN_LOG_STEPS = 100
 """Vector steps between two of them, at least: reading statistics makes the host wait for the device."""
 
 
+BAR_FORMAT = "{n_fmt}/{total_fmt} |{bar}| {rate_fmt}, {remaining} left{postfix}"
+"""Of the bar; what matters most comes first, as a narrow terminal cuts off the end."""
+
+
 class Verbosity(IntEnum):
     """How much a run says: nothing, progress, or also the legacy reports of episodes and evaluations."""
 
@@ -77,9 +81,13 @@ class Progress:
         self._began = self._last_time = time.monotonic()
         self._first = self._last = timestep
         if self.verbosity > Verbosity.QUIET and on_terminal():
-            total = self.schedule.total_timesteps + 1
             self.bar = tqdm(
-                total=total, initial=timestep, unit=" timesteps", dynamic_ncols=True, unit_scale=True
+                total=self.schedule.total_timesteps + 1,
+                initial=timestep,
+                unit=" timesteps",
+                unit_scale=True,
+                dynamic_ncols=True,
+                bar_format=BAR_FORMAT,
             )
 
     def __call__(self, step: TensorDictBase, timestep: int) -> None:
@@ -158,8 +166,8 @@ class Progress:
         """Everything but the bar itself, which `tqdm` refreshes ten times a second at most."""
         if self.bar is not None:
             self.bar.set_postfix_str(
-                f"stage {self.stage(timestep)}, epsilon {self.schedule.epsilon(timestep):.3f}, "
-                f"return {self._return}, success {self._success}",
+                f"success {self._success}, return {self._return}, "
+                f"epsilon {self.schedule.epsilon(timestep):.2f}, stage {self.stage(timestep)}",
                 refresh=False,
             )
 

@@ -154,7 +154,7 @@ def test_a_bar_on_a_terminal(capsys, monkeypatch):
     out, err = capsys.readouterr()
     assert "timestep 150 of 299" in out
     last = err.split("\r")[-1]
-    for part in ("300/300", "timesteps/s", "stage 2/2", "epsilon 0.050", "return 3.00", "success 0.50"):
+    for part in ("300/300", "timesteps/s", "stage 2/2", "epsilon 0.05", "return 3.00", "success 0.50"):
         assert part in last
 
 
