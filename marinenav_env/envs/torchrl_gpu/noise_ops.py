@@ -13,6 +13,7 @@ kappa = 0 to the half-normal one at large kappa, as the inverse distribution fun
 import hashlib
 import math
 import struct
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -141,6 +142,7 @@ def radius_maps(kappas: Tensor, dtype: torch.dtype) -> Radii:
     return Radii(torch.from_numpy(table).to(device=device, dtype=dtype), index.to(device, torch.int32))
 
 
+@cache
 def von_mises_map(kappa: float) -> np.ndarray:
     """The angle θ with P(|von Mises(0, kappa)| > θ) = exp(−t²/2) at the knots t, [4097] (rad)."""
     end = min(math.pi, 10 / math.sqrt(max(kappa, 1.0)))

@@ -182,8 +182,10 @@ class VectorWorld:
             fresh = tree_map(lambda leaf: leaf.index_select(-1, columns), self._pool.beginnings)
             self.state, self.observation = fresh
         else:
-            current = (self.state, self.observation)
-            self.state, self.observation = _replace(current, self._pool.beginnings, mask, columns)
+            state, observation = self._pool.beginnings
+            # what was given out stays as it was, the state is the world's own
+            self.observation = _replace(tree_map(torch.clone, self.observation), observation, mask, columns)
+            self.state = _replace(self.state, state, mask, columns)
         return self.observation
 
     def load(self, episodes: list[dict], noise: Noise | None = None) -> Observation:
@@ -373,15 +375,15 @@ def _noisy_step(
 
 
 def _replace(old: Tree, source: Tree, mask: Tensor, columns: Tensor) -> Tree:
-    """Leaves of `old` with the columns in `mask` taken from `source`.
+    """Leaves of `old`, the columns in `mask` taken from `source`.
 
-    On the CPU only those columns are touched; elsewhere the host does not learn which they are.
+    On the CPU only those columns are touched, in place; elsewhere the host does not learn which they are.
     """
     if mask.device.type != "cpu":
         return tree_map(lambda o, s: torch.where(mask, s.index_select(-1, columns), o), old, source)
     chosen = mask.nonzero()[:, 0]
     columns = columns[chosen]
-    return tree_map(lambda o, s: o.index_copy(-1, chosen, s.index_select(-1, columns)), old, source)
+    return tree_map(lambda o, s: o.index_copy_(-1, chosen, s.index_select(-1, columns)), old, source)
 
 
 def _select(mask: Tensor, new: Tree, old: Tree) -> Tree:
