@@ -89,8 +89,14 @@ def gaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.linalg.norm(a[:, :, None] - b[:, None], axis=-1)
 
 
+def closest(distances: np.ndarray) -> np.ndarray:
+    """Least distance of each scenario, infinite where there is none."""
+    return np.nan_to_num(distances, nan=np.inf).min(1)
+
+
 def statistics(a: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Numbers of each scenario whose distributions are compared; the first and the last placed apart."""
+    number = len(a["start"])
     first, second = np.triu_indices(8, 1)
     result = {
         "start goal": np.linalg.norm(a["goal"] - a["start"], axis=-1),
@@ -98,9 +104,9 @@ def statistics(a: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         "start next goal": gaps(a["start"], a["goal"])[:, 0, 1],
         "core start": gaps(a["core"], a["start"])[:, 0],
         "core core": gaps(a["core"], a["core"])[:, first, second],
-        "closest core start": np.nanmin(gaps(a["core"], a["start"]), axis=(1, 2)),
-        "closest starts": np.nanmin(gaps(a["start"], a["start"])[:, first, second], axis=1),
-        "closest goals": np.nanmin(gaps(a["goal"], a["goal"])[:, first, second], axis=1),
+        "closest core start": closest(gaps(a["core"], a["start"]).reshape(number, -1)),
+        "closest starts": closest(gaps(a["start"], a["start"])[:, first, second]),
+        "closest goals": closest(gaps(a["goal"], a["goal"])[:, first, second]),
         "core spins": np.nansum(a["spin"][:, :, 0], axis=1),
         "gamma": a["gamma"],
         "obstacle goal": gaps(a["obstacle"], a["goal"])[:, 1],

@@ -93,21 +93,19 @@ def read_episodes(
     return tensors
 
 
-def write_episodes(tensors: EpisodeTensors, num_robots: list[int]) -> list[dict]:
+def write_episodes(tensors: EpisodeTensors) -> list[dict]:
     """Episode dictionaries of all environments, with the trajectories at their first row.
+
+    `num_robots` is the number that exists, so that every dictionary can be loaded again (not so Quirk Q27).
 
     Args:
         tensors: what to write; one set of robot constants may stand for all, [40, 1, 1].
-        num_robots: the attribute of each environment (Quirk Q27: not what exists).
     """
     size = tensors.scenario.goal.shape[1:]
     tensors = tensors._replace(
         robot=tensors.robot.expand(-1, *size), thrust_change=tensors.thrust_change.expand(-1, -1, *size)
     )
-    return [
-        {"env": _write_map(tensors, k, num_robots[k]), "robots": _write_robots(tensors, k)}
-        for k in range(size[1])
-    ]
+    return [{"env": _write_map(tensors, k), "robots": _write_robots(tensors, k)} for k in range(size[1])]
 
 
 def default_constants() -> Constants:
@@ -216,13 +214,13 @@ def _add_current(tensors: EpisodeTensors) -> None:
     initial[GROUND_Y] += current_y
 
 
-def _write_map(tensors: EpisodeTensors, k: int, num_robots: int) -> Constants:
+def _write_map(tensors: EpisodeTensors, k: int) -> Constants:
     scenario = tensors.scenario
     cores = scenario.cores[:, : scenario.counts[CORES, k], k]
     obstacles = scenario.obstacles[:, : scenario.counts[OBSTACLES, k], k]
     return {
         **tensors.constants[k],
-        "num_robots": num_robots,
+        "num_robots": int(scenario.counts[ROBOTS, k]),
         "cores": {
             "positions": cores[:2].T.tolist(),
             "clockwise": cores[CORE_CLOCKWISE].int().tolist(),

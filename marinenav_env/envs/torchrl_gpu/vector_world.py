@@ -216,7 +216,7 @@ class VectorWorld:
     def episode_data(self) -> list[dict]:
         """Episode dictionaries of all environments (environment spec 13.1); histories hold the start only.
 
-        Quirk Q27: `num_robots` is what was asked for, after `load` what the stage asks for, not what exists.
+        `num_robots` is the number that exists, so that every dictionary loads again (not so Quirk Q27).
         """
         scenario = tree_map(
             lambda leaf: leaf.cpu().double() if leaf.is_floating_point() else leaf.cpu(), self.state.scenario
@@ -224,7 +224,7 @@ class VectorWorld:
         tensors = EpisodeTensors(
             scenario, self._params64.robot, self._params64.thrust_change, self._constants
         )
-        return write_episodes(tensors, scenario.counts[0].tolist())
+        return write_episodes(tensors)
 
     def step(self, action: Tensor, *, noise: Noise | None = None, mask: Tensor | None = None) -> StepResult:
         """Advance all environments by one timestep; none is reset.
