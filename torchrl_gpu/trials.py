@@ -110,8 +110,7 @@ def launch(
         print(f"error: {error}", file=sys.stderr)
         return 2
     jobs = [
-        Job(run_trial, trial, trial_folder(trial, stamp), stamp, args.device, args.num_procs)
-        for trial in experiment.trials
+        Job(run_trial, trial, trial_folder(trial, stamp), stamp, args.device) for trial in experiment.trials
     ]
     return run_jobs(jobs, args.num_procs)
 
@@ -199,7 +198,6 @@ class Job:
         folder: Its folder, not yet there, or with ``trial_config.json`` in it if the trial is resumed.
         stamp: Time stamp shared by the trials of a sweep.
         device: Device name.
-        num_procs: Trials that share the machine.
         resumed: Whether the folder may be there already.
     """
 
@@ -208,7 +206,6 @@ class Job:
     folder: Path
     stamp: str
     device: str
-    num_procs: int = 1
     resumed: bool = False
 
     def run(self) -> bool:
@@ -218,7 +215,7 @@ class Job:
                 self.folder.mkdir(exist_ok=self.resumed)
                 with replacing(self.folder / TRIAL_FILE, "w") as file:
                     json.dump(trial_config(self.trial, self.stamp), file)
-            limit_threads(1 if self.trial.reproduction else (os.cpu_count() or 1) // self.num_procs)
+            use_one_thread()
             self.run_trial(self.trial, self.folder, self.device)
         except Exception as error:
             self._report(error)
@@ -238,16 +235,16 @@ class Job:
         print(line, file=sys.stderr, flush=True)
 
 
-def limit_threads(count: int) -> None:
-    """Use at most ``count`` CPU threads in torch, unless OMP_NUM_THREADS says otherwise.
+def use_one_thread() -> None:
+    """Use one CPU thread in torch, unless OMP_NUM_THREADS says otherwise.
 
-    Networks and batches of reproduction mode are too small for a second thread to help, and threads that wait
-    for each other cost several times the work where cores are shared.
+    Networks and batches are small, and threads that wait for each other cost several times the work where
+    cores are shared: with a second thread the tensor world was measured four times slower there.
     """
     import torch
 
     if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, min(count, torch.get_num_threads())))
+        torch.set_num_threads(1)
 
 
 def trial_config(trial: Trial, stamp: str) -> dict[str, Any]:
