@@ -36,7 +36,7 @@ def resume(args: argparse.Namespace, run_trial: RunTrial, check: Callable[[Trial
     if args.verbosity != "quiet":
         print(f"{len(found) - len(left)} of {len(found)} trials are finished")
     jobs = [
-        Job(run_trial, trial, folder, _stamp(folder), args.device, args.num_procs, resumed=True)
+        Job(run_trial, trial, folder, _stamp(folder), args.device, resumed=True)
         for folder, trial in left.items()
     ]
     return run_jobs(jobs, args.num_procs)
