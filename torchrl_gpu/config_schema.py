@@ -82,17 +82,24 @@ TYPE_NAMES = {
     dict: "an object",
 }
 
+LONGEST = 10**12
+"""Timesteps that no run reaches: a larger number is a slip of the keyboard."""
+MOST_THINGS = 100
+"""Robots, vortices or obstacles: more than the area has room for."""
+
 TRAINING_LISTS = {
-    "timesteps": Key(int, REQUIRED, "environment steps from which the stage holds, ascending from 0", low=0),
-    "num_robots": Key(int, REQUIRED, "robots", low=1),
-    "num_cores": Key(int, REQUIRED, "vortices", low=0),
-    "num_obstacles": Key(int, REQUIRED, "static obstacles", low=0),
+    "timesteps": Key(
+        int, REQUIRED, "environment steps from which the stage holds, ascending from 0", low=0, high=LONGEST
+    ),
+    "num_robots": Key(int, REQUIRED, "robots", low=1, high=MOST_THINGS),
+    "num_cores": Key(int, REQUIRED, "vortices", low=0, high=MOST_THINGS),
+    "num_obstacles": Key(int, REQUIRED, "static obstacles", low=0, high=MOST_THINGS),
     "min_start_goal_dis": Key(float, REQUIRED, "least distance from start to goal in m", low=0, high=72),
 }
 """Equally long lists of `training_schedule`; 72 m is the diagonal of the area in which robots start."""
 
 EVAL_LISTS = {
-    "num_episodes": Key(int, REQUIRED, "episodes with the setting", low=0),
+    "num_episodes": Key(int, REQUIRED, "episodes with the setting", low=0, high=100_000),
     **{name: key for name, key in TRAINING_LISTS.items() if name != "timesteps"},
 }
 """Equally long lists of `eval_schedule`."""
@@ -102,9 +109,9 @@ SCHEDULES = {"training_schedule": TRAINING_LISTS, "eval_schedule": EVAL_LISTS}
 SCHEMA: dict[str, Key] = {
     "seed": Key(int, REQUIRED, "trial seed: seeds every random generator", low=0, high=2**32 - 1),
     "total_timesteps": Key(
-        int, REQUIRED, "index of the last timestep; a timestep is one environment step", low=1
+        int, REQUIRED, "index of the last timestep; a timestep is one environment step", low=1, high=LONGEST
     ),
-    "eval_freq": Key(int, REQUIRED, "timesteps between two evaluations", low=1),
+    "eval_freq": Key(int, REQUIRED, "timesteps between two evaluations", low=1, high=LONGEST),
     "save_dir": Key(str, REQUIRED, "folder under which a run creates its own"),
     "training_schedule": Key(dict, REQUIRED, "curriculum: lists " + ", ".join(TRAINING_LISTS)),
     "eval_schedule": Key(dict, REQUIRED, "evaluation episodes: lists " + ", ".join(EVAL_LISTS)),
@@ -112,17 +119,19 @@ SCHEMA: dict[str, Key] = {
     "agent_type": Key(str, REQUIRED, "the learner", choices=AGENT_TYPES),
     "load_model": Key(str, None, "model folder to start from; absent: random initial weights"),
     # The schedule and the learner, in both modes.
-    "learning_starts": Key(int, 2000, "first timestep that may learn, copy the target and evaluate", low=0),
-    "update_every": Key(int, 4, "timesteps between two gradient updates", low=1),
-    "target_update_interval": Key(int, 10_000, "timesteps between two target copies", low=1),
+    "learning_starts": Key(
+        int, 2000, "first timestep that may learn, copy the target and evaluate", low=0, high=LONGEST
+    ),
+    "update_every": Key(int, 4, "timesteps between two gradient updates", low=1, high=LONGEST),
+    "target_update_interval": Key(int, 10_000, "timesteps between two target copies", low=1, high=LONGEST),
     "exploration_fraction": Key(float, 0.25, "part of the run over which epsilon falls", low=0, high=1),
     "initial_eps": Key(float, 0.6, "epsilon at timestep 0", low=0, high=1),
     "final_eps": Key(float, 0.05, "epsilon after `exploration_fraction` of the run", low=0, high=1),
-    "buffer_size": Key(int, 1_000_000, "transitions the replay memory holds", low=2),
-    "batch_size": Key(int, 64, "transitions of a gradient update", low=1),
+    "buffer_size": Key(int, 1_000_000, "transitions the replay memory holds", low=2, high=10**10),
+    "batch_size": Key(int, 64, "transitions of a gradient update", low=1, high=1_000_000),
     "learning_rate": Key(float, 1e-4, "Adam's step size", low=0, high=1, above_low=True),
     "max_grad_norm": Key(
-        float, 0.5, "gradients of a network are clipped to this 2-norm", low=0, above_low=True
+        float, 0.5, "gradients of a network are clipped to this 2-norm", low=0, high=10**12, above_low=True
     ),
     "discount": Key(float, 0.99, "discount factor per step", low=0, high=1),
     "tau": Key(float, 1.0, "share of the local weights in a target copy", low=0, high=1, above_low=True),
@@ -132,7 +141,7 @@ SCHEMA: dict[str, Key] = {
         float, 0.4, "Rainbow: importance weights are corrected to this power", low=0, high=1
     ),
     # Speed: another value than the default leaves reproduction mode.
-    "num_envs": Key(int, 1, "environments stepped side by side", low=1, throughput=True),
+    "num_envs": Key(int, 1, "environments stepped side by side", low=1, high=1_000_000, throughput=True),
     "backend": Key(
         str,
         "numpy",
@@ -197,8 +206,10 @@ SCHEMA: dict[str, Key] = {
     "logger": Key(
         str, "csv", "where scalars go; CSV is always written", choices=("csv", "tensorboard", "wandb")
     ),
-    "checkpoint_every": Key(int, 0, "timesteps between two full checkpoints; 0: only on interruption", low=0),
-    "checkpoint_keep": Key(int, 2, "full checkpoints kept", low=1),
+    "checkpoint_every": Key(
+        int, 0, "timesteps between two full checkpoints; 0: only on interruption", low=0, high=LONGEST
+    ),
+    "checkpoint_keep": Key(int, 2, "full checkpoints kept", low=1, high=1000),
 }
 """Every key of a config, in the order of the reference."""
 
