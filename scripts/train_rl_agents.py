@@ -35,7 +35,7 @@ FIXED_KEYS = (
 """Keys the legacy pipeline has no use for: only their default is accepted."""
 
 
-def check(trial: Trial) -> None:
+def check(trial: Trial, at_once: int) -> None:
     """Refuse a trial that asks for more than the legacy pipeline does."""
     for name in FIXED_KEYS:
         if trial[name] != SCHEMA[name].default:

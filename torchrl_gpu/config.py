@@ -7,6 +7,7 @@ written, in one line that names the key, the value and what is allowed.
 import difflib
 import itertools
 import json
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,9 @@ class ConfigError(ValueError):
 
 NOT_IN_NAMES = ("seed", "save_dir")
 """Swept keys that a trial's folder does not spell out again: they are in its path anyway."""
+
+MOST_TRIALS = 10_000
+"""Trials of one config."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +143,7 @@ def make_trials(written: dict[str, Any]) -> list[Trial]:
         elif name in written:
             check_alternatives(name, key, written[name])
     swept = {name: value for name, value in written.items() if name not in SCHEDULES}
+    _check_size(swept)
     schedules = {name: written[name] for name in SCHEDULES}
     differing = tuple(name for name, value in swept.items() if isinstance(value, list) and len(value) > 1)
     trials = [Trial(values | schedules, differing) for values in expand(swept)]
@@ -241,6 +246,14 @@ def validate(trial: Trial) -> None:
         raise ConfigError(
             f"key 'buffer_size': {trial['buffer_size']} must be even for Rainbow in reproduction mode"
         )
+
+
+def _check_size(swept: dict[str, Any]) -> None:
+    """Refuse a sweep that nobody means, before its trials fill the memory."""
+    count = math.prod(len(value) for value in swept.values() if isinstance(value, list))
+    if count > MOST_TRIALS:
+        lists = ", ".join(f"{name} {len(value)}" for name, value in swept.items() if isinstance(value, list))
+        raise ConfigError(f"the lists make {count} trials, at most {MOST_TRIALS} are allowed: {lists}")
 
 
 def _check_distinct(trials: list[Trial]) -> None:

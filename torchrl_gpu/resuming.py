@@ -3,21 +3,20 @@
 import argparse
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from torchrl_gpu.config import ConfigError, Trial, make_trials, read_config
-from torchrl_gpu.run_folder import FolderInUseError, is_finished, locked
-from torchrl_gpu.trials import CONFIG_FILE, TRIAL_FILE, Job, RunTrial, check_device, check_model, run_jobs
+from torchrl_gpu.run_folder import CONFIG_FILE, FolderInUseError, is_finished, locked
+from torchrl_gpu.trials import TRIAL_FILE, Check, Job, RunTrial, check_device, check_model, run_jobs
 
 
-def resume(args: argparse.Namespace, run_trial: RunTrial, check: Callable[[Trial], None]) -> int:
+def resume(args: argparse.Namespace, run_trial: RunTrial, check: Check) -> int:
     """Go on with every unfinished trial in ``args.resume``, the folder of a trial or of a run.
 
     Args:
         args: With ``resume``, ``device``, ``num_procs`` and ``verbosity``.
         run_trial: Runs one trial, from where its folder says it stands.
-        check: Raises ConfigError for a trial that cannot be run here.
+        check: Refuses a trial that cannot be run here.
 
     Returns:
         Exit status: 0, 1 or 2, see :mod:`torchrl_gpu.trials`.
@@ -26,8 +25,9 @@ def resume(args: argparse.Namespace, run_trial: RunTrial, check: Callable[[Trial
         check_device(args.device)
         found = trials_in(Path(args.resume))
         left = {folder: trial for folder, trial in found.items() if not is_finished(folder)}
+        at_once = min(args.num_procs, len(left))
         for folder, trial in left.items():
-            check(trial)
+            check(trial, at_once)
             check_model(trial)
             _check_free(folder)
     except ConfigError as error:

@@ -82,13 +82,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.config_file is not None and args.resume is not None:
         parser.error("argument --resume: not allowed with argument -C/--config-file")
     run = partial(run_trial, verbosity=args.verbosity)
-    checks = partial(check, device=args.device, at_once=args.num_procs)
+    checks = partial(check, device=args.device)
     if args.resume is not None:
         return resume(args, run, checks)
     return launch(args, run, checks, keep_config=True)
 
 
-def check(trial: Trial, device: str, at_once: int = 1) -> None:
+def check(trial: Trial, at_once: int, device: str) -> None:
     """Refuse a trial that needs what is not there: a logger, or memory for itself and others beside it."""
     from torchrl_gpu.loggers import check_logger
     from torchrl_gpu.memory import check_memory

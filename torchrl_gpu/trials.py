@@ -11,13 +11,11 @@ import os
 import shutil
 import signal
 import sys
-import time
 import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -25,14 +23,19 @@ from typing import Any
 from agents.files import replacing
 from torchrl_gpu import __version__
 from torchrl_gpu.config import ConfigError, Experiment, Trial, read_config
+from torchrl_gpu.run_folder import create_run_folders
 
 RunTrial = Callable[[Trial, Path, str], None]
 """Runs one trial: (trial, its folder, device). A module-level function, so that a process can be given it."""
 
-CONFIG_FILE = "config.json"
-"""The config of a run as written, in its folder."""
+Check = Callable[[Trial, int], None]
+"""Raises ConfigError for a trial that cannot be run; called with how many run at a time."""
+
 TRIAL_FILE = "trial_config.json"
 """What describes a trial in its folder."""
+
+LARGEST_ARGUMENT = 10**9
+"""Largest number of processes, environments or the like that a command line takes."""
 
 ALMOST_NOTHING = 2**20
 """Bytes free on a disk below which a failure is probably due to it; torch does not say so."""
@@ -74,16 +77,16 @@ def build_parser(
 
 
 def positive(text: str) -> int:
-    """A whole number of at least 1, for argparse."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    """A whole number from 1 to `LARGEST_ARGUMENT`, for argparse."""
+    if not text.isdecimal() or len(text) > 20 or not 1 <= int(text) <= LARGEST_ARGUMENT:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to {LARGEST_ARGUMENT}")
     return int(text)
 
 
 def launch(
     args: argparse.Namespace,
     run_trial: RunTrial,
-    check: Callable[[Trial], None] = lambda trial: None,
+    check: Check = lambda trial, at_once: None,
     keep_config: bool = False,
 ) -> int:
     """Check everything, then run every trial of the config.
@@ -91,7 +94,7 @@ def launch(
     Args:
         args: From a parser of :func:`build_parser`.
         run_trial: Runs one trial. It may raise KeyboardInterrupt to end the whole sweep.
-        check: Raises ConfigError for a trial that this pipeline cannot run.
+        check: Refuses a trial that this pipeline cannot run.
         keep_config: Leave the config in the run's folder too; resuming needs it for trials not yet begun.
 
     Returns:
@@ -100,8 +103,9 @@ def launch(
     try:
         experiment = read_config(args.config_file)
         check_device(args.device)
+        at_once = min(args.num_procs, len(experiment.trials))
         for trial in experiment.trials:
-            check(trial)
+            check(trial, at_once)
             check_model(trial)
         if args.verbosity != "quiet":
             print(setup_summary(experiment))
@@ -156,31 +160,6 @@ def setup_summary(experiment: Experiment) -> str:
     """The config's main keys as written, lists not yet expanded."""
     lines = [f"{key}: {json.dumps(experiment.written[key])}" for key in SUMMARY_KEYS]
     return "\n".join(["======== training setup ========", *lines, "======== training setup ========", ""])
-
-
-def create_run_folders(experiment: Experiment, keep_config: bool) -> str:
-    """Create ``<save_dir>/training_<stamp>`` for a time stamp no other run has taken.
-
-    Returns:
-        The time stamp.
-    """
-    roots = sorted({trial["save_dir"] for trial in experiment.trials})
-    while True:
-        stamp = datetime.now().strftime("%Y-%m-%d-%H-%M-%S")
-        try:
-            for root in roots:
-                folder = Path(root, f"training_{stamp}")
-                folder.mkdir(parents=True)
-                if keep_config:
-                    with replacing(folder / CONFIG_FILE, "w") as file:
-                        json.dump(experiment.written | {"save_dir": root}, file)
-            return stamp
-        except FileExistsError as error:
-            if not Path(error.filename).is_dir():
-                raise ConfigError(f"key 'save_dir': {error.filename} is a file, not a folder") from None
-            time.sleep(0.2)  # another run of this second owns it: two runs never share a folder
-        except OSError as error:
-            raise ConfigError(f"key 'save_dir': cannot create a folder: {error}") from None
 
 
 def trial_folder(trial: Trial, stamp: str) -> Path:

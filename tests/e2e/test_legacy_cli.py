@@ -178,8 +178,8 @@ BAD_COMMANDS = {
     "unknown flag": (["-C", "c.json", "--fast"], "unrecognized arguments: --fast"),
     "missing file": (["-C", "none.json"], "none.json: No such file or directory"),
     "a folder": (["-C", "."], ".: Is a directory"),
-    "no processes": (["-C", "CONFIG", "-P", "0"], "'0' is not a whole number of at least 1"),
-    "processes": (["-C", "CONFIG", "-P", "two"], "'two' is not a whole number of at least 1"),
+    "no processes": (["-C", "CONFIG", "-P", "0"], "'0' is not a whole number from 1 to 1000000000"),
+    "processes": (["-C", "CONFIG", "-P", "two"], "'two' is not a whole number from 1 to 1000000000"),
     "unknown device": (
         ["-C", "CONFIG", "-D", "gpu"],
         "device 'gpu' is unknown; allowed are cpu, cuda and cuda:N",
