@@ -77,6 +77,9 @@ class Schedule:
         Yields:
             The last timestep of a span, and the number of gradient updates due in the span.
         """
+        if stop - start == 1:  # every step of a single environment comes by here
+            yield start, int(self.update_due(start))
+            return
         due = {stop - 1}
         for interval in (self.target_update_interval, self.eval_freq):
             first = max(start, self.learning_starts)

@@ -1,13 +1,149 @@
 """Vector steps without end, in one environment or many, that can be left and taken up again."""
 
-from typing import Any
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, NamedTuple, Self
 
+import torch
 from tensordict import TensorDict, TensorDictBase
+from torch import Tensor
 from torchrl.collectors import Collector
 
+from agents.evaluation import EPISODE_LIMIT, deactivate_finished
+from agents.replay_buffer import State
 from marinenav_env.envs.torchrl_gpu import MarineNavTorchRLEnv
-from marinenav_env.envs.torchrl_gpu.specs import GROUP
+from marinenav_env.envs.torchrl_gpu.numpy_backend import NumpyBackend
+from marinenav_env.envs.torchrl_gpu.outcome import OUTCOME_OF_STATE, Outcome
+from marinenav_env.envs.torchrl_gpu.specs import GROUP, OBJECT_SIZE, SELF_SIZE
 from torchrl_gpu.policy_wrapper import PolicyWrapper
+from torchrl_gpu.rows import Transition
+
+
+class VectorStep(NamedTuple):
+    """One step of E environments of R robots.
+
+    Attributes:
+        record: What a replay stores: the TensorDict that ``env.step`` returned.
+        acted: Robots that were in the water, bool (E, R, 1).
+        active: Robots that still are, bool (E, R, 1).
+        reward: (E, R, 1).
+        outcome: `Outcome` of every robot, int8 (E, R, 1).
+        done: Environments whose episode has ended, bool (E, 1).
+    """
+
+    record: TensorDictBase
+    acted: Tensor
+    active: Tensor
+    reward: Tensor
+    outcome: Tensor
+    done: Tensor
+
+    @classmethod
+    def of(cls, step: TensorDictBase) -> Self:
+        """From what ``env.step`` returned."""
+        after = step.get("next")
+        robots = after.get(GROUP)
+        details = (robots.get(key) for key in ("active", "reward", "outcome"))
+        return cls(step, step.get((GROUP, "active")), *details, after.get("done"))
+
+
+@dataclass(slots=True)
+class PlainStep:
+    """A `VectorStep` of one environment as the world gave it; tensors are made for who asks.
+
+    Attributes:
+        record: What a replay stores: the transitions of the robots that acted.
+        rewards: Of the robots that exist.
+        outcomes: Legacy ``info`` of each of them.
+        swim: Which of them are still in the water.
+        done: Whether the episode has ended.
+        max_robots: R.
+    """
+
+    record: list[Transition]
+    rewards: list[float]
+    outcomes: list[dict[str, str]]
+    swim: list[bool]
+    done: bool
+    max_robots: int
+
+    @property
+    def reward(self) -> Tensor:
+        """Rewards, float64 (1, R, 1)."""
+        return self._rows(self.rewards, 0.0, torch.float64)
+
+    @property
+    def active(self) -> Tensor:
+        """Robots that are still in the water, bool (1, R, 1)."""
+        return self._rows(self.swim, False, torch.bool)
+
+    @property
+    def outcome(self) -> Tensor:
+        """`Outcome` of every robot, int8 (1, R, 1)."""
+        outcomes = [OUTCOME_OF_STATE[info["state"]] for info in self.outcomes]
+        return self._rows(outcomes, Outcome.ABSENT, torch.int8)
+
+    def _rows(self, values: list, absent: Any, dtype: torch.dtype) -> Tensor:
+        padding = [absent] * (self.max_robots - len(values))
+        return torch.tensor([*values, *padding], dtype=dtype).view(1, -1, 1)
+
+
+class PlainSteps:
+    """Steps of one NumPy world in plain numbers: those of reproduction mode.
+
+    Half the time of a step would go into the TensorDicts around it, which nobody looks at here: the agent
+    acts robot by robot, and the memory takes transitions together. So the world of the environment is stepped
+    as the legacy loop does; what ``env.step`` would have returned is not computed. A finished episode gives
+    way to the next one right before its first step, as late as in that loop.
+
+    Args:
+        env: One environment of the NumPy backend; it needs a reset before it can be stepped itself again.
+        policy: Acts in it, robot by robot.
+    """
+
+    def __init__(self, env: MarineNavTorchRLEnv, policy: PolicyWrapper) -> None:
+        [self.world] = env.worlds
+        self.max_robots = env.max_robots
+        self.policy = policy
+        self._observations: list[State] = []
+
+    def __call__(self) -> PlainStep:
+        """Act and step."""
+        world = self.world
+        if self._ended():
+            self._observations = world.reset()[0]
+        before, robots = self._observations, world.robots
+        actions = [
+            None if robot.deactivated else self.policy.act_alone(state)
+            for robot, state in zip(robots, before, strict=True)
+        ]
+        after, rewards, dones, infos = world.step(actions, self.policy.agent.continuous)
+        transitions = zip(before, actions, rewards, after, dones, strict=True)
+        record = [each for robot, each in zip(robots, transitions, strict=True) if not robot.deactivated]
+        swim = [not deactivate_finished(robot) for robot in robots]
+        self._observations = after
+        return PlainStep(record, rewards, infos, swim, all(dones), self.max_robots)
+
+    def _ended(self) -> bool:
+        """Whether the world needs a reset, as it does before the first step."""
+        over = self.world.episode_timesteps > EPISODE_LIMIT or self.world.check_all_deactivated()
+        return over or not self._observations
+
+    def state_dict(self) -> dict[str, Any]:
+        """The observations that the next step acts on; nothing where it begins an episode."""
+        if self._ended():
+            return {}
+        sizes = [-1 if own is None else len(objects) for own, objects in self._observations]
+        numbers = [x for own, objects in self._observations if own for part in (own, *objects) for x in part]
+        return {"sizes": torch.tensor(sizes), "numbers": torch.tensor(numbers, dtype=torch.float64)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a `state_dict`; the environment must be in its state as well."""
+        self._observations = []
+        numbers = iter(state["numbers"].tolist() if state else ())
+        for size in state["sizes"].tolist() if state else ():
+            own, *objects = (list(islice(numbers, n)) for n in (SELF_SIZE, *[OBJECT_SIZE] * size))
+            self._observations.append((own, objects) if size >= 0 else (None, None))
 
 
 class SingleSteps:
@@ -25,14 +161,14 @@ class SingleSteps:
         self.policy = policy
         self._last: TensorDictBase | None = None
 
-    def __call__(self) -> TensorDictBase:
-        """Act and step; returns what ``env.step`` returns."""
+    def __call__(self) -> VectorStep:
+        """Act and step."""
         if self._last is None or self._last["next", "done"].item():
             state = self.env.reset()
         else:
             state = self._last["next"]  # all of it: `step_mdp` would take time to leave out the reward
         self._last = self.env.step(self.policy(state))
-        return self._last
+        return VectorStep.of(self._last)
 
     def state_dict(self) -> dict[str, Any]:
         """What the last step led to; empty before the first."""
@@ -64,9 +200,9 @@ class CollectorSteps:
         )
         self._batches = iter(self.collector)
 
-    def __call__(self) -> TensorDictBase:
-        """Act and step; returns what ``env.step`` returns."""
-        return next(self._batches).squeeze(1)
+    def __call__(self) -> VectorStep:
+        """Act and step."""
+        return VectorStep.of(next(self._batches).squeeze(1))
 
     def state_dict(self) -> dict[str, Any]:
         """The observations that the next step acts on."""
@@ -78,9 +214,15 @@ class CollectorSteps:
         self.collector._carrier.update(_restored(state, self.env.batch_size))
 
 
-def vector_steps(env: MarineNavTorchRLEnv, policy: PolicyWrapper) -> SingleSteps | CollectorSteps:
+Steps = PlainSteps | SingleSteps | CollectorSteps
+
+
+def vector_steps(env: MarineNavTorchRLEnv, policy: PolicyWrapper) -> Steps:
     """Steps of however many environments there are."""
-    return (SingleSteps if env.batch_size[0] == 1 else CollectorSteps)(env, policy)
+    if env.batch_size[0] > 1:
+        return CollectorSteps(env, policy)
+    plain = policy.sequential and isinstance(env.backend, NumpyBackend)
+    return (PlainSteps if plain else SingleSteps)(env, policy)
 
 
 def _restored(state: dict[str, Any], batch_size: Any) -> TensorDict:

@@ -53,10 +53,8 @@ class DeviceRingWriter(TensorDictRoundRobinWriter):
 
     def extend(self, data: TensorDictBase) -> Tensor:
         """Write rows (N,); returns their slots."""
-        slots = self.ring.claim(data.get(KEEP))
-        rows = data.exclude(KEEP)
-        rows["index"] = slots
-        self._storage.set(slots, rows)
+        slots = self.ring.claim(data.pop(KEEP))
+        self._storage.set(slots, data)
         self._write_count += len(slots)
         return slots
 

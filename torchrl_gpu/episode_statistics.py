@@ -3,11 +3,10 @@
 from typing import Any, NamedTuple
 
 import torch
-from tensordict import TensorDictBase
 from torch import Tensor
 
 from marinenav_env.envs.torchrl_gpu.outcome import Outcome
-from marinenav_env.envs.torchrl_gpu.specs import GROUP
+from torchrl_gpu.collection import PlainStep, VectorStep
 
 
 class EpisodeSums(NamedTuple):
@@ -55,17 +54,16 @@ class EpisodeStatistics:
         self._sums = torch.zeros(len(EpisodeSums._fields), dtype=torch.float64, device=device)
         # One environment on the CPU: rewards wait for the end of the episode, as every call counts there.
         self._may_wait = num_envs == 1 and torch.device(device).type == "cpu"
-        self._waiting: list[Tensor] = []
+        self._waiting: list[VectorStep | PlainStep | Tensor] = []  # steps, or after a restart their rewards
 
-    def __call__(self, step: TensorDictBase, timestep: int) -> None:
-        """Add one vector step, ``[E]``."""
-        after = step.get("next")
-        self._waiting.append(after.get((GROUP, "reward")))
-        done = after.get("done")
-        if self._may_wait and not done.item():
+    def __call__(self, step: VectorStep | PlainStep, timestep: int) -> None:
+        """Add one vector step."""
+        self._waiting.append(step)
+        if self._may_wait and not step.done:
             return
         self._add_rewards()
-        self._finish(done, after.get((GROUP, "outcome")).squeeze(-1))
+        done = torch.as_tensor(step.done).view(-1, 1)
+        self._finish(done, step.outcome.squeeze(-1))
 
     def read(self) -> EpisodeSums:
         """Sums since the beginning of the run."""
@@ -77,7 +75,7 @@ class EpisodeStatistics:
             "returns": self._returns,
             "steps": self._steps,
             "sums": self._sums,
-            "waiting": torch.stack(self._waiting) if self._waiting else None,
+            "waiting": self._rewards() if self._waiting else None,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -86,9 +84,12 @@ class EpisodeStatistics:
             getattr(self, f"_{name}").copy_(state[name])
         self._waiting = [] if state["waiting"] is None else list(state["waiting"])
 
+    def _rewards(self) -> Tensor:
+        return torch.stack([each if isinstance(each, Tensor) else each.reward for each in self._waiting])
+
     def _add_rewards(self) -> None:
         """Add the rewards that wait, [T][E, R, 1], to the returns."""
-        rewards = torch.stack(self._waiting).squeeze(-1).double()
+        rewards = self._rewards().squeeze(-1).double()
         ages = self._steps + torch.arange(len(rewards), device=rewards.device)[:, None, None]
         self._returns += (rewards * self.discount**ages).sum(0)
         self._steps += len(rewards)

@@ -32,6 +32,7 @@ from torchrl_gpu.replay import (
     Replay,
     prioritized_sampler,
 )
+from torchrl_gpu.rows import Batch, unpack
 from torchrl_gpu.torchrl_trainer import StepListener, TorchRLTrainer
 
 STEPS_AT_ONCE = 64
@@ -112,17 +113,16 @@ def build_replay(trial: Trial, device: str, scale: ObservationScale | None) -> R
     return PrioritizedReplay(**options, sampler=prioritized_sampler(capacity, *exponents))
 
 
-def build_update(trial: Trial, agent: Agent) -> Callable[[TensorDictBase], TensorDictBase]:
+def build_update(trial: Trial, agent: Agent) -> Callable[[Batch], TensorDictBase]:
     """The trial's gradient update: the legacy one, or the same numbers with less waste."""
     algorithm = agent.algorithm
-    if trial.reproduction:
-        return algorithm.update
     if trial["compile"]:
         return FastUpdate(algorithm, autocast=trial["autocast"])
-    algorithm.drop_empty_objects = False
-    for optimizer in algorithm.optimizers.values():
-        optimizer.param_groups[0].update(fused=True, foreach=False)
-    return algorithm.update
+    if not trial.reproduction:
+        algorithm.drop_empty_objects = False
+        for optimizer in algorithm.optimizers.values():
+            optimizer.param_groups[0].update(fused=True, foreach=False)
+    return lambda batch: algorithm.update(unpack(batch, algorithm.continuous))
 
 
 def build_evaluation(

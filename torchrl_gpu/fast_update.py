@@ -8,10 +8,11 @@ never repeats them.
 from typing import Any
 
 import torch
-from tensordict import TensorDict, TensorDictBase
+from tensordict import TensorDict
 from torch import Tensor
 
-from agents.algorithm import Algorithm, Noise, Transitions
+from agents.algorithm import Algorithm, Noise
+from torchrl_gpu.rows import Batch, unpack
 
 CLIP_EPS = 1e-6
 """What `torch.nn.utils.clip_grad_norm_` adds to the norm."""
@@ -46,16 +47,17 @@ class FastUpdate:
             _materialise_state(optimizer)
         self._graph = torch.compile(self._stages, fullgraph=True)
 
-    def __call__(self, batch: TensorDictBase) -> TensorDict:
+    def __call__(self, batch: Batch) -> TensorDict:
         """One update; see `Algorithm.update`."""
-        transitions = self.algorithm.transitions(batch)
-        noise = self.algorithm.draw_noise(len(transitions.reward))
+        noise = self.algorithm.draw_noise(len(batch.rows))
         # Differentiation inside a compiled graph is switched on for this graph alone.
         with torch._dynamo.config.patch(trace_autograd_ops=True):
-            losses = self._graph(transitions, noise)
+            losses = self._graph(batch.rows, batch.weight, noise)
         return TensorDict(losses, batch_size=[])
 
-    def _stages(self, transitions: Transitions, noise: Noise) -> dict[str, Tensor]:
+    def _stages(self, rows: Tensor, weight: Tensor | None, noise: Noise) -> dict[str, Tensor]:
+        algorithm = self.algorithm
+        transitions = algorithm.transitions(unpack(Batch(rows, weight=weight), algorithm.continuous))
         losses = {}
         for stage in self.algorithm.stages:
             # Without the cache of cast weights: stages differentiate one after the other.

@@ -8,8 +8,8 @@ import torch
 
 from torchrl_gpu.config import ConfigError, Trial
 
-BYTES_PER_TRANSITION = 2 * (7 * 4 + 25 * 4 + 5) + 2 * 4 + 4 + 1 + 8
-"""Observation and next one, action, reward, end flag, slot (see `torchrl_gpu.replay`)."""
+BYTES_PER_TRANSITION = (2 * 37 + 2 + 2) * 4
+"""A row of float32 numbers, see `torchrl_gpu.rows`."""
 BYTES_PER_PRIORITY = 4 * 8
 """Two trees of twice as many nodes as there are slots."""
 

@@ -1,5 +1,7 @@
 """An Agent as a TensorDict policy over environments and robots."""
 
+from typing import Any
+
 import torch
 from tensordict import TensorDictBase
 from tensordict.nn import TensorDictModuleBase
@@ -7,6 +9,7 @@ from torch import Tensor
 from torchrl.envs.utils import ExplorationType, exploration_type
 
 from agents.agent import Agent
+from agents.replay_buffer import State
 from torchrl_gpu.observation_scale import ObservationScale
 
 GROUP = "agents"
@@ -67,20 +70,26 @@ class PolicyWrapper(TensorDictModuleBase):
 
     @eps.setter
     def eps(self, value: float) -> None:
-        if not 0.0 <= value <= 1.0:
-            raise ValueError(f"eps is {value}, allowed is [0, 1]")
-        self._epsilon = value
-        self._eps.fill_(value)
+        self.explore_at(value)
+
+    def explore_at(self, eps: float) -> None:
+        """Set `eps`; quicker than by assignment, at which a module looks through all its parts."""
+        if eps == self._epsilon:
+            return
+        if not 0.0 <= eps <= 1.0:
+            raise ValueError(f"eps is {eps}, allowed is [0, 1]")
+        vars(self)["_epsilon"] = eps
+        self._eps.fill_(eps)
 
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
         """Write the action of every robot; inactive robots get zeros."""
         robots = tensordict.get(GROUP)
         explore = exploration_type() in (ExplorationType.RANDOM, None)
-        act = self._act_one_by_one if self.sequential else self._act_batched
+        act = self._act_sequentially if self.sequential else self._act_batched
         robots.set("action", act(robots, explore))
         return tensordict
 
-    def _act_one_by_one(self, robots: TensorDictBase, explore: bool) -> Tensor:
+    def _act_sequentially(self, robots: TensorDictBase, explore: bool) -> Tensor:
         # tolist() gives Python floats: the agent rounds them to float32 once, as the legacy pipeline does.
         self_states, objects, counts, active = (
             values.flatten(0, 1).tolist()
@@ -91,14 +100,17 @@ class PolicyWrapper(TensorDictModuleBase):
                 robots["active"].squeeze(-1),
             )
         )
-        eps = self._epsilon if explore else 0.0
         idle = [0.0, 0.0] if self.agent.continuous else 0
         actions = [
-            self.agent.act((self_state, rows[:count]), eps, use_eval=not explore) if swims else idle
+            self.act_alone((self_state, rows[:count]), explore) if swims else idle
             for self_state, rows, count, swims in zip(self_states, objects, counts, active, strict=True)
         ]
         dtype = robots["self_state"].dtype if self.agent.continuous else torch.int64
         return torch.tensor(actions, dtype=dtype, device=robots.device).unflatten(0, robots.batch_size)
+
+    def act_alone(self, state: State, explore: bool = True) -> Any:
+        """Legacy action of one robot: with the present ``eps`` in training mode, or greedily."""
+        return self.agent.act(state, self._epsilon if explore else 0.0, use_eval=not explore)
 
     @torch.no_grad()
     def _act_batched(self, robots: TensorDictBase, explore: bool) -> Tensor:

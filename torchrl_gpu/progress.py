@@ -17,7 +17,7 @@ from agents.episode_report import episode_report
 from agents.evaluation import EpisodeResult
 from agents.schedule import Schedule
 from marinenav_env.envs.torchrl_gpu.outcome import STATE_OF_OUTCOME, Outcome
-from marinenav_env.envs.torchrl_gpu.specs import GROUP
+from torchrl_gpu.collection import PlainStep, VectorStep
 from torchrl_gpu.episode_statistics import EpisodeStatistics, EpisodeSums
 
 LOG_POINTS = 500
@@ -90,8 +90,8 @@ class Progress:
                 bar_format=BAR_FORMAT,
             )
 
-    def __call__(self, step: TensorDictBase, timestep: int) -> None:
-        """Look at one vector step, ``[E]``, whose first timestep is ``timestep``."""
+    def __call__(self, step: VectorStep | PlainStep, timestep: int) -> None:
+        """Look at one vector step, whose first timestep is ``timestep``."""
         self.statistics(step, timestep)
         after = min(timestep + self.num_envs, self.schedule.total_timesteps + 1)
         if self.bar is not None:
@@ -195,21 +195,20 @@ class EpisodeReports:
         self._number = 0
         self._begin()
 
-    def __call__(self, step: TensorDictBase, timestep: int) -> None:
+    def __call__(self, step: VectorStep | PlainStep, timestep: int) -> None:
         """Add one step; print if the episode ends."""
-        robots = step["next", GROUP]
-        outcomes = [outcome for outcome in robots["outcome"].flatten().tolist() if outcome != Outcome.ABSENT]
-        rewards = robots["reward"].flatten().tolist()[: len(outcomes)]
+        outcomes = [outcome for outcome in step.outcome.flatten().tolist() if outcome != Outcome.ABSENT]
+        rewards = step.reward.flatten().tolist()[: len(outcomes)]
         returns = self._returns or [0.0] * len(outcomes)
         factor = self.discount**self._length
         self._returns = [total + factor * reward for total, reward in zip(returns, rewards, strict=True)]
         ended_at = self._ended_at or [-1] * len(outcomes)
-        active = robots["active"].flatten().tolist()
+        active = step.active.flatten().tolist()
         self._ended_at = [
             self._length if end < 0 and not swims else end
             for end, swims in zip(ended_at, active[: len(outcomes)], strict=True)
         ]
-        if step["next", "done"].item():
+        if step.done:
             self._report(outcomes, timestep)
         else:
             self._length += 1

@@ -1,16 +1,18 @@
 """Replay on the training device: the transitions of a vector step, storages and samplers.
 
-Nothing is stored here: a `TensorDictReplayBuffer` on `LazyTensorStorage` is put together from TorchRL's parts
-and from the samplers that draw what the legacy memories draw.
+Nothing is stored here: a `TensorDictReplayBuffer` on a `LazyTensorStorage` is put together from TorchRL's
+parts and from the samplers that draw what the legacy memories draw. Its one entry holds the transitions, as
+the rows of `torchrl_gpu.rows`.
 """
 
 from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 
 import torch
 from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
-from torchrl.data import LazyTensorStorage, TensorDictReplayBuffer
+from torchrl.data import TensorDictReplayBuffer
 from torchrl.data.replay_buffers.samplers import PrioritizedSampler, RandomSampler, Sampler
 from torchrl.data.replay_buffers.writers import Writer
 from torchrl.envs.transforms import MultiStepTransform
@@ -18,67 +20,20 @@ from torchrl.envs.transforms import MultiStepTransform
 from marinenav_env.envs.torchrl_gpu.specs import GROUP
 from torchrl_gpu.device_ring import KEEP, DeviceRing, DeviceRingSampler, DeviceRingWriter
 from torchrl_gpu.observation_scale import ObservationScale
-from torchrl_gpu.policy_wrapper import OBSERVATION_KEYS
+from torchrl_gpu.row_storage import ROW, RowStorage, RowWriter
+from torchrl_gpu.rows import (
+    OBSERVATION_SIZE,
+    Batch,
+    Transition,
+    action_columns,
+    observation_columns,
+    plain_rows,
+    robot_rows,
+    transitions,
+)
 
-
-def robot_rows(
-    *steps: TensorDictBase, scale: ObservationScale | None = None, chosen: Tensor | None = None
-) -> TensorDict:
-    """One row for every robot of vector steps, float32, in (step, environment, robot) order.
-
-    Args:
-        *steps: What ``env.step`` returned, batch ``[E]``, root and ``"next"`` entries.
-        scale: Scales the observations, if given.
-        chosen: Rows wanted, int64 (N,); all without it.
-
-    Returns:
-        Batch ``[N]``: ``self_state`` (7,), ``objects_state`` (5, 5), ``objects_mask`` (5,), ``action`` (2,)
-        or (), ``acted`` (); under ``"next"`` the observation, and ``reward``, ``done``, ``terminated`` (1,).
-    """
-    robots = [step[GROUP] for step in steps]
-    after = [step["next", GROUP] for step in steps]
-
-    def row(key: str, where: list[TensorDictBase]) -> Tensor:
-        values = torch.cat([robot.get(key) for robot in where]).flatten(0, 1)
-        values = values if chosen is None else values.index_select(0, chosen)
-        values = values.float() if values.is_floating_point() else values
-        return scale(key, values) if scale else values
-
-    rows = {key: row(key, robots) for key in (*OBSERVATION_KEYS, "action")}
-    rows["acted"] = row("active", robots).squeeze(-1)
-    following = {key: row(key, after) for key in (*OBSERVATION_KEYS, "reward", "done", "terminated")}
-    size = rows["acted"].shape
-    return TensorDict({**rows, "next": TensorDict(following, size)}, size)
-
-
-def transitions(
-    *steps: TensorDictBase, scale: ObservationScale | None = None, done: str = "done"
-) -> TensorDict:
-    """The transitions of the robots that acted in vector steps, in the layout of the updates.
-
-    A robot's last transition is among them, with its true next observation: it is deactivated afterwards.
-
-    Args:
-        *steps: As of `robot_rows`.
-        scale: As of `robot_rows`.
-        done: Which flag ends the return: ``"done"``, or ``"terminated"`` to bootstrap where the cut-off came.
-
-    Returns:
-        Batch ``[N]``: ``self_state`` (N, 7), ``objects_state`` (N, 5, 5), ``objects_mask`` (N, 5), ``action``
-        (N, 2) or (N,), ``reward`` (N, 1), ``done`` (N, 1), and the three observations under ``"next"``.
-    """
-    acted = torch.cat([step.get((GROUP, "active")) for step in steps]).flatten()
-    chosen = None if acted.all() else acted.nonzero()[:, 0]
-    return update_layout(robot_rows(*steps, scale=scale, chosen=chosen), done)
-
-
-def update_layout(rows: TensorDictBase, done: str) -> TensorDict:
-    """Rows with reward and end flag beside the action, where the updates look for them; see `transitions`."""
-    after = rows["next"]
-    batch = rows.select(*OBSERVATION_KEYS, "action")
-    batch["reward"], batch["done"] = after["reward"], after[done]
-    batch["next"] = after.select(*OBSERVATION_KEYS)
-    return batch
+REWARD = OBSERVATION_SIZE + 1
+"""Column of the reward in rows of discrete actions; the end flag follows."""
 
 
 class Replay:
@@ -109,22 +64,26 @@ class Replay:
         steps_at_once: int = 1,
     ) -> None:
         self._buffer = TensorDictReplayBuffer(
-            storage=LazyTensorStorage(capacity, device=device),
+            storage=RowStorage(capacity, device=device),
             sampler=sampler or RandomSampler(),
-            writer=writer,
+            writer=writer or RowWriter(),
         )
         self.batch_size = batch_size
         self.done_flag = "terminated" if bootstrap_on_timeout else "done"
         self.scale = scale
         self.steps_at_once = steps_at_once
-        self._waiting: list[TensorDictBase] = []
+        self._waiting: list[Tensor] | list[list[Transition]] = []
 
     @property
     def buffer(self) -> TensorDictReplayBuffer:
         """The buffer, with everything stored so far written."""
         if self._waiting:
-            steps, self._waiting = self._waiting, []
-            self._extend(transitions(*steps, scale=self.scale, done=self.done_flag))
+            plain = isinstance(self._waiting[0], list)
+            rows = plain_rows(chain.from_iterable(self._waiting)) if plain else torch.cat(self._waiting)
+            self._waiting = []
+            for part in rows.split(self._buffer.storage.max_size):  # no slot twice in one write
+                if len(part):
+                    self._buffer.extend(TensorDict({ROW: part}, [len(part)]))
         return self._buffer
 
     @property
@@ -132,22 +91,21 @@ class Replay:
         """Transitions stored."""
         return len(self.buffer)
 
-    def store(self, step: TensorDictBase) -> None:
-        """Add the transitions of one vector step."""
-        self._waiting.append(step)
+    def store(self, step: TensorDictBase | list[Transition]) -> None:
+        """Add the transitions of one vector step, of which ``env.step`` returned a TensorDict."""
+        self._write(step if isinstance(step, list) else transitions(step, self.done_flag, self.scale))
+
+    def _write(self, rows: Tensor | list[Transition]) -> None:
+        self._waiting.append(rows)
         if len(self._waiting) >= self.steps_at_once:
             _ = self.buffer
 
-    def _extend(self, batch: TensorDictBase) -> None:
-        if len(batch):
-            for part in batch.split(self._buffer.storage.max_size):  # no slot twice in one write
-                self._buffer.extend(part)
+    def sample(self, updates: int) -> Iterable[Batch]:
+        """One batch of `batch_size` for each of several updates, drawn together."""
+        rows = self.buffer.sample(updates * self.batch_size).get(ROW)
+        return map(Batch, rows.split(self.batch_size))
 
-    def sample(self, updates: int) -> Iterable[TensorDictBase]:
-        """One batch ``[batch_size]`` for each of several updates, drawn together."""
-        return self.buffer.sample(updates * self.batch_size).split(self.batch_size)
-
-    def feed_back(self, batch: TensorDictBase, losses: TensorDictBase) -> None:
+    def feed_back(self, batch: Batch, losses: TensorDictBase) -> None:
         """Take the losses of an update on ``batch``; uniform replay has no use for them."""
 
 
@@ -182,10 +140,9 @@ class DeviceReplay(Replay):
 
     def store(self, step: TensorDictBase) -> None:
         """Add the transitions of one vector step."""
-        rows = robot_rows(step, scale=self.scale)
-        batch = update_layout(rows, self.done_flag)
-        batch[KEEP] = rows["acted"]
-        self.buffer.extend(batch)
+        rows = robot_rows(step, self.done_flag, self.scale)
+        acted = step.get((GROUP, "active")).flatten()
+        self.buffer.extend(TensorDict({ROW: rows, KEEP: acted}, [len(rows)]))
 
 
 class RainbowReplay(Replay):
@@ -207,9 +164,9 @@ class RainbowReplay(Replay):
         self.n = n
         self.discount = discount
 
-    def feed_back(self, batch: TensorDictBase, losses: TensorDictBase) -> None:
+    def feed_back(self, batch: Batch, losses: TensorDictBase) -> None:
         """Update the priorities of the batch with its losses."""
-        self.buffer.update_priority(batch["index"], losses["network"])
+        self.buffer.update_priority(batch.index, losses["network"])
 
 
 class PrioritizedReplay(RainbowReplay):
@@ -226,13 +183,39 @@ class PrioritizedReplay(RainbowReplay):
 
     def store(self, step: TensorDictBase) -> None:
         """Add the transitions of the vector step n steps ago, whose windows are complete now."""
-        rows = robot_rows(step, scale=self.scale)
-        # The transform leaves the flags where they were and moves everything else to the end of the window.
-        rows["next", "ended"] = rows["next", self.done_flag]
-        complete = self.multi_step.inv(rows.unsqueeze(1))
-        if complete is not None:
-            rows = complete.squeeze(1)
-            self._extend(update_layout(rows[rows["acted"]], done="ended"))
+        complete = self.multi_step.inv(self._window_step(step).unsqueeze(1))
+        if complete is None:
+            return
+        rows = complete.squeeze(1)
+        rows = rows[rows["acted"]]
+        after = rows["next"]
+        parts = (rows["state"], rows["action"], after["reward"], after["ended"].float(), after["state"])
+        self._write(torch.cat(parts, dim=1))
+
+    def _window_step(self, step: TensorDictBase) -> TensorDict:
+        """One entry for every robot, with the keys that the transform looks for."""
+        robots, after = step[GROUP], step["next", GROUP]
+        flags = {key: after[key].flatten(0, 1) for key in ("done", "terminated")}
+        size = [robots.numel()]
+        following = {
+            "state": observation_columns(after, self.scale),
+            "reward": after["reward"].float().flatten(0, 1),
+            # The transform leaves the flags where they were and moves the rest to the end of the window.
+            "ended": flags[self.done_flag],
+            **flags,
+        }
+        now = {
+            "state": observation_columns(robots, self.scale),
+            "action": action_columns(robots),
+            "acted": robots["active"].flatten(),
+        }
+        return TensorDict({**now, "next": TensorDict(following, size)}, size)
+
+    def sample(self, updates: int) -> Iterable[Batch]:
+        """See `Replay.sample`."""
+        drawn = self.buffer.sample(updates * self.batch_size)
+        parts = (drawn[key].split(self.batch_size) for key in (ROW, "index", "priority_weight"))
+        return map(Batch, *parts)
 
 
 def prioritized_sampler(capacity: int, exponent: float, weight: float) -> PrioritizedSampler:
@@ -263,44 +246,38 @@ class InterleavedRainbowReplay(RainbowReplay):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.scaling = torch.tensor([self.discount**k for k in range(self.n)])
+        factors = [self.discount**k for k in range(self.n)]
+        self.scaling = torch.tensor(factors, device=self._buffer.storage.device)
 
     @property
     def stored(self) -> int:
         """Records as the legacy trainer counts them: one too many before the ring is full (Quirk Q4)."""
         return min(len(self.buffer) + 1, self.buffer.storage.max_size)
 
-    def sample(self, updates: int) -> Iterable[TensorDictBase]:
+    def sample(self, updates: int) -> Iterable[Batch]:
         """Batches drawn one at a time, each after the priorities of the one before were updated."""
         for _ in range(updates):
-            yield self._n_step(self.buffer.sample(self.batch_size))
+            drawn = self.buffer.sample(self.batch_size)
+            windows, index, weight = (drawn[key] for key in (ROW, "index", "priority_weight"))
+            yield Batch(self._n_step(windows), index[:, 0], weight[:, 0])
 
-    def _n_step(self, window: TensorDictBase) -> TensorDict:
-        """Windows of n + 1 records, ``[B, n + 1]``, to n-step transitions ``[B]``.
+    def _n_step(self, windows: Tensor) -> Tensor:
+        """Windows of n + 1 records, (B, n + 1, 77), to n-step transitions (B, 77).
 
         What follows a terminal record, of whichever robot, is blank: all zeros, and terminal.
         """
-        ended = window["done"].squeeze(-1).cumsum(1) > 0  # (B, n + 1)
+        reward, done = REWARD, REWARD + 1
+        ended = windows[:, :, done].cumsum(1) > 0  # (B, n + 1)
         blank = torch.cat((torch.zeros_like(ended[:, :1]), ended[:, :-1]), dim=1)
-        rewards = window["reward"].squeeze(-1).masked_fill(blank, 0.0)
-        first, last = window[:, 0], window[:, self.n]
-        states = {key: first[key] for key in (*OBSERVATION_KEYS, "action")}
-        last_blank = blank[:, self.n]
-        following = {key: _masked(last[key], last_blank) for key in OBSERVATION_KEYS}
-        size = first.batch_size
-        return TensorDict(
-            {
-                **states,
-                "reward": (rewards[:, : self.n].contiguous() @ self.scaling).unsqueeze(-1),
+        rewards = windows[:, : self.n, reward].masked_fill(blank[:, : self.n], 0.0)
+        first, last, last_blank = windows[:, 0], windows[:, self.n], blank[:, self.n :]
+        return torch.cat(
+            (
+                first[:, :reward],
+                (rewards @ self.scaling).unsqueeze(1),
                 # Quirk Q6b: the flag of the record bootstrapped from, not of the last rewarded one.
-                "done": last["done"] | last_blank.unsqueeze(-1),
-                "priority_weight": first["priority_weight"],
-                "index": first["index"],
-                "next": TensorDict(following, size),
-            },
-            size,
+                last[:, done : done + 1].masked_fill(last_blank, 1.0),
+                last[:, :OBSERVATION_SIZE].masked_fill(last_blank, 0.0),
+            ),
+            dim=1,
         )
-
-
-def _masked(values: Tensor, blank: Tensor) -> Tensor:
-    return values.masked_fill(blank.view(-1, *[1] * (values.ndim - 1)), 0)

@@ -7,6 +7,7 @@ from tensordict import TensorDict
 from torchrl.data.replay_buffers.samplers import PrioritizedSampler
 
 from torchrl_gpu.replay import PrioritizedReplay, Replay
+from torchrl_gpu.row_storage import ROW
 
 
 class ReplayState:
@@ -40,7 +41,7 @@ class ReplayState:
         buffer.empty()
         if state["transitions"]:
             rows = TensorDict(state["transitions"])
-            stored = len(rows["reward"])
+            stored = len(rows[ROW])
             if stored > buffer.storage.max_size:
                 raise ValueError(f"{stored} transitions do not fit into {buffer.storage.max_size}")
             rows.batch_size = [stored]

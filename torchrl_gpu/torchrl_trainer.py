@@ -6,24 +6,24 @@ from pathlib import Path
 from typing import Protocol
 
 from tensordict import TensorDictBase
-from torchrl._utils import timeit
 
 from agents.agent import Agent
 from agents.evaluation import EpisodeResult
 from agents.evaluation_record import EvaluationRecord
 from agents.schedule import Schedule
 from marinenav_env.envs.torchrl_gpu import MarineNavTorchRLEnv
-from torchrl_gpu.collection import vector_steps
+from torchrl_gpu.collection import PlainStep, VectorStep, vector_steps
 from torchrl_gpu.policy_wrapper import PolicyWrapper
 from torchrl_gpu.progress import Progress
 from torchrl_gpu.replay import Replay
+from torchrl_gpu.rows import Batch
 
 
 class StepListener(Protocol):
     """Whoever looks at each vector step: progress, episode reports."""
 
-    def __call__(self, step: TensorDictBase, timestep: int) -> None:
-        """Look at one vector step, ``[E]``, whose first timestep is ``timestep``."""
+    def __call__(self, step: VectorStep | PlainStep, timestep: int) -> None:
+        """Look at one vector step, whose first timestep is ``timestep``."""
 
 
 class TorchRLTrainer:
@@ -64,7 +64,7 @@ class TorchRLTrainer:
         schedule: Schedule,
         evaluate: Callable[[], list[EpisodeResult]],
         progress: Progress,
-        update: Callable[[TensorDictBase], TensorDictBase],
+        update: Callable[[Batch], TensorDictBase],
         raw_networks: Callable[[], AbstractContextManager] = nullcontext,
         keep_best: bool = False,
         listeners: tuple[StepListener, ...] = (),
@@ -108,11 +108,9 @@ class TorchRLTrainer:
 
     def _advance(self, directory: Path) -> None:
         """One vector step, and what falls on its timesteps."""
-        self.policy.eps = self.schedule.epsilon(self.timestep)
-        with timeit("collect"):
-            step = self.steps()
-        with timeit("store"):
-            self.replay.store(step)
+        self.policy.explore_at(self.schedule.epsilon(self.timestep))
+        step = self.steps()
+        self.replay.store(step.record)
         for listener in self.listeners:
             listener(step, self.timestep)
         self._follow_schedule(directory)
@@ -129,7 +127,7 @@ class TorchRLTrainer:
                 self._evaluate_and_save(last, directory)
 
     def _evaluate_and_save(self, timestep: int, directory: Path) -> None:
-        with self.raw_networks(), timeit("evaluate"):
+        with self.raw_networks():
             results = self.evaluate()
             self.record.append(timestep, results)
             self.record.save(directory)
@@ -143,8 +141,7 @@ class TorchRLTrainer:
         if updates == 0 or self.replay.stored <= self.replay.batch_size:
             return
         for batch in self.replay.sample(updates):
-            with timeit("update"):
-                losses = self.update(batch)
+            losses = self.update(batch)
             self.replay.feed_back(batch, losses)
         self.updates += updates
         self.progress.learned(losses, updates)

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tensordict import TensorDictBase
 
 from scripts import train_rl_agents
 from scripts.benchmarking.measuring import Clock, Counts, Stopwatch
 from torchrl_gpu import experiment
+from torchrl_gpu.collection import PlainStep, PlainSteps, VectorStep
 from torchrl_gpu.config import Trial, validate
 
 NEVER = 10**9
@@ -141,9 +141,10 @@ class TorchRLPipeline:
         self._boundary: Callable[[], None] = lambda: None
         self.trainer.listeners = (*self.trainer.listeners, self._look)
         watch, trainer = self.stopwatch, self.trainer
-        watch.wrap(trainer.policy, "forward", "act")
-        for method in ("step", "reset", "step_and_maybe_reset"):
-            watch.wrap(trainer.env, method, "step")
+        plain = isinstance(trainer.steps, PlainSteps)
+        watch.wrap(trainer.policy, "act_alone" if plain else "forward", "act")
+        for method in ("step", "reset") if plain else ("step", "reset", "step_and_maybe_reset"):
+            watch.wrap(trainer.steps.world if plain else trainer.env, method, "step")
         watch.wrap(trainer.replay, "store", "store")
         watch.wrap_iteration(trainer.replay, "sample", "sample")
         watch.wrap(trainer.replay, "feed_back", "sample")
@@ -164,7 +165,7 @@ class TorchRLPipeline:
         with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
             self.trainer.learn(self.folder)
 
-    def _look(self, step: TensorDictBase, timestep: int) -> None:
+    def _look(self, step: VectorStep | PlainStep, timestep: int) -> None:
         self._timesteps += self.num_envs
-        self._transitions += step["agents", "active"].sum()
+        self._transitions += len(step.record) if isinstance(step, PlainStep) else step.acted.sum()
         self._boundary()

@@ -258,7 +258,7 @@ def test_a_full_disk_is_named(workplace, capsys, monkeypatch):
 def test_a_replay_that_does_not_fit_is_refused_before_anything_is_written(workplace, capsys):
     assert main("-C", workplace(buffer_size=10**10)) == 2
     error = capsys.readouterr().err
-    assert error.startswith("error: key 'buffer_size': 10000000000 transitions need 2,870.0 GB")
+    assert error.startswith("error: key 'buffer_size': 10000000000 transitions need 3,120.0 GB")
     assert error.endswith(" are free\n")
     assert list(Path().iterdir()) == []
 
@@ -267,7 +267,7 @@ def test_trials_side_by_side_share_the_memory(monkeypatch):
     (trial,) = make_trials(SMALL | {"buffer_size": 1_000_000})
     monkeypatch.setattr(memory, "free_bytes", lambda device: 10**9)
     memory.check_memory(trial, "cpu", at_once=3)
-    with pytest.raises(ConfigError, match=r"in each of 4 trials need 1\.1 GB .* 1\.0 GB are free"):
+    with pytest.raises(ConfigError, match=r"in each of 4 trials need 1\.2 GB .* 1\.0 GB are free"):
         memory.check_memory(trial, "cpu", at_once=4)
 
 

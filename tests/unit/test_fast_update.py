@@ -2,30 +2,27 @@
 
 import pytest
 import torch
-from tensordict import TensorDict
 
 from agents.agent import ALGORITHMS, Agent
 from torchrl_gpu.fast_update import FastUpdate
+from torchrl_gpu.rows import Batch, unpack
 
 
 def batch_for(agent, size=64, seed=0):
     generator = torch.Generator().manual_seed(seed)
 
     def observation():
-        return {
-            "self_state": torch.randn(size, 7, generator=generator),
-            "objects_state": torch.randn(size, 5, 5, generator=generator),
-            "objects_mask": torch.rand(size, 5, generator=generator) < 0.5,
-        }
+        mask = torch.rand(size, 5, generator=generator) < 0.5
+        return torch.randn(size, 7 + 25, generator=generator), mask
 
-    shape = (size, 2) if agent.continuous else (size,)
-    action = torch.rand(shape, generator=generator) * 2 - 1 if agent.continuous else torch.arange(size) % 25
-    after = TensorDict(observation(), [size])
+    action = torch.rand(size, 2, generator=generator) * 2 - 1
+    if not agent.continuous:
+        action = (torch.arange(size) % 25).unsqueeze(1)
     reward = torch.randn(size, 1, generator=generator)
     done = torch.rand(size, 1, generator=generator) < 0.1
-    return TensorDict(
-        {**observation(), "action": action, "reward": reward, "done": done, "next": after}, [size]
-    )
+    weight = torch.rand(size, generator=generator) if agent.algorithm.prioritized else None
+    rows = torch.cat((*observation(), action, reward, done, *observation()), dim=1)
+    return Batch(rows, weight=weight)
 
 
 def trained(update, agent, updates=5):
@@ -39,7 +36,7 @@ def trained(update, agent, updates=5):
 
 def assert_same_learning(agent_type, make_update, rtol=1e-5):
     legacy, fast = (Agent(agent_type=agent_type, seed=9, BUFFER_SIZE=100) for _ in range(2))
-    expected = trained(legacy.algorithm.update, legacy)
+    expected = trained(lambda batch: legacy.algorithm.update(unpack(batch, legacy.continuous)), legacy)
     found = trained(make_update(fast.algorithm), fast)
     for a, b in zip(expected, found, strict=True):
         for name, loss in a.items():

@@ -10,6 +10,7 @@ from agents.evaluation import EpisodeResult
 from agents.schedule import Schedule
 from marinenav_env.envs.torchrl_gpu.outcome import Outcome
 from torchrl_gpu import progress as progress_module
+from torchrl_gpu.collection import VectorStep
 from torchrl_gpu.episode_statistics import EpisodeStatistics, EpisodeSums
 from torchrl_gpu.progress import EpisodeReports, Progress, Verbosity, stage_names
 
@@ -21,16 +22,9 @@ LONG, ABSENT = Outcome.TOO_LONG_EPISODE, Outcome.ABSENT
 def step_of(rewards, outcomes, done):
     """One vector step: rewards and outcomes [E][R], done [E]."""
     outcome = torch.tensor(outcomes, dtype=torch.int8).unsqueeze(-1)
-    robots = TensorDict(
-        {
-            "reward": torch.tensor(rewards, dtype=torch.float64).unsqueeze(-1),
-            "outcome": outcome,
-            "active": (outcome == N) | (outcome == LONG),
-        },
-        outcome.shape[:2],
-    )
-    after = TensorDict({"agents": robots, "done": torch.tensor(done).unsqueeze(-1)}, outcome.shape[:1])
-    return TensorDict({"next": after}, outcome.shape[:1])
+    active = (outcome == N) | (outcome == LONG)
+    reward = torch.tensor(rewards, dtype=torch.float64).unsqueeze(-1)
+    return VectorStep(None, active, active, reward, outcome, torch.tensor(done).unsqueeze(-1))
 
 
 # Two environments of up to two robots; the second has one robot in its first episode.
@@ -68,7 +62,7 @@ def test_statistics_go_on_from_their_state(num_envs):
     """One environment lets its rewards wait for the end of the episode; that must not show."""
     one, two = (EpisodeStatistics(num_envs, 2, 0.5, "cpu") for _ in range(2))
     for t, step in enumerate(EPISODES):
-        step = step[:num_envs]
+        step = VectorStep(None, *(values[:num_envs] for values in step[1:]))
         if t == 2:
             state = one.state_dict()
             two.load_state_dict({name: None if x is None else x.clone() for name, x in state.items()})

@@ -10,9 +10,16 @@ from agents.replay_buffer import ReplayBuffer
 from marinenav_env.envs.torchrl_gpu import MarineNavTorchRLEnv
 from torchrl_gpu.legacy_samplers import LegacyUniformSampler
 from torchrl_gpu.observation_scale import ObservationScale
-from torchrl_gpu.replay import DeviceReplay, PrioritizedReplay, Replay, prioritized_sampler, transitions
+from torchrl_gpu.replay import DeviceReplay, PrioritizedReplay, Replay, prioritized_sampler
+from torchrl_gpu.row_storage import ROW
+from torchrl_gpu.rows import Batch, plain_rows, transitions, unpack
 
 GAMMA = 0.9
+
+
+def read(rows):
+    """Rows, or a batch of them, by name; all of continuous actions."""
+    return unpack(rows if isinstance(rows, Batch) else Batch(rows), continuous=True)
 
 
 def vector_step(t, active, done, terminated=None):
@@ -43,9 +50,9 @@ def vector_step(t, active, done, terminated=None):
 
 
 def test_only_robots_that_acted_are_stored_each_with_its_own_next_observation():
-    stored = transitions(vector_step(2, [True, False, True], [False, True, True]))
+    stored = read(transitions(vector_step(2, [True, False, True], [False, True, True])))
     assert stored["self_state"][:, 0].tolist() == [20.0, 22.0]
-    assert stored["next", "self_state"][:, 0].tolist() == [30.0, 32.0]
+    assert stored["next"]["self_state"][:, 0].tolist() == [30.0, 32.0]
     assert stored["reward"].flatten().tolist() == [21.0, 23.0]
     assert stored["done"].flatten().tolist() == [False, True]
     assert stored["self_state"].dtype == torch.float32
@@ -53,16 +60,36 @@ def test_only_robots_that_acted_are_stored_each_with_its_own_next_observation():
 
 def test_the_cut_off_is_terminal_unless_it_is_bootstrapped():
     step = vector_step(0, [True, True], done=[True, True], terminated=[True, False])
-    assert transitions(step)["done"].flatten().tolist() == [True, True]
-    assert transitions(step, done="terminated")["done"].flatten().tolist() == [True, False]
+    assert read(transitions(step))["done"].flatten().tolist() == [True, True]
+    assert read(transitions(step, done="terminated"))["done"].flatten().tolist() == [True, False]
 
 
 def test_stored_observations_are_scaled_and_nothing_else_is():
     step = vector_step(1, [True], [False])
-    rows = transitions(step, scale=ObservationScale("cpu"))
+    rows = read(transitions(step, scale=ObservationScale("cpu")))
     assert rows["self_state"][0].tolist() == pytest.approx([0.5, 0.5, 5, 5, 5, 0.01, 0.01])
-    assert rows["next", "self_state"][0, 0] == pytest.approx(1.0)
+    assert rows["next"]["self_state"][0, 0] == pytest.approx(1.0)
     assert rows["reward"].item() == 11.0
+
+
+@pytest.mark.parametrize("continuous", [True, False])
+def test_rows_of_plain_numbers_are_those_of_the_tensors(continuous):
+    """Reproduction mode stores what the environment's TensorDicts would have held, rounded once."""
+    env = MarineNavTorchRLEnv(1, seed=3, continuous=continuous, max_robots=4, dtype=torch.float64)
+    env.num_robots, env.num_cores, env.num_obs = 4, 0, 6
+    step = env.step(env.rand_action(env.reset()))
+    robots, after = step["agents"], step["next", "agents"]
+
+    def states(where):
+        counts = where["objects_mask"].sum(-1)[0].tolist()
+        objects = [rows[:n] for rows, n in zip(where["objects_state"][0].tolist(), counts, strict=True)]
+        assert len(set(counts)) > 1  # padding matters
+        return zip(where["self_state"][0].tolist(), objects, strict=True)
+
+    endings = (after[key][0, :, 0].tolist() for key in ("reward", "done"))
+    rewards, dones = endings
+    items = zip(states(robots), robots["action"][0].tolist(), rewards, states(after), dones, strict=True)
+    assert torch.equal(plain_rows(items), transitions(step))
 
 
 @pytest.mark.parametrize("count", [30, 50, 50 + 17])
@@ -72,14 +99,12 @@ def test_the_legacy_sampler_draws_what_the_legacy_memory_draws_also_after_the_ri
     replay = Replay(50, 16, sampler=LegacyUniformSampler())
     for t in range(count):
         legacy.add((([float(t)] * 7, []), [0.0, 0.0], 0.0, ([0.0] * 7, []), False))
-        step = vector_step(0, [True], [False])
-        step["agents", "self_state"] = torch.full((1, 1, 7), float(t)).double()
-        replay.store(step)
+        replay.store([(([float(t)] * 7, []), [0.0, 0.0], 0.0, ([0.0] * 7, []), False)])
     random.seed(7)
     expected = [row[0] for row in legacy.sample()[0][0]]
     random.seed(7)
     [batch] = replay.sample(1)
-    assert batch["self_state"][:, 0].tolist() == expected
+    assert read(batch)["self_state"][:, 0].tolist() == expected
 
 
 def test_steps_written_together_are_those_written_one_by_one():
@@ -90,8 +115,7 @@ def test_steps_written_together_are_those_written_one_by_one():
         many.store(step)
         if t in (3, 8):
             assert many.stored == one.stored
-    for key, value in one.buffer[:].items(include_nested=True, leaves_only=True):
-        assert torch.equal(many.buffer[:][key], value), key
+    assert torch.equal(many.buffer[:][ROW], one.buffer[:][ROW])
 
 
 def brute_force(episode, n):
@@ -123,13 +147,13 @@ def test_n_step_windows_follow_each_robot_and_end_at_its_terminal(n):
     going_on = [([False, False], [False, False])] * n
     expected = brute_force([*zip(active, done, strict=True), *going_on], n)
     complete = {key: value for key, value in expected.items() if key[0] < len(active) - n}
-    stored = replay.buffer[:]
+    stored = read(replay.buffer[:][ROW])
     found = {
         (int(number) // 10, int(number) % 10): (float(reward), float(following), bool(ended))
         for number, reward, following, ended in zip(
             stored["self_state"][:, 0],
             stored["reward"],
-            stored["next", "self_state"][:, 0],
+            stored["next"]["self_state"][:, 0],
             stored["done"],
             strict=True,
         )
@@ -148,16 +172,15 @@ def test_the_device_ring_keeps_the_newest_transitions_of_robots_that_acted(devic
         step = vector_step(t, active, [False] * 3)
         plain.store(step)
         ring.store(step.to(device))
-        held = plain.buffer[:]["self_state"][:, 0]
+        held = plain.buffer[:][ROW]
         assert int(ring.ring.stored) == len(held)
         slots = torch.arange(len(held), device=device)
-        assert torch.equal(ring.buffer[slots]["self_state"][:, 0].cpu(), held)
+        assert torch.equal(ring.buffer[slots][ROW].cpu(), held)
     torch.manual_seed(0)
     [batch] = ring.sample(1)
-    assert set(batch["self_state"][:, 0].tolist()) <= set(held.tolist())
-    assert (
-        len(set(batch["self_state"][:, 0].tolist())) == 10
-    )  # 64 draws miss one of ten once in a hundred seeds
+    drawn, known = ({*map(tuple, rows.tolist())} for rows in (batch.rows, held))
+    assert drawn <= known
+    assert len(drawn) == 10  # 64 draws miss one of ten once in a hundred seeds
 
 
 def test_priorities_follow_the_losses():
@@ -165,12 +188,12 @@ def test_priorities_follow_the_losses():
     for t in range(6):
         replay.store(vector_step(t, [True], [False]))
     [batch] = replay.sample(1)
-    assert batch["priority_weight"].shape == (4,)
-    losses = torch.where(batch["self_state"][:, 0] == 0, 1e6, 1e-6)
+    assert batch.weight.shape == (4,)
+    losses = torch.where(batch.rows[:, 0] == 0, 1e6, 1e-6)
     replay.feed_back(batch, TensorDict({"network": losses}, []))
     replay.buffer.update_priority(torch.arange(5), torch.tensor([1e6, 1e-6, 1e-6, 1e-6, 1e-6]))
     [batch] = replay.sample(1)
-    assert (batch["self_state"][:, 0] == 0).all()
+    assert (batch.rows[:, 0] == 0).all()
 
 
 def test_every_terminal_transition_of_a_real_run_is_stored_once():
@@ -187,12 +210,12 @@ def test_every_terminal_transition_of_a_real_run_is_stored_once():
     for t in range(rollout.shape[1]):
         replay.store(rollout[:, t])
     robots, after = rollout["agents"], rollout["next", "agents"]
-    stored = replay.buffer[:]
-    assert len(stored) == robots["active"].sum()
+    stored = read(replay.buffer[:][ROW])
+    assert len(stored["done"]) == robots["active"].sum()
     finished = (after["outcome"] == 1) | (after["outcome"] == 2)
     assert finished.sum() > 3
     assert stored["done"].sum() == finished.sum()
-    terminal = stored[stored["done"].squeeze(-1)]
+    terminal = stored["next"]["self_state"][stored["done"].squeeze(-1)]
     order = finished.squeeze(-1).transpose(0, 1)
     expected = after["self_state"].transpose(0, 1)[order]
-    assert torch.equal(terminal["next", "self_state"], expected)
+    assert torch.equal(terminal, expected)
