@@ -123,7 +123,8 @@ def agent_from_folder(
     try:
         agent = Agent(agent_type=agent_type, device=device, training=False, **arguments)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ModelFileError(path, f"no network can be built from it: {error}") from error
+        said = str(error).partition("\n")[0]  # torch adds its own stack
+        raise ModelFileError(path, f"no network can be built from it: {said}") from error
     load_model(agent.algorithm, directory)
     agent.algorithm.to_dtype(dtype)
     return agent

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,5 +26,10 @@ def replacing(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(aside, path)
+    except OSError as error:
+        if error.errno and error.filename in (None, str(aside)):
+            error.filename = str(path)  # the name that the user knows
+        raise
     finally:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):  # nothing there, or a read-only disk
+            aside.unlink()

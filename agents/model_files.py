@@ -73,7 +73,10 @@ def read_weights(path: Path, device: str | torch.device = "cpu") -> dict[str, Te
     except OSError as error:
         raise ModelFileError(path, error.strerror) from error
     except Exception as error:  # torn and hostile files fail with errors of any kind, over many lines
-        raise ModelFileError(path, f"cannot be read as weights ({type(error).__name__})") from error
+        kind = type(error).__name__
+        raise ModelFileError(
+            path, f"cannot be read as weights ({kind}): torn, or no state_dict of torch.save"
+        ) from error
     is_state_dict = isinstance(weights, dict) and all(
         isinstance(name, str) and isinstance(value, Tensor) and value.is_floating_point()
         for name, value in weights.items()

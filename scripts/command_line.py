@@ -44,6 +44,11 @@ def run(name: str, work: Callable[[Sequence[str] | None], None], argv: Sequence[
     return 0
 
 
+def reason(error: Exception) -> str:
+    """Text of an error on one line; KeyError would put it into quotes."""
+    return " ".join(str(error.args[0] if isinstance(error, KeyError) and error.args else error).split())
+
+
 def existing_file(path: Path) -> Path:
     """Return ``path``; raise InputError when there is no such file."""
     if not path.is_file():

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from scripts.command_line import InputError, new_parser, output_path, run
+from scripts.command_line import InputError, new_parser, output_path, reason, run
 from torchrl_gpu.config import ConfigError, read_config
 from torchrl_gpu.config_schema import AGENT_TYPES, SCHEMA
 from torchrl_gpu.trials import check_device
@@ -150,7 +150,7 @@ def read_usable_episodes(path: Path, env: Any) -> list[dict]:
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from error
     except Exception as error:  # there is no end to what a number in the wrong place can raise
-        raise InputError(f"{path}: not evaluation episodes: {' '.join(str(error).split())}") from error
+        raise InputError(f"{path}: not evaluation episodes: {reason(error)}") from error
     if 0 in robots or not robots:
         raise InputError(f"{path}: holds no episode, or one without robots")
     return episodes

@@ -207,7 +207,8 @@ class Job:
         if shutil.disk_usage(self.folder.parent).free < ALMOST_NOTHING:
             line += f"; there is no space left for {self.folder}"
         try:
-            (self.folder / "failure.txt").write_text(traceback.format_exc(), encoding="utf-8")
+            with replacing(self.folder / "failure.txt", "w") as file:
+                file.write(traceback.format_exc())
             line += f" (traceback in {self.folder / 'failure.txt'})"
         except OSError:
             pass

@@ -7,6 +7,7 @@ An evaluation set is a JSON list of such dictionaries.
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -158,8 +159,12 @@ def write_episode(data: Any, filename: str | os.PathLike[str]) -> None:
     try:
         aside.write_text(text, encoding="utf-8")
         aside.replace(path)
+    except OSError as error:
+        error.filename = str(path)  # the name that the user knows
+        raise
     finally:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):  # nothing there, or a read-only disk
+            aside.unlink()
 
 
 def read_episodes(filename: str | os.PathLike[str]) -> list[Episode]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from marinenav_env.envs import episode as schema
 from marinenav_env.envs.marinenav_env import MarineNavEnv3
-from scripts.command_line import InputError, existing_file
+from scripts.command_line import InputError, existing_file, reason
 
 Episode = dict[str, Any]
 
@@ -19,7 +19,7 @@ def read_json(path: Path) -> Any:
     existing_file(path)
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not a JSON file ({error})") from None
 
 
@@ -32,16 +32,11 @@ def read_episodes(path: Path) -> list[Episode]:
     existing_file(path)
     try:
         episodes = schema.read_episodes(path)
-    except (ValueError, LookupError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise InputError(f"{path}: not an episode dictionary or a list of them: {reason(error)}") from None
     if not episodes:
         raise InputError(f"{path}: the list of episodes is empty")
     return episodes
-
-
-def reason(error: Exception) -> str:
-    """Text of an error on one line; KeyError would put it into quotes."""
-    return " ".join(str(error.args[0] if error.args else error).split())
 
 
 def world_of(episode: Episode, where: str) -> MarineNavEnv3:

@@ -13,9 +13,9 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import EngFormatter, PercentFormatter
 
 from agents.evaluation_record import FILE_NAME, EvaluationFileError, EvaluationRecord
-from scripts.command_line import InputError
+from scripts.command_line import InputError, reason
 from scripts.drawing import style
-from scripts.drawing.episodes import read_json, reason
+from scripts.drawing.episodes import read_json
 
 NOT_COMPARED = ("seed", "training_time", "save_dir")
 """Config keys in which trials of one curve may differ."""
@@ -78,7 +78,7 @@ def read_trial(folder: Path) -> Trial:
     try:
         record = EvaluationRecord.load(folder, histories=False)
         metrics = {
-            "return": [np.mean(row) for row in record.rewards],
+            "return": [np.mean(np.asarray(row, dtype=float)) for row in record.rewards],
             "success": [np.mean(row) for row in record.successes],
             "time": list(map(successful_mean, record.times, record.successes)),
             "energy": list(map(successful_mean, record.energies, record.successes)),

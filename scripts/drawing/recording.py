@@ -11,8 +11,8 @@ from agents.evaluation_record import FILE_NAME, EvaluationFileError, EvaluationR
 from marinenav_env.envs.marinenav_env import MarineNavEnv3
 from marinenav_env.envs.utils.robot import Robot
 from marinenav_env.envs.utils.vessel import CONTINUOUS_THRUST_RATE
-from scripts.command_line import InputError, pick
-from scripts.drawing.episodes import Episode, read_episodes, reason, world_of
+from scripts.command_line import InputError, pick, reason
+from scripts.drawing.episodes import Episode, read_episodes, world_of
 
 ROW = 13
 """Numbers in a trajectory row (environment spec 13.4)."""
@@ -101,7 +101,7 @@ def new_recording(
     count = len(world.robots)
     for name, parts in (("trajectories", trajectories), ("observations", observations), ("actions", actions)):
         if not isinstance(parts, list) or len(parts) != count:
-            found = len(parts) if isinstance(parts, list) else type(parts).__name__
+            found = len(parts) if isinstance(parts, list) else "none"
             raise InputError(f"{where}: {name} of {count} robots expected, found {found}")
     try:
         rows = [np.array(rows, dtype=float).reshape(len(rows), ROW) for rows in trajectories]

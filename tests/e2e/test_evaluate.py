@@ -173,69 +173,6 @@ def test_time_and_energy_are_of_successful_episodes_only(tmp_path):
     assert evaluate.table(report).splitlines()[-1].split() == ["total", "3", "0.667", "3.00", "15.00", "200"]
 
 
-@pytest.fixture
-def refused(tmp_path, capsys):
-    """Function that runs a command line which must be refused; its line on stderr."""
-
-    def call(main, *arguments):
-        before = sorted(tmp_path.rglob("*"))
-        assert main([*map(str, arguments)]) == 2
-        assert sorted(tmp_path.rglob("*")) == before
-        (line,) = capsys.readouterr().err.splitlines()
-        return line
-
-    return call
-
-
-def test_bad_input_is_refused_in_one_line(tmp_path, refused):
-    config, folder = write_config(tmp_path, agent_type="DQN"), model_folder(tmp_path, "DQN")
-    output = ("--output", tmp_path / "r.json")
-    no_list, swept = tmp_path / "no_list.json", tmp_path / "swept.json"
-    no_list.write_text('{"env": 1}')
-    swept.write_text(json.dumps(json.loads(config.read_text()) | {"discount": [0.9, 0.99]}))
-    empty, bent = tmp_path / "empty.json", tmp_path / "bent.json"
-    empty.write_text("[]")
-    episodes = evaluation.create_eval_configs(evaluate.evaluation_world(), CONFIG["eval_schedule"])
-    episodes[-1]["robots"]["start"][0] = ["north", 3]
-    bent.write_text(json.dumps(episodes))
-    cases = [
-        (("-M", tmp_path / "none", "-C", config), "none: no such file"),
-        (("-M", tmp_path, "-C", config), "not a model folder"),
-        (("-M", folder, "-C", config, "--seed", 10**30), "must be a whole number from 0 to 4294967295"),
-        (("-M", config, "-C", config), "config.json: not a readable TorchScript file"),
-        (
-            ("-M", folder, "-C", config, "--agent-type", "IQN"),
-            "network_params.pth: belongs to a model of type DQN",
-        ),
-        (("-M", folder, "-C", tmp_path / "none.json"), "none.json: No such file"),
-        (("-M", folder, "-C", no_list), "no_list.json: unknown key 'env'"),
-        (("-M", folder, "-C", swept), "swept.json: key 'discount' has 2 values"),
-        (("-M", folder, "-E", tmp_path / "none.json"), "none.json: No such file"),
-        (("-M", folder, "-E", no_list), "no_list.json: not evaluation episodes"),
-        (("-M", folder, "-E", empty), "empty.json: holds no episode"),
-        (("-M", folder, "-E", bent), "bent.json: not evaluation episodes: could not convert string to float"),
-        (("-M", folder, "-C", config, "-D", "tpu"), "device 'tpu' is unknown"),
-    ]
-    for arguments, reason in cases:
-        line = refused(evaluate.main, *arguments, *output)
-        assert line.startswith("evaluate: error: ")
-        assert reason in line
-    missing = tmp_path / "none" / "r.json"
-    assert "none does not exist" in refused(evaluate.main, "-M", folder, "-C", config, "--output", missing)
-    assert "is not a model folder" in refused(export_torchscript.main, "-M", config)
-    assert "is not an existing folder" in refused(export_torchscript.main, "-M", folder, "-O", missing)
-
-
-@pytest.mark.parametrize("main", [train_rl_agents.main, train_torchrl_gpu.main])
-def test_both_pipelines_refuse_a_model_of_another_agent(main, tmp_path, refused):
-    folder = model_folder(tmp_path, "DQN")
-    config = write_config(tmp_path, agent_type="IQN", load_model=str(folder))
-    line = refused(main, "-C", config)
-    assert line.startswith(
-        f"error: key 'load_model': {folder}/network_params.pth: belongs to a model of type DQN"
-    )
-
-
 @pytest.mark.parametrize("main", [train_rl_agents.main, train_torchrl_gpu.main])
 def test_both_pipelines_start_from_a_model_and_change_it(main, tmp_path):
     folder = model_folder(tmp_path, "DQN", seed=9)

@@ -173,57 +173,8 @@ def test_a_trial_never_writes_into_an_existing_folder(tmp_path, capsys):
     assert "FileExistsError" in capsys.readouterr().err
 
 
-BAD_COMMANDS = {
-    "no config": ([], "the following arguments are required: -C/--config-file"),
-    "unknown flag": (["-C", "c.json", "--fast"], "unrecognized arguments: --fast"),
-    "missing file": (["-C", "none.json"], "none.json: No such file or directory"),
-    "a folder": (["-C", "."], ".: Is a directory"),
-    "no processes": (["-C", "CONFIG", "-P", "0"], "'0' is not a whole number from 1 to 1000000000"),
-    "processes": (["-C", "CONFIG", "-P", "two"], "'two' is not a whole number from 1 to 1000000000"),
-    "unknown device": (
-        ["-C", "CONFIG", "-D", "gpu"],
-        "device 'gpu' is unknown; allowed are cpu, cuda and cuda:N",
-    ),
-    "other device": (["-C", "CONFIG", "-D", "meta"], "device 'meta' is unknown"),
-    "no device": (["-C", "CONFIG", "-D", "cuda:77"], "device 'cuda:77' is not available; this machine has"),
-}
-
-BAD_CONFIGS = {
-    "malformed": ({"content": '{"seed": [0],'}, "malformed JSON at line 1 column 14"),
-    "agent": ({"agent_type": "PPO"}, 'it must be one of "AC-IQN", "IQN", "DDPG", "DQN", "SAC", "Rainbow"'),
-    "unknown key": ({"save_dri": "x"}, "unknown key 'save_dri'; did you mean 'save_dir'?"),
-    "wrong type": ({"total_timesteps": "many"}, "'total_timesteps': \"many\" is not allowed"),
-    "imitation": ({"imitation_learning": True}, "'imitation_learning': true is not supported"),
-    "save_dir is a file": ({"save_dir": "../config.json"}, "'save_dir': cannot create a folder"),
-    "model": ({"load_model": "nowhere"}, "'load_model': \"nowhere\" is not a folder"),
-}
-
-
-def assert_refused(main, arguments, message, capsys):
-    try:
-        status = main(arguments)
-    except SystemExit as stop:  # argparse
-        status = stop.code
-    error = capsys.readouterr().err
-    assert status == 2
-    assert message in error
-    assert "Traceback" not in error
-    assert list(Path().iterdir()) == []
-    return error
-
-
 @pytest.mark.parametrize("main", [train_rl_agents.main, train_torchrl_gpu.main], ids=["legacy", "torchrl"])
 class TestBothCommandLines:
-    @pytest.mark.parametrize(("arguments", "message"), BAD_COMMANDS.values(), ids=BAD_COMMANDS.keys())
-    def test_a_bad_command_is_refused(self, main, workplace, capsys, arguments, message):
-        config = workplace()
-        assert_refused(main, [config if word == "CONFIG" else word for word in arguments], message, capsys)
-
-    @pytest.mark.parametrize(("changes", "message"), BAD_CONFIGS.values(), ids=BAD_CONFIGS.keys())
-    def test_a_bad_config_is_refused_in_one_line(self, main, workplace, capsys, changes, message):
-        error = assert_refused(main, ["-C", workplace(**changes)], message, capsys)
-        assert len(error.splitlines()) == 1
-
     def test_version(self, main, capsys):
         with pytest.raises(SystemExit) as stop:
             main(["--version"])
@@ -237,12 +188,3 @@ class TestBothCommandLines:
         text = capsys.readouterr().out
         for flag in ("-C", "--config-file", "-P", "--num-procs", "-D", "--device", "--version", "examples:"):
             assert flag in text
-
-
-@pytest.mark.parametrize(
-    "change", [{"num_envs": 2}, {"backend": "torch"}, {"autocast": True}, {"logger": "wandb"}], ids=str
-)
-def test_the_legacy_pipeline_refuses_what_only_the_other_has(workplace, capsys, change):
-    (key,) = change
-    error = assert_refused(train_rl_agents.main, ["-C", workplace(**change)], f"key {key!r}", capsys)
-    assert "torchrl_gpu.train_torchrl_gpu" in error

@@ -168,50 +168,6 @@ def test_a_folder_in_use_is_refused(workplace, capsys, monkeypatch):
     assert main("--resume", str(folder)) == 0
 
 
-def test_bad_folders_to_resume_are_refused(workplace, capsys):
-    workplace()
-    Path("empty").mkdir()
-    bad = Path("bad")
-    bad.mkdir()
-    for folder, message in (
-        ("nowhere", "--resume: nowhere holds neither trial_config.json nor config.json; it is no run folder"),
-        ("empty", "--resume: empty holds neither"),
-    ):
-        assert main("--resume", folder) == 2
-        assert capsys.readouterr().err.startswith(f"error: {message}")
-    for text, message in (
-        ("{", "Expecting property name"),
-        ("[]", "must hold one JSON object"),
-        ("{}", "missing keys 'seed'"),
-        (json.dumps(SMALL | {"seed": [1, 2]}), "describes several trials"),
-        (json.dumps(SMALL | {"agent_type": "PPO"}), "it must be one of"),
-    ):
-        (bad / "trial_config.json").write_text(text)
-        assert main("--resume", "bad") == 2
-        error = capsys.readouterr().err
-        assert error.startswith("error: bad/trial_config.json: ")
-        assert message in error
-        assert len(error.splitlines()) == 1
-    assert main("--resume", "bad", "-C", workplace()) == 2
-    assert "--resume: not allowed with argument -C/--config-file" in capsys.readouterr().err
-
-
-def test_checkpoints_none_of_which_can_be_used_end_the_trial_in_one_line(workplace, capsys, monkeypatch):
-    with monkeypatch.context() as patch:
-        stop_at(10, patch)
-        assert main("-C", workplace()) == 1
-    folder = the_run() / "seed_3"
-    (checkpoint,) = (folder / "checkpoints").iterdir()
-    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
-    capsys.readouterr()
-    assert main("--resume", str(folder)) == 1
-    warning, failure, summary = capsys.readouterr().err.splitlines()
-    assert warning.startswith(f"checkpoint {checkpoint} cannot be used: ")
-    assert failure.startswith("trial seed_3 failed: NoUsableCheckpointError: none of 1 checkpoints in ")
-    assert summary == "1 of 1 trials did not finish: seed_3"
-    assert not (folder / "finished.json").exists()
-
-
 # ---- disk
 
 

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -139,64 +138,6 @@ def test_help_has_examples_and_version_is_the_projects(script, capsys: pytest.Ca
         assert expected in capsys.readouterr().out
 
 
-BAD: dict[str, tuple[Callable, list[str], str]] = {
-    "curves of nothing": (plot_training_results.main, ["nowhere"], "nowhere: no such folder"),
-    "curves of an empty folder": (plot_training_results.main, ["."], "no evaluations.npz in this folder"),
-    "curves to a text file": (plot_training_results.main, ["{trial}", "-o", "a.txt"], "must end in .png"),
-    "curves to a missing folder": (
-        plot_training_results.main,
-        ["{trial}", "-o", "b/a.png"],
-        "does not exist",
-    ),
-    "scenario missing": (view_scenario.main, ["nowhere.json"], "nowhere.json: no such file"),
-    "scenario a folder": (view_scenario.main, ["."], "is a folder, not a file"),
-    "scenario not JSON": (view_scenario.main, ["{golden}/env/README.md"], "README.md"),
-    "scenario something else": (view_scenario.main, ["{golden}/agents/config.json"], "config.json"),
-    "scenario index": (
-        view_scenario.main,
-        ["{trial}/eval_configs.json", "-e", "3"],
-        "--episodes 3 does not exist",
-    ),
-    "scenario columns": (view_scenario.main, ["{trial}/eval_configs.json", "-c", "0"], "--columns 0"),
-    "scenario dpi": (view_scenario.main, ["{trial}/eval_configs.json", "--dpi", "5"], "--dpi 5"),
-    "episode missing": (view_episode.main, ["nowhere"], "nowhere: no such file or folder"),
-    "episode of no trial": (view_episode.main, ["."], "eval_configs.json: no such file"),
-    "episode evaluation": (view_episode.main, ["{trial}", "-E", "2"], "--evaluation 2 does not exist"),
-    "episode index": (view_episode.main, ["{trial}", "-e", "-2"], "--episode -2 does not exist"),
-    "episode robot": (view_episode.main, ["{trial}", "-r", "3"], "--robots 3 does not exist"),
-    "episode step": (view_episode.main, ["{trial}", "-s", "87"], "allowed are -87 to 86"),
-    "episode width": (view_episode.main, ["{trial}", "--width", "5"], "--width 5: must be 400 to 4000"),
-    "episode model missing": (view_episode.main, ["{trial}", "-m", "no"], "no: no such folder"),
-    "episode model of nothing": (view_episode.main, ["{trial}", "-m", "."], "not a model folder"),
-    "episode model without quantiles": (
-        view_episode.main,
-        ["{trial}", "-m", "{golden}/agents/checkpoints/SAC"],
-        "a SAC model has no return quantiles; AC-IQN and IQN have",
-    ),
-    "episode model of other actions": (
-        view_episode.main,
-        ["{trial}", "-m", "{golden}/agents/checkpoints/IQN"],
-        "whose actions are discrete",
-    ),
-    "vrx too many": (vrx_experiment_config.main, ["--robots", "40"], "--robots 40: only"),
-    "vrx seed": (vrx_experiment_config.main, ["--seed", "-1"], "--seed -1: must be 0 to"),
-    "vrx folder": (view_vrx_trajectory.main, ["nowhere"], "nowhere: no such folder"),
-    "vrx without files": (view_vrx_trajectory.main, ["."], "vrx_exp_config.json: no such file"),
-}
-
-
-@pytest.mark.parametrize("case", BAD)
-def test_bad_input_is_one_line_and_writes_nothing(
-    case: str, trial: Path, golden: Path, here: Path, capsys: pytest.CaptureFixture
-) -> None:
-    main, arguments, message = BAD[case]
-    assert main([argument.format(trial=trial, golden=golden) for argument in arguments]) == 2
-    error = capsys.readouterr().err
-    assert message in error
-    assert error.count("\n") == 1
-    assert list(here.iterdir()) == []
-
-
 def test_run_without_histories_says_so(trial: Path, here: Path, capsys: pytest.CaptureFixture) -> None:
     record = EvaluationRecord()
     record.append(10, [EpisodeResult(1.0, True, 2.0, 3.0, [], [], [])])
@@ -205,42 +146,6 @@ def test_run_without_histories_says_so(trial: Path, here: Path, capsys: pytest.C
     assert view_episode.main(["."]) == 2
     assert "evaluations.npz: holds no histories" in capsys.readouterr().err
     assert plot_training_results.main(["."]) == 0
-
-
-VRX_BROKEN = {
-    "no robot": lambda record: record["poses"].pop("wamv2"),
-    "poses of five": lambda record: record["poses"]["wamv1"][0].pop(),
-    "no samples": lambda record: [record[key]["wamv1"].clear() for key in record],
-    "unequal": lambda record: record["velocities"]["wamv3"].pop(),
-    "words": lambda record: record["timestamps"]["wamv1"].__setitem__(0, "soon"),
-}
-
-
-@pytest.mark.parametrize("kind", VRX_BROKEN)
-def test_unusable_vrx_records_are_refused_by_name(
-    kind: str, here: Path, capsys: pytest.CaptureFixture
-) -> None:
-    vrx_experiment_config.main(["--robots", "3"])
-    names = [f"wamv{k + 1}" for k in range(3)]
-    record = {
-        "timestamps": {name: [0.0, 0.5] for name in names},
-        "poses": {name: [[0.0] * 6, [0.0] * 6] for name in names},
-        "velocities": {name: [[0.0, 0.0]] * 2 for name in names},
-    }
-    VRX_BROKEN[kind](record)
-    (here / "vrx_exp_traj.json").write_text(json.dumps(record))
-    assert view_vrx_trajectory.main(["."]) == 2
-    assert "vrx_exp_traj.json: wamv" in capsys.readouterr().err
-
-
-def test_unwritable_output_fails_with_status_1(trial: Path, here: Path, monkeypatch, capsys) -> None:
-    def full(*args: object, **kwargs: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("matplotlib.figure.Figure.savefig", full)
-    assert view_scenario.main([str(trial / "eval_configs.json")]) == 1
-    assert "view_scenario.py: failed: [Errno 28] No space left on device" in capsys.readouterr().err
-    assert list(here.iterdir()) == []
 
 
 def test_scripts_run_as_files_from_another_folder(golden: Path, here: Path) -> None:

@@ -1,0 +1,66 @@
+"""Bad options: the inputs are good, the command line is not."""
+
+from tests.e2e.bad_inputs.case import HUGE, TRAIN, Case, nothing
+
+OPTIONS = [
+    Case(what, command, nothing, says)
+    for what, command, says in (
+        ("no config", "train_torchrl_gpu", "required: -C/--config-file, or --resume"),
+        ("no config", "train_rl_agents", "required: -C/--config-file"),
+        ("unknown flag", f"{TRAIN} --fast", "unrecognized arguments: --fast"),
+        ("quiet and verbose", f"{TRAIN} --quiet --verbose", "--verbose: not allowed with argument --quiet"),
+        ("config and run folder", f"{TRAIN} --resume run", "--resume: not allowed with argument -C"),
+        ("config a folder", "train_rl_agents -C .", ".: Is a directory"),
+        ("no processes", f"{TRAIN} -P 0", "'0' is not a whole number from 1 to 1000000000"),
+        ("processes a word", "train_rl_agents -C config.json -P two", "'two' is not a whole number from 1"),
+        ("processes beyond reason", f"{TRAIN} -P 99999999999999999999999", "is not a whole number from 1"),
+        ("unknown device", f"{TRAIN} -D gpu", "'gpu' is unknown; allowed are cpu, cuda and cuda:N"),
+        ("device of no use", "train_rl_agents -C config.json -D meta", "device 'meta' is unknown"),
+        ("absent device", f"{TRAIN} -D cuda:77", "device 'cuda:77' is not available; this machine has"),
+        ("absent device", "evaluate -M DQN -C config.json -D cuda:77", "device 'cuda:77' is not available"),
+        ("unknown device", "evaluate -M DQN -C config.json -D tpu", "device 'tpu' is unknown"),
+        ("absent device", "benchmark_pipelines -C config.json -D cuda:77", "device 'cuda:77' is not avail"),
+        (
+            "stage",
+            "benchmark_pipelines -C config.json --stage 9",
+            "stage 9 does not exist; allowed are -2 to 1",
+        ),
+        ("duration", "benchmark_pipelines --seconds -1", "'-1' is not a number of seconds above 0"),
+        ("environments", "benchmark_pipelines --num-envs 1e3", "'1e3' is not a whole number from 1 to"),
+        ("report", "benchmark_pipelines --output a.txt", "a.txt: unknown kind of output"),
+        ("no model", "evaluate -C config.json", "the following arguments are required: -M/--model"),
+        ("no episodes", "evaluate -M DQN", "one of the arguments -C/--config -E/--eval-configs is required"),
+        ("precision", "evaluate -M DQN -C config.json --dtype half", "invalid choice: 'half'"),
+        ("seed", f"evaluate -M DQN -C config.json --seed {HUGE}", "must be a whole number from 0 to 4294"),
+        ("report", "evaluate -M DQN -C config.json --output no/a.json", "the folder no does not exist"),
+        ("report a folder", "evaluate -M DQN -C config.json --output empty", "empty: unknown kind of output"),
+        ("output folder", "export_torchscript -M DQN -O nowhere", "nowhere: is not an existing folder"),
+        ("no run", "plot_training_results", "the following arguments are required: [NAME=]FOLDER"),
+        (
+            "picture",
+            "plot_training_results trial -o a.txt",
+            "a.txt: unknown kind of output; the name must end",
+        ),
+        ("picture", "plot_training_results trial -o b/a.png", "b/a.png: the folder b does not exist"),
+        ("spread", "plot_training_results trial --spread iqr", "invalid choice: 'iqr'"),
+        (
+            "episode",
+            "view_scenario trial/eval_configs.json -e 3",
+            "--episodes 3 does not exist; allowed are -1 to",
+        ),
+        ("columns", "view_scenario trial/eval_configs.json -c 0", "--columns 0: must be at least 1"),
+        ("resolution", "view_scenario episode.json --dpi 5", "--dpi 5: must be 10 to 600"),
+        ("resolution", "view_scenario episode.json --dpi nan", "--dpi nan: must be 10 to 600"),
+        ("evaluation", "view_episode trial -E 2", "--evaluation 2 does not exist; allowed are -1 to 0"),
+        ("episode", "view_episode trial -e -2", "--episode -2 does not exist"),
+        ("robot", "view_episode trial -r 3", "--robots 3 does not exist; allowed are -3 to 2"),
+        ("step", "view_episode trial -s 87", "--step 87 does not exist; allowed are -87 to 86"),
+        ("width", "view_episode trial --width 5", "--width 5: must be 400 to 4000"),
+        ("speed", "view_episode trial --fps 0", "--fps 0: must be 0.5 to 100"),
+        ("picture", "view_episode trial -o a.avi", "a.avi: unknown kind of output"),
+        ("sample", "view_vrx_trajectory vrx -s 2", "--steps 2 does not exist; allowed are -2 to 1"),
+        ("too many robots", "vrx_experiment_config --robots 40", "--robots 40: only"),
+        ("negative seed", "vrx_experiment_config --seed -1", "--seed -1: must be 0 to 4294967295"),
+        ("distance", "vrx_experiment_config --min-distance nan", "--min-distance nan: must be 0 to 72"),
+    )
+]
