@@ -142,8 +142,11 @@ class PlainSteps:
         self._observations = []
         numbers = iter(state["numbers"].tolist() if state else ())
         for size in state["sizes"].tolist() if state else ():
+            if size < 0:  # out of the water: it has no numbers
+                self._observations.append((None, None))
+                continue
             own, *objects = (list(islice(numbers, n)) for n in (SELF_SIZE, *[OBJECT_SIZE] * size))
-            self._observations.append((own, objects) if size >= 0 else (None, None))
+            self._observations.append((own, objects))
 
 
 class SingleSteps:

@@ -4,6 +4,7 @@ import json
 import shutil
 import zipfile
 from collections.abc import Mapping
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from marinenav_env.envs import MarineNavEnv3
 from marinenav_env.envs.snapshot import restore, snapshot
 from torchrl_gpu import checkpoints as checkpoints_module
 from torchrl_gpu.checkpoints import Checkpoints, NoUsableCheckpointError
+from torchrl_gpu.collection import PlainSteps
 from torchrl_gpu.config import make_trials
 from torchrl_gpu.experiment import build_trainer
 from torchrl_gpu.interruption import Interrupted
@@ -174,6 +176,14 @@ def test_a_world_goes_on_from_its_snapshot_draw_for_draw():
                 setattr(robot, name, np.array(getattr(robot, name)))
     assert other.rd.get_state()[3] == 1
     assert differences(steps(env, 10), steps(other, 10)) == []
+
+
+def test_robots_behind_one_that_left_the_water_get_their_own_observations():
+    steps = PlainSteps(SimpleNamespace(worlds=[None], max_robots=3), policy=None)
+    numbers = torch.arange(19, dtype=torch.float64)
+    steps.load_state_dict({"sizes": torch.tensor([0, -1, 1]), "numbers": numbers})
+    expected = numbers.tolist()
+    assert steps._observations == [(expected[:7], []), (None, None), (expected[7:14], [expected[14:]])]
 
 
 # ---- saving
