@@ -1,0 +1,191 @@
+"""Every command in the documentation runs as it stands there, on runs and configs that are shortened."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import agents.evaluation
+import torchrl_gpu.evaluation
+from scripts import benchmark_pipelines, export_torchscript, vrx_experiment_config
+from tests.e2e.bad_inputs.playing import MAINS
+from tests.e2e.test_shipped_configs import SHORT, SHORT_THROUGHPUT
+from torchrl_gpu import train_torchrl_gpu
+from torchrl_gpu.torchrl_trainer import TorchRLTrainer
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [ROOT / "README.md", ROOT / "torchrl_gpu" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+RUN = Path("runs", "training_STAMP")
+
+
+def commands() -> list[str]:
+    """Commands in shell blocks, and those between backquotes in the text, each once."""
+    found = []
+    for document in DOCUMENTS:
+        text = document.read_text(encoding="utf-8")
+        for block in re.findall(r"^```(?:bash|sh|shell|console)\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+            found += [line.partition(" #")[0].strip() for line in block.replace("\\\n", " ").splitlines()]
+        found += re.findall(r"`((?:pytest|python3?|pip|make|marinenav-train) [^`]+)`", text)
+    return [command for command in dict.fromkeys(found) if command]
+
+
+def python_blocks() -> list[str]:
+    """Python in the documentation."""
+    texts = [document.read_text(encoding="utf-8") for document in DOCUMENTS]
+    return [b for text in texts for b in re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)]
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with what the commands name: shortened configs, a stopped run, a traced model, VRX results."""
+    folder = tmp_path_factory.mktemp("workplace")
+    (folder / "config").mkdir()
+    for path in (ROOT / "config").glob("*.json"):
+        config = json.loads(path.read_text(encoding="utf-8"))
+        config |= SHORT | {key: value for key, value in SHORT_THROUGHPUT.items() if key in config}
+        config["eval_schedule"]["num_episodes"] = [2] * len(config["eval_schedule"]["num_episodes"])
+        (folder / "config" / path.name).write_text(json.dumps(config), encoding="utf-8")
+    (folder / "scripts").symlink_to(ROOT / "scripts")
+    start = Path.cwd()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(agents.evaluation, "EPISODE_LIMIT", 10)
+        patch.setattr(torchrl_gpu.evaluation, "EPISODE_LIMIT", 10)
+        patch.chdir(folder)
+        stopped_run(patch)
+        assert export_torchscript.main(["-M", str(RUN / "seed_0")]) == 0
+        vrx_results(Path("vrx_results"))
+        yield folder
+    assert Path.cwd() == start
+
+
+def stopped_run(patch: pytest.MonkeyPatch) -> None:
+    """Train ``config/ac_iqn.json`` for seed 0 into `RUN`, stopped after the first evaluation."""
+    advance = TorchRLTrainer._advance
+
+    def stop(self: TorchRLTrainer, directory: Path) -> None:
+        advance(self, directory)
+        if self.timestep == 130:
+            os.kill(os.getpid(), 15)
+
+    config = json.loads(Path("config/ac_iqn.json").read_text()) | {"seed": 0, "save_dir": "runs"}
+    Path("one_seed.json").write_text(json.dumps(config))
+    with patch.context() as stopping:
+        stopping.setattr(TorchRLTrainer, "_advance", stop)
+        assert train_torchrl_gpu.main(["-C", "one_seed.json", "--quiet"]) == 1
+    (run,) = Path("runs").iterdir()
+    run.rename(RUN)
+
+
+def vrx_results(folder: Path) -> None:
+    """Results of a VRX experiment of 301 samples."""
+    folder.mkdir()
+    assert vrx_experiment_config.main(["--robots", "1", "-o", str(folder / "vrx_exp_config.json")]) == 0
+    record = {
+        "timestamps": {"wamv1": [0.5 * k for k in range(301)]},
+        "poses": {"wamv1": [[-480.0 + 0.05 * k, 240.0, 0, 0, 0, 1] for k in range(301)]},
+        "velocities": {"wamv1": [[0.1, 0.0]] * 301},
+    }
+    (folder / "vrx_exp_traj.json").write_text(json.dumps(record))
+
+
+def run(command: str) -> None:
+    """Run a command, or check what can be checked of one that takes minutes or changes the machine.
+
+    Raises:
+        AssertionError: It does not work, or no way to run it is known here.
+    """
+    program, *arguments = shlex.split(command)
+    program = program.removeprefix(".venv/bin/")
+    if command in NOT_RUN_HERE:
+        return
+    if program == "make":
+        run_make(*arguments)
+    elif program == "pytest" or arguments[:2] == ["-m", "pytest"]:
+        check_tests(arguments[arguments.index("pytest") + 1 :] if "pytest" in arguments else arguments)
+    elif program == "marinenav-train" or arguments[:2] == ["-m", "torchrl_gpu.train_torchrl_gpu"]:
+        assert train_torchrl_gpu.main(arguments if program != "python" else arguments[2:]) == 0
+    else:
+        assert program == "python", f"no test runs {command!r}"
+        run_script(Path(arguments[0]), arguments[1:])
+
+
+NOT_RUN_HERE = {
+    "python3 -m venv .venv": "what `make` does, see run_make",
+    '.venv/bin/python -m pip install --editable ".[dev]"': "what `make` does, see run_make",
+    "pip install --upgrade torch torchrl": "needs the network and minutes",
+    "python -m tests.e2e.bad_inputs": "what it writes is compared row by row in test_bad_inputs.py",
+}
+"""Commands, and why they are not run; an installed wheel is tried in test_wheel.py."""
+
+
+def run_make(target: str) -> None:
+    """Let make say what it would do: install as documented, then the documented command."""
+    shown = subprocess.run(["make", "-n", "-B", target], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "-m venv .venv" in shown.stdout
+    assert '-m pip install --quiet --editable ".[dev]"' in shown.stdout
+    last = shown.stdout.splitlines()[-1]
+    ends = {"train": "-m torchrl_gpu.train_torchrl_gpu -C config/quickstart.json -D cpu", "test": "-m pytest"}
+    assert last == f".venv/bin/python {ends[target]}"
+
+
+def check_tests(arguments: list[str]) -> None:
+    """Tests named in the documentation are there, with the marker that is asked for."""
+    for argument in arguments:
+        if argument.endswith(".py"):
+            source = (ROOT / argument).read_text(encoding="utf-8")
+            assert "-m" not in arguments or f"mark.{arguments[arguments.index('-m') + 1]}" in source
+
+
+def run_script(path: Path, arguments: list[str]) -> None:
+    """Run a script's main; of the benchmark, which has tests of its own, the command line alone."""
+    assert path.parent.name == "scripts"
+    assert path.is_file()
+    if path.stem == "benchmark_pipelines":
+        benchmark_pipelines.build_parser().parse_args(arguments)
+    else:
+        assert MAINS[path.stem](arguments) == 0
+
+
+@pytest.mark.parametrize("command", commands())
+def test_a_documented_command_runs(command: str, workplace: Path) -> None:
+    before = set(workplace.iterdir())
+    run(command)
+    written = re.search(r"-o (\S+)", command)
+    if written:
+        assert {workplace / written[1]} == set(workplace.iterdir()) - before
+
+
+@pytest.mark.parametrize(
+    "command", ["python scripts/no_such_script.py", "python -m torchrl_gpu.no_such_module", "cargo run"]
+)
+def test_a_command_nobody_knows_is_noticed(command: str, workplace: Path) -> None:
+    with pytest.raises((AssertionError, KeyError)):
+        run(command)
+
+
+@pytest.mark.parametrize("source", python_blocks())
+def test_documented_python_prints_what_it_says(source: str, capsys: pytest.CaptureFixture) -> None:
+    exec(compile(source, "README.md", "exec"), {})
+    said = re.findall(r"^print\(.*\)  # (.*)$", source, re.MULTILINE)
+    assert capsys.readouterr().out.splitlines() == said
+
+
+def test_commands_and_blocks_are_found() -> None:
+    assert "make train" in commands()
+    assert len(commands()) > 15
+    assert python_blocks()
+
+
+@pytest.mark.slow
+def test_the_documented_test_command_finds_the_tests() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "--collect-only", "-q"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0
+    assert "tests/unit/test_config.py::" in done.stdout
