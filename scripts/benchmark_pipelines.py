@@ -24,6 +24,7 @@ NAME = "benchmark_pipelines"
 DESCRIPTION = """\
 Measure both pipelines on one stage of a config's curriculum, in turns within one process, after a warm-up.
 
+  reproduction the same run in both pipelines, draw for draw: time of its second half, which learns
   training     the whole loop: act, step, store, sample, update; TorchRL with one environment is
                reproduction mode, with more it is throughput mode, at the update ratio of the config
   collection   act, step, store; no learning
@@ -41,7 +42,7 @@ EXAMPLES = """\
   python scripts/benchmark_pipelines.py --agents DQN SAC --measure training --num-envs 1 64 1024
   python scripts/benchmark_pipelines.py --device cuda --output gpu.json --plot gpu.png"""
 
-MEASUREMENTS = ("training", "collection", "evaluation", "replay")
+MEASUREMENTS = ("reproduction", "training", "collection", "evaluation", "replay")
 LEARNING_CYCLES = 2
 """Cycles with learning before a round counts: the first compiles the update."""
 
@@ -55,7 +56,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--measure", nargs="+", choices=MEASUREMENTS, default=MEASUREMENTS, help="default: all")
     add("--agents", nargs="+", choices=AGENT_TYPES, default=AGENT_TYPES, help="default: all six")
     add("--stage", type=int, default=-1, help="of the training_schedule, from 0 (default: the last)")
-    add("--num-envs", nargs="+", type=positive, default=[1, 1024], help="training (default: 1 1024)")
+    add("--timesteps", type=positive, default=4000, help="of a reproduction run (default: %(default)s)")
+    add("--num-envs", nargs="+", type=positive, default=[1024], help="training (default: 1024)")
     add("--collect-envs", nargs="+", type=positive, default=[4096], help="collection (default: 4096)")
     add(
         "--sizes",
@@ -229,6 +231,22 @@ def warm_up(pipeline: "LegacyPipeline | TorchRLPipeline", stored: int, learning:
         measure(pipeline, 0, warm_up=LEARNING_CYCLES)
 
 
+def measure_reproduction(args: argparse.Namespace, trial: Trial) -> list[dict]:
+    """Rows of all agents."""
+    from scripts.benchmarking.report import same_run_rows
+    from scripts.benchmarking.same_run import measure_same_runs
+
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for agent in args.agents:
+            progress(f"{agent}: reproduction")
+            runs = {"rounds": args.rounds, "timesteps": args.timesteps}
+            rows += same_run_rows(
+                measure_same_runs(trial, agent, args.stage, args.device, Path(folder), **runs)
+            )
+    return rows
+
+
 def measure_evaluations(args: argparse.Namespace, trial: Trial) -> list[dict]:
     """Rows of all agents."""
     from scripts.benchmarking.parts import measure_evaluation
@@ -250,12 +268,14 @@ def measure_replays(args: argparse.Namespace, trial: Trial) -> list[dict]:
 
 
 MEASURE: dict[str, Callable[[argparse.Namespace, Trial], list[dict]]] = {
+    "reproduction": measure_reproduction,
     "training": lambda args, trial: measure_loops(args, trial, args.num_envs, learning=True),
     "collection": lambda args, trial: measure_loops(args, trial, args.collect_envs, learning=False),
     "evaluation": measure_evaluations,
     "replay": measure_replays,
 }
 TABLES: dict[str, Callable[[Any], Callable[[list[dict]], str]]] = {
+    "reproduction": lambda report: report.same_run_table,
     "training": lambda report: report.loop_table,
     "collection": lambda report: report.loop_table,
     "evaluation": lambda report: report.evaluation_table,

@@ -5,6 +5,8 @@ that cost in place. Random numbers are drawn outside the graph and handed in, so
 never repeats them.
 """
 
+import math
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -13,6 +15,7 @@ from torch import Tensor
 
 from agents.algorithm import Algorithm, Noise
 from torchrl_gpu.rows import Batch, unpack
+from torchrl_gpu.unguarded import unguarded
 
 CLIP_EPS = 1e-6
 """What `torch.nn.utils.clip_grad_norm_` adds to the norm."""
@@ -22,7 +25,7 @@ class FastUpdate:
     """Callable like `Algorithm.update`, with the same numbers up to rounding.
 
     It works on the algorithm's own parameters and on the state of its own optimisers, so that checkpoints and
-    target copies see nothing of it.
+    target copies see nothing of it. Precision, learning rates and clipping are those of the first update.
 
     Args:
         algorithm: The learner.
@@ -45,13 +48,16 @@ class FastUpdate:
         algorithm.noise_source = algorithm.device
         for optimizer in algorithm.optimizers.values():
             _materialise_state(optimizer)
-        self._graph = torch.compile(self._stages, fullgraph=True)
+        # On the CPU calls between kernels take as long as small kernels do: C++ makes them, not Python.
+        options = {"cpp_wrapper": self.device_type == "cpu"}
+        self._graph = torch.compile(self._stages, fullgraph=True, options=options)
+        self._shape: torch.Size | None = None  # of the rows of the update before
 
     def __call__(self, batch: Batch) -> TensorDict:
         """One update; see `Algorithm.update`."""
         noise = self.algorithm.draw_noise(len(batch.rows))
-        # Differentiation inside a compiled graph is switched on for this graph alone.
-        with torch._dynamo.config.patch(trace_autograd_ops=True):
+        known, self._shape = self._shape == batch.rows.shape, batch.rows.shape
+        with unguarded() if known else differentiable_graphs():
             losses = self._graph(batch.rows, batch.weight, noise)
         return TensorDict(losses, batch_size=[])
 
@@ -74,9 +80,15 @@ class FastUpdate:
         group = optimizer.param_groups[0]
         parameters = group["params"]
         gradients = torch.autograd.grad(objective, parameters)
-        scale = (self.algorithm.max_grad_norm / (total_norm(gradients) + CLIP_EPS)).clamp(max=1.0)
+        ratio = self.algorithm.max_grad_norm / (total_norm(gradients) + CLIP_EPS)
+        scale = ratio.log().clamp(max=0.0).exp()  # what holds an exponential is computed once, see `adam`
         with torch.no_grad():
             adam(group, optimizer.state, parameters, [gradient * scale for gradient in gradients])
+
+
+def differentiable_graphs() -> AbstractContextManager:
+    """Within the block graphs that are compiled may differentiate; switched on for those of updates alone."""
+    return torch._dynamo.config.patch(trace_autograd_ops=True)
 
 
 def total_norm(gradients: tuple[Tensor, ...]) -> Tensor:
@@ -97,8 +109,10 @@ def adam(group: dict[str, Any], state: dict, parameters: list[Tensor], gradients
     states = [state[parameter] for parameter in parameters]
     torch._foreach_add_([s["step"] for s in states], 1)
     step = states[0]["step"]
-    step_size = group["lr"] / (1 - beta1**step)
-    root_correction = (1 - beta2**step).sqrt()
+    # On the CPU the compiler computes a reused number again for every few weights, which took as long as all
+    # matrix products, unless there is an exponential in it.
+    step_size = group["lr"] / (1 - torch.exp(step * math.log(beta1)))
+    root_correction = (1 - torch.exp(step * math.log(beta2))).sqrt()
     for parameter, gradient, s in zip(parameters, gradients, states, strict=True):
         s["exp_avg"].lerp_(gradient, 1 - beta1)
         s["exp_avg_sq"].mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)

@@ -109,6 +109,18 @@ def evaluation_rows(rows: list[Row]) -> list[Row]:
     return rows
 
 
+def same_run_rows(rows: list[Row]) -> list[Row]:
+    """Median times of each pipeline for the learning half of a run, and their ratio, run by run."""
+    legacy, _ = rows
+    for row in rows:
+        pairs = list(zip(row["rounds"], legacy["rounds"], strict=True))
+        for kind in ("wall", "cpu"):
+            seconds = [r[f"{kind}_s"] for r in row["rounds"]]
+            row[f"{kind}_ms_per_timestep"] = 2e3 * statistics.median(seconds) / row["timesteps"]
+            row[f"ratio_{kind}"] = statistics.median(b[f"{kind}_s"] / a[f"{kind}_s"] for a, b in pairs)
+    return rows
+
+
 def add_evaluation(loops: list[Row], evaluations: list[Row], eval_freq: int) -> None:
     """Put the share of an evaluation in a timestep into the splits, where both were measured."""
     for loop in loops:
@@ -147,6 +159,17 @@ def loop_table(rows: Sequence[Row]) -> str:
         split = [f"{row['split_us'][name]:.1f}" if name in row["split_us"] else "-" for name in sections]
         lines.append([row["agent"], label(row), *rates, *ratios, *split])
     return table([*header, *(f"{name} us" for name in sections)], lines)
+
+
+def same_run_table(rows: Sequence[Row]) -> str:
+    """Times of runs that both pipelines made alike."""
+    header = ["agent", "pipeline", "timesteps", "wall ms/timestep", "cpu ms/timestep", "x wall", "x cpu"]
+    keys = ("wall_ms_per_timestep", "cpu_ms_per_timestep", "ratio_wall", "ratio_cpu")
+    lines = [
+        [row["agent"], row["pipeline"], f"{row['timesteps']:,}", *(f"{row[key]:.2f}" for key in keys)]
+        for row in rows
+    ]
+    return table(header, lines)
 
 
 def evaluation_table(rows: Sequence[Row]) -> str:

@@ -163,7 +163,7 @@ def test_everything_is_measured_and_written(tmp_path, capsys, monkeypatch):
     config.write_text(json.dumps(CONFIG))
     output, plot = tmp_path / "b.json", tmp_path / "b.png"
     arguments = f"-C {config} --agents DQN --stage 0 --num-envs 2 --collect-envs 2 --sizes 100 200 --rounds 1"
-    arguments += f" --seconds 0.05 --stored 20 --no-compile --output {output} --plot {plot}"
+    arguments += f" --timesteps 100 --seconds 0.05 --stored 20 --no-compile --output {output} --plot {plot}"
     assert benchmark_pipelines.main(arguments.split()) == 0
     results = json.loads(output.read_text())
     for name in ("training", "collection"):
@@ -173,6 +173,8 @@ def test_everything_is_measured_and_written(tmp_path, capsys, monkeypatch):
         ]
         assert all(row["split_us"]["evaluate"] > 0 for row in results[name])
     assert results["training"][0]["ratio_wall"] == 1.0
+    assert [row["pipeline"] for row in results["reproduction"]] == ["legacy", "torchrl"]
+    assert all(row["cpu_ms_per_timestep"] > 0 for row in results["reproduction"])
     assert results["training"][1]["updates_per_s"] > 0 == results["collection"][1]["updates_per_s"]
     assert [row["episodes"] for row in results["evaluation"]] == [2, 2]
     assert len(results["replay"]) == 6
