@@ -15,12 +15,17 @@ from typing import IO
 import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
+from scipy.ndimage import binary_dilation
 
 from agents.files import replacing
 from scripts.command_line import InputError
 
 Frames = Iterable[np.ndarray]
 """RGB images (height, width, 3) uint8, all of one size."""
+
+
+SEAM = 3
+"""Pixels around what changed that belong to an overlay of the page, too."""
 
 
 def save_figure(figure: Figure, path: Path, dpi: float = 100) -> None:
@@ -115,8 +120,9 @@ def write_html(frames: Frames, file: IO[bytes], fps: float, title: str) -> None:
     base = next(frames)
     overlays = []
     for frame in chain([base], frames):
-        differs = (frame != base).any(axis=-1, keepdims=True)
-        overlay = np.concatenate([frame, differs * np.uint8(255)], axis=-1)
+        # A seam runs where both frames are the same: a page in another size mixes the pixels along it.
+        covered = binary_dilation((frame != base).any(axis=-1), iterations=SEAM)
+        overlay = np.concatenate([frame, covered[..., None] * np.uint8(255)], axis=-1)
         overlays.append(data_uri(Image.fromarray(overlay), quality=65, method=2))
     page = resources.files("scripts.drawing").joinpath("player.html").read_text(encoding="utf-8")
     page = page.replace("/*TITLE*/", html.escape(title)).replace("/*FPS*/10", f"{fps:g}")

@@ -85,7 +85,7 @@ def frame_perception(axes: Axes, robot: Robot) -> None:
         axes.add_patch(
             Circle((0, 0), ring, fill=False, edgecolor="#c3d6c3", lw=0.8, ls=(0, (2, 3)), zorder=0)
         )
-    limit = reach + 1.0
+    limit = reach + 3.0  # a vessel seen at the edge is drawn whole
     axes.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
     axes.set(xlabel="starboard (m)", ylabel="forward (m)")
     for spine in axes.spines.values():

@@ -98,7 +98,23 @@ def read_experiment(folder: Path) -> tuple[MarineNavEnv3, list[Track]]:
     return world, tracks
 
 
-def draw_track(axes: Axes, world: MarineNavEnv3, index: int, track: Track, steps: Sequence[int]) -> None:
+def clear_side(pose: np.ndarray, crowd: np.ndarray) -> tuple[float, float]:
+    """Where there is more room beside a vessel: port or starboard, a unit vector (East, North).
+
+    Args:
+        pose: (3,) x (m), y (m), yaw (rad) of the vessel.
+        crowd: (n, 2) North and East (m) of everything else that is drawn; the vessel itself may be among it.
+    """
+    x, y, yaw = pose
+    others = crowd[np.hypot(*(crowd - (x, y)).T) > 0.1]
+    port = np.array([-np.cos(yaw), np.sin(yaw)])
+    room = [np.hypot(*(others - (x, y) - 3 * side[::-1]).T).min(initial=np.inf) for side in (port, -port)]
+    return tuple(port if room[0] >= room[1] else -port)
+
+
+def draw_track(
+    axes: Axes, world: MarineNavEnv3, index: int, track: Track, steps: Sequence[int], crowd: np.ndarray
+) -> None:
     """Path up to the last of ``steps`` and the vessel exactly at each of them (Defect D18), with the time."""
     colour = style.robot_colour(index)
     path = track.poses[: max(steps) + 1]
@@ -107,13 +123,13 @@ def draw_track(axes: Axes, world: MarineNavEnv3, index: int, track: Track, steps
         x, y, yaw = track.poses[step]
         draw_vessel(axes, world.robots[index], (x, y, yaw), colour, zorder=8)
         arrow(axes, (y, x), (track.velocities[step][1], track.velocities[step][0]), style.INK, 9)
-        # To port, written away from the hull.
-        port_east, port_north = -np.cos(yaw), np.sin(yaw)
+        # Written away from the hull.
+        east, north = clear_side(track.poses[step], crowd)
         axes.annotate(
             f"{track.seconds[step]:.1f} s",
-            (y + 1.7 * port_east, x + 1.7 * port_north),
-            ha="left" if port_east > 0.4 else "right" if port_east < -0.4 else "center",
-            va="bottom" if port_north > 0.4 else "top" if port_north < -0.4 else "center",
+            (y + 1.7 * east, x + 1.7 * north),
+            ha="left" if east > 0.4 else "right" if east < -0.4 else "center",
+            va="bottom" if north > 0.4 else "top" if north < -0.4 else "center",
             fontsize=9,
             color=colour,
             path_effects=style.halo(),
@@ -133,10 +149,12 @@ def trajectory_figure(world: MarineNavEnv3, tracks: Sequence[Track], steps: Sequ
     axes = figure.subplots()
     points = np.concatenate([track.poses[: max(steps) + 1] for track in tracks])
     chart.draw_map(axes, world, chart.map_limits(world, points))
+    goals = [robot.goal for robot in world.robots]
+    crowd = np.concatenate([goals, *(track.poses[list(steps), :2] for track in tracks)])
     for index, (robot, track) in enumerate(zip(world.robots, tracks, strict=True)):
         chart.draw_start(axes, robot, index)
         chart.draw_goal(axes, robot, index)
-        draw_track(axes, world, index, track, steps)
+        draw_track(axes, world, index, track, steps, crowd)
     axes.set_title("VRX trajectories")
     figure.supylabel("North (m)", fontsize=10)
     add_key(figure, [world], start=True)

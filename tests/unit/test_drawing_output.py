@@ -1,8 +1,10 @@
 """Files of figures and frames: whole or not at all, playable, self-contained."""
 
+import json
 import os
 import re
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -99,6 +101,35 @@ def test_mp4_is_made_by_ffmpeg_from_the_raw_frames(tmp_path: Path, monkeypatch: 
     with pytest.raises(OSError, match="ffmpeg ended with status 3"):
         save_frames(frames(), path, 10, "title")
     assert path.read_bytes().endswith(raw)
+
+
+@pytest.mark.skipif(shutil.which("ffprobe") is None, reason="needs ffmpeg")
+def test_the_real_ffmpeg_makes_a_film_that_common_players_show(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    save_frames(frames(), path, 10, "title")
+    shown = "stream=codec_name,pix_fmt,width,height,nb_frames,r_frame_rate"
+    probe = ["ffprobe", "-v", "error", "-show_entries", shown, "-of", "json", str(path)]
+    (stream,) = json.loads(subprocess.check_output(probe))["streams"]
+    assert stream == {
+        "codec_name": "h264",
+        "pix_fmt": "yuv420p",
+        "width": 60,
+        "height": 40,
+        "nb_frames": "4",
+        "r_frame_rate": "10/1",
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
+def test_a_browser_plays_the_page_to_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "a.html"
+    save_frames(frames(), path, 10, "title")
+    path.write_text(path.read_text().replace("show(0);\n</script>", "start();\n</script>"))
+    browser = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=3000"]
+    page = subprocess.check_output([*browser, "--dump-dom", path.as_uri()], stderr=subprocess.DEVNULL)
+    assert b'<output id="label">4 / 4</output>' in page
+    assert b">Play</button>" in page
 
 
 def test_mp4_without_ffmpeg_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
