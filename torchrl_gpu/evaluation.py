@@ -4,6 +4,7 @@ Metrics, endings and histories are those of the legacy evaluation. Its random nu
 Defects D6 and D7): an evaluation neither shifts a training run nor differs from its repetition.
 """
 
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -123,7 +124,8 @@ class BatchedEvaluation:
         algorithm = self.agent.algorithm
         with separate_draws(self.seed, self.world.device), algorithm.acting_mode(use_eval=True):
             tally, recording = self._play()
-        results = self._results(tally, recording)
+        with no_garbage_collection():
+            results = self._results(tally, recording)
         if self.verbose:
             print(report(results))
         return results
@@ -272,6 +274,21 @@ class Histories:
 def _by_robot(values: Tensor) -> Any:
     """From steps first, robots and environments last to (E, R, T, ..), a NumPy array."""
     return values.movedim((-1, -2, 0), (0, 1, 2)).contiguous().cpu().numpy()
+
+
+@contextmanager
+def no_garbage_collection() -> Iterator[None]:
+    """Within the block Python does not look for garbage.
+
+    While histories grow to hundreds of thousands of lists it would go through all of them again and again.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 @contextmanager
