@@ -56,6 +56,7 @@ MACHINE = (
     (r"need [\d,.]+ GB of memory on cpu, [\d,.]+ GB are free", "need … GB of memory on cpu, … GB are free"),
     (r"this machine has \d+ CUDA", "this machine has … CUDA"),
     (r"/\S+/here/", ""),
+    (r"known keys are seed, .*", "known keys are seed, …"),
     (r"training_[\d-]{19}", "training_…"),
 )
 
