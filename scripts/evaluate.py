@@ -143,10 +143,16 @@ def task_from_episodes(path: Path) -> Task:
 def read_usable_episodes(path: Path, env: Any) -> list[dict]:
     """Read episodes and load each into a world, so that a malformed one is refused before any is played."""
     from marinenav_env.envs.episode import read_episodes
+    from scripts.drawing.episodes import check_dimensions
 
+    robots = []
     try:
         episodes = read_episodes(path)
-        robots = [len(env.reset_with_eval_config(episode)[0]) for episode in episodes]
+        for number, episode in enumerate(episodes):
+            robots.append(len(env.reset_with_eval_config(episode)[0]))
+            check_dimensions(env, f"{path}: episode {number}")
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from error
     except Exception as error:  # there is no end to what a number in the wrong place can raise
@@ -165,13 +171,22 @@ def evaluation_world() -> Any:
 
 
 def evaluate(agent: "Agent", task: Task) -> list["EpisodeResult"]:
-    """Play all episodes, with a progress bar on a terminal."""
+    """Play all episodes, with a progress bar on a terminal.
+
+    Raises:
+        InputError: one cannot be played.
+    """
     from tqdm import tqdm
 
     from agents.evaluation import evaluate_episode
 
-    progress = tqdm(task.episodes, desc=agent.agent_type, unit="episode", disable=None)
-    return [evaluate_episode(task.env, agent, episode) for episode in progress]
+    results = []
+    for episode in tqdm(task.episodes, desc=agent.agent_type, unit="episode", disable=None):
+        try:
+            results.append(evaluate_episode(task.env, agent, episode))
+        except (TypeError, ValueError, ArithmeticError) as error:  # values that load but cannot be stepped
+            raise InputError(f"episode {len(results)} cannot be played: {reason(error)}") from error
+    return results
 
 
 def metrics(results: Sequence["EpisodeResult"]) -> dict[str, Any]:

@@ -136,7 +136,8 @@ def check_device(name: str) -> None:
         device = torch.device(name)
     except RuntimeError:
         device = None
-    if device is None or device.type not in ("cpu", "cuda"):
+    known = device is not None and (device.type == "cuda" or device == torch.device("cpu"))
+    if not known:
         raise ConfigError(f"device {name!r} is unknown; allowed are cpu, cuda and cuda:N")
     count = torch.cuda.device_count()
     if device.type == "cuda" and (device.index or 0) >= count:

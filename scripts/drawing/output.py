@@ -24,12 +24,24 @@ Frames = Iterable[np.ndarray]
 """RGB images (height, width, 3) uint8, all of one size."""
 
 
+MOST_PIXELS = 2**16
+"""Matplotlib's limit for a side of an image."""
+
 SEAM = 3
 """Pixels around what changed that belong to an overlay of the page, too."""
 
 
 def save_figure(figure: Figure, path: Path, dpi: float = 100) -> None:
-    """Write a still figure; the suffix of ``path`` chooses the format."""
+    """Write a still figure; the suffix of ``path`` chooses the format.
+
+    Raises:
+        InputError: It has more pixels than an image can have.
+    """
+    pixels = dpi * max(figure.get_size_inches())
+    if path.suffix.lower() == ".png" and pixels >= MOST_PIXELS:
+        raise InputError(
+            f"{path}: {pixels:.0f} pixels on a side, below {MOST_PIXELS} are possible; draw less"
+        )
     with replacing(path) as file:
         figure.savefig(file, format=path.suffix[1:].lower(), dpi=dpi, bbox_inches="tight", pad_inches=0.15)
 

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image, ImageSequence
 
 from scripts.command_line import InputError, output_path, pick
-from scripts.drawing.output import check_writer, indexed, palette_of, save_frames
+from scripts.drawing.output import check_writer, indexed, palette_of, save_figure, save_frames
 
 
 def frames(count: int = 4) -> Iterator[np.ndarray]:
@@ -32,6 +33,12 @@ def broken_frames() -> Iterator[np.ndarray]:
 def test_png_holds_the_frame(tmp_path: Path) -> None:
     save_frames(frames(1), tmp_path / "a.png", 10, "title")
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "a.png")), next(frames()))
+
+
+def test_a_figure_of_too_many_pixels_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"a\.png: 120000 pixels on a side; below 65536 are possible"):
+        save_figure(Figure(figsize=(200, 2)), tmp_path / "a.png", dpi=600)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_gif_plays_every_frame_at_the_asked_speed_for_ever(tmp_path: Path) -> None:

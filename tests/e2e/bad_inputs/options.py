@@ -15,6 +15,7 @@ OPTIONS = [
         ("processes a word", "train_rl_agents -C config.json -P two", "'two' is not a whole number from 1"),
         ("processes beyond reason", f"{TRAIN} -P 99999999999999999999999", "is not a whole number from 1"),
         ("unknown device", f"{TRAIN} -D gpu", "'gpu' is unknown; allowed are cpu, cuda and cuda:N"),
+        ("numbered CPU", f"{TRAIN} -D cpu:7", "device 'cpu:7' is unknown; allowed are cpu, cuda and cuda:N"),
         ("device of no use", "train_rl_agents -C config.json -D meta", "device 'meta' is unknown"),
         ("absent device", f"{TRAIN} -D cuda:77", "device 'cuda:77' is not available; this machine has"),
         ("absent device", "evaluate -M DQN -C config.json -D cuda:77", "device 'cuda:77' is not available"),

@@ -192,6 +192,30 @@ SCENARIOS = [
             config(discount=[0.9, 0.99]),
             "'discount' has 2 values",
         ),
+        (
+            "a start beyond the map",
+            "evaluate -M AC-IQN -E episode.json",
+            edited("episode.json", lambda e: e["robots"]["start"].__setitem__(0, [1e300, 3])),
+            "episode 0 cannot be played: ",
+        ),
+        (
+            "a vessel of no mass",
+            "evaluate -M AC-IQN -E episode.json",
+            edited("episode.json", lambda e: e["robots"]["m"].__setitem__(0, 0)),
+            "episode 0 cannot be played: ",
+        ),
+        (
+            "half a step",
+            "evaluate -M AC-IQN -E episode.json",
+            edited("episode.json", lambda e: e["robots"]["N"].__setitem__(0, 1.5)),
+            "episode 0 cannot be played: ",
+        ),
+        (
+            "steps without end",
+            "evaluate -M AC-IQN -E episode.json",
+            edited("episode.json", lambda e: e["robots"]["N"].__setitem__(0, HUGE)),
+            "robots.N[0] is 1000",
+        ),
         ("no such folder", "view_vrx_trajectory nowhere", nothing, "nowhere: no such folder"),
         ("folder without files", "view_vrx_trajectory empty", nothing, "vrx_exp_config.json: no such file"),
         (
