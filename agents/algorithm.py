@@ -154,6 +154,16 @@ class Algorithm:
         """The network that chooses actions: the first of the local policy."""
         return next(iter(self.networks(self.policy_local).values()))
 
+    @property
+    def learning_rate(self) -> float:
+        """Adam's step size, the same for all networks."""
+        return next(iter(self.optimizers.values())).param_groups[0]["lr"]
+
+    @learning_rate.setter
+    def learning_rate(self, value: float) -> None:
+        for optimizer in self.optimizers.values():
+            optimizer.param_groups[0]["lr"] = value
+
     def to_dtype(self, dtype: torch.dtype) -> None:
         """Compute in another precision, constants anew; the released models act in float64."""
         self.dtype = dtype

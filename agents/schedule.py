@@ -4,6 +4,7 @@ A timestep is one step of one environment, all its robots included (training spe
 functions, so that one environment and thousands follow the same schedule.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -21,6 +22,8 @@ class Schedule:
         exploration_fraction: Part of the run over which epsilon falls, in [0, 1].
         initial_eps: Epsilon at timestep 0.
         final_eps: Epsilon once ``exploration_fraction`` of the run is over.
+        learning_rate: Adam's step size at timestep 0.
+        final_learning_rate: That of the last timestep; `None`, as in the legacy schedule, keeps it constant.
     """
 
     total_timesteps: int
@@ -31,6 +34,8 @@ class Schedule:
     exploration_fraction: float = 0.25
     initial_eps: float = 0.6
     final_eps: float = 0.05
+    learning_rate: float = 1e-4
+    final_learning_rate: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("total_timesteps", "eval_freq", "UPDATE_EVERY", "target_update_interval"):
@@ -43,6 +48,16 @@ class Schedule:
         if progress >= self.exploration_fraction:
             return self.final_eps
         return self.initial_eps + progress / self.exploration_fraction * (self.final_eps - self.initial_eps)
+
+    def learning_rate_at(self, t: int) -> float:
+        """Adam's step size at timestep ``t``: half a cosine from the first to the last of the run.
+
+        Loshchilov & Hutter 2017, equation 5, without restarts.
+        """
+        if self.final_learning_rate is None:
+            return self.learning_rate
+        share = (1 + math.cos(math.pi * min(t / self.total_timesteps, 1))) / 2
+        return self.final_learning_rate + (self.learning_rate - self.final_learning_rate) * share
 
     def update_due(self, t: int) -> bool:
         """Whether timestep ``t`` makes a gradient update (the memory must also hold more than a batch)."""

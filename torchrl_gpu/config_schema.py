@@ -130,6 +130,14 @@ SCHEMA: dict[str, Key] = {
     "buffer_size": Key(int, 1_000_000, "transitions the replay memory holds", low=2, high=10**10),
     "batch_size": Key(int, 64, "transitions of a gradient update", low=1, high=1_000_000),
     "learning_rate": Key(float, 1e-4, "Adam's step size", low=0, high=1, above_low=True),
+    "final_learning_rate": Key(
+        float,
+        None,
+        "Adam's step size at the end, reached along half a cosine; absent: it stays",
+        low=0,
+        high=1,
+        throughput=True,
+    ),
     "max_grad_norm": Key(
         float, 0.5, "gradients of a network are clipped to this 2-norm", low=0, high=10**12, above_low=True
     ),

@@ -69,6 +69,8 @@ def build_schedule(trial: Trial) -> Schedule:
         exploration_fraction=trial["exploration_fraction"],
         initial_eps=trial["initial_eps"],
         final_eps=trial["final_eps"],
+        learning_rate=trial["learning_rate"],
+        final_learning_rate=trial["final_learning_rate"],
     )
 
 

@@ -25,7 +25,7 @@ class FastUpdate:
     """Callable like `Algorithm.update`, with the same numbers up to rounding.
 
     It works on the algorithm's own parameters and on the state of its own optimisers, so that checkpoints and
-    target copies see nothing of it. Precision, learning rates and clipping are those of the first update.
+    target copies see nothing of it. Precision and clipping are those of the first update.
 
     Args:
         algorithm: The learner.
@@ -51,17 +51,21 @@ class FastUpdate:
         # On the CPU calls between kernels take as long as small kernels do: C++ makes them, not Python.
         options = {"cpp_wrapper": self.device_type == "cpu"}
         self._graph = torch.compile(self._stages, fullgraph=True, options=options)
+        self._learning_rate = torch.empty((), device=algorithm.device)  # an input: it may change
         self._shape: torch.Size | None = None  # of the rows of the update before
 
     def __call__(self, batch: Batch) -> TensorDict:
         """One update; see `Algorithm.update`."""
         noise = self.algorithm.draw_noise(len(batch.rows))
+        self._learning_rate.fill_(self.algorithm.learning_rate)
         known, self._shape = self._shape == batch.rows.shape, batch.rows.shape
         with unguarded() if known else differentiable_graphs():
-            losses = self._graph(batch.rows, batch.weight, noise)
+            losses = self._graph(batch.rows, batch.weight, noise, self._learning_rate)
         return TensorDict(losses, batch_size=[])
 
-    def _stages(self, rows: Tensor, weight: Tensor | None, noise: Noise) -> dict[str, Tensor]:
+    def _stages(
+        self, rows: Tensor, weight: Tensor | None, noise: Noise, learning_rate: Tensor
+    ) -> dict[str, Tensor]:
         algorithm = self.algorithm
         transitions = algorithm.transitions(unpack(Batch(rows, weight=weight), algorithm.continuous))
         losses = {}
@@ -70,11 +74,11 @@ class FastUpdate:
             with torch.autocast(self.device_type, torch.bfloat16, enabled=self.autocast, cache_enabled=False):
                 staged = stage(transitions, noise)
             for name, loss in staged.items():
-                self._descend(name, self.algorithm.objective(loss, transitions))
+                self._descend(name, self.algorithm.objective(loss, transitions), learning_rate)
                 losses[name] = loss.detach()
         return losses
 
-    def _descend(self, name: str, objective: Tensor) -> None:
+    def _descend(self, name: str, objective: Tensor, learning_rate: Tensor) -> None:
         """Adam with a clipped gradient (Kingma & Ba 2015), on the state of the algorithm's optimiser."""
         optimizer = self.algorithm.optimizers[name]
         group = optimizer.param_groups[0]
@@ -83,7 +87,8 @@ class FastUpdate:
         ratio = self.algorithm.max_grad_norm / (total_norm(gradients) + CLIP_EPS)
         scale = ratio.log().clamp(max=0.0).exp()  # what holds an exponential is computed once, see `adam`
         with torch.no_grad():
-            adam(group, optimizer.state, parameters, [gradient * scale for gradient in gradients])
+            scaled = [gradient * scale for gradient in gradients]
+            adam(group, learning_rate, optimizer.state, parameters, scaled)
 
 
 def differentiable_graphs() -> AbstractContextManager:
@@ -96,11 +101,18 @@ def total_norm(gradients: tuple[Tensor, ...]) -> Tensor:
     return torch.stack([gradient.square().sum() for gradient in gradients]).sum().sqrt()
 
 
-def adam(group: dict[str, Any], state: dict, parameters: list[Tensor], gradients: list[Tensor]) -> None:
+def adam(
+    group: dict[str, Any],
+    learning_rate: Tensor,
+    state: dict,
+    parameters: list[Tensor],
+    gradients: list[Tensor],
+) -> None:
     """One Adam step in place: the formulas of `torch.optim.Adam`, written for the compiler to take whole.
 
     Args:
-        group: ``lr``, ``betas`` and ``eps``.
+        group: ``betas`` and ``eps``.
+        learning_rate: Step size, 0-d.
         state: ``step``, ``exp_avg`` and ``exp_avg_sq`` of each parameter, as in the optimiser.
         parameters: Updated in place.
         gradients: One a parameter.
@@ -111,7 +123,7 @@ def adam(group: dict[str, Any], state: dict, parameters: list[Tensor], gradients
     step = states[0]["step"]
     # On the CPU the compiler computes a reused number again for every few weights, which took as long as all
     # matrix products, unless there is an exponential in it.
-    step_size = group["lr"] / (1 - torch.exp(step * math.log(beta1)))
+    step_size = learning_rate / (1 - torch.exp(step * math.log(beta1)))
     root_correction = (1 - torch.exp(step * math.log(beta2))).sqrt()
     for parameter, gradient, s in zip(parameters, gradients, states, strict=True):
         s["exp_avg"].lerp_(gradient, 1 - beta1)

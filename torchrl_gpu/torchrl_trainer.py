@@ -120,7 +120,7 @@ class TorchRLTrainer:
         """Everything that falls on the timesteps of the vector step just made."""
         stop = min(self.timestep + self.num_envs, self.schedule.total_timesteps + 1)
         for last, updates in self.schedule.spans(self.timestep, stop):
-            self._learn(updates)
+            self._learn(last, updates)
             if self.schedule.target_copy_due(last):
                 self.agent.soft_update()
             if self.schedule.evaluation_due(last):
@@ -137,9 +137,10 @@ class TorchRLTrainer:
                 self.agent.save_latest_model(directory / "best")
         self.progress.evaluated(timestep, results)
 
-    def _learn(self, updates: int) -> None:
+    def _learn(self, timestep: int, updates: int) -> None:
         if updates == 0 or self.replay.stored <= self.replay.batch_size:
             return
+        self.agent.algorithm.learning_rate = self.schedule.learning_rate_at(timestep)
         for batch in self.replay.sample(updates):
             losses = self.update(batch)
             self.replay.feed_back(batch, losses)

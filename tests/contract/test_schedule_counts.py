@@ -109,7 +109,9 @@ def torchrl_log(num_envs, tmp_path):
         return TensorDict({"loss": torch.zeros(())}, [])
 
     policy = PolicyWrapper(Agent(agent_type="DDPG", BUFFER_SIZE=100))
-    learner = SimpleNamespace(soft_update=log.note("copy"), save_latest_model=lambda _: None)
+    learner = SimpleNamespace(
+        algorithm=SimpleNamespace(), soft_update=log.note("copy"), save_latest_model=lambda _: None
+    )
     trainer = TorchRLTrainer(
         env=MarineNavTorchRLEnv(
             num_envs, backend="numpy" if num_envs == 1 else "torch", seed=1, schedule=STAGE

@@ -28,7 +28,9 @@ def batch_for(agent, size=64, seed=0):
 def trained(update, agent, updates=5):
     """Losses of some updates on changing batches, from one seed."""
     losses = []
+    initial = agent.algorithm.learning_rate
     for k in range(updates):
+        agent.algorithm.learning_rate = initial * (1 - k / 10)
         torch.manual_seed(k)
         losses.append(update(batch_for(agent, seed=k)).clone())
     return losses

@@ -19,6 +19,13 @@ def test_epsilon(t, eps):
     assert SHIPPED.epsilon(t) == pytest.approx(eps, abs=1e-15)
 
 
+@pytest.mark.parametrize(("t", "rate"), [(0, 1e-3), (25, 8.550179e-4), (50, 5.05e-4), (100, 1e-5)])
+def test_learning_rate_follows_half_a_cosine(t, rate):
+    schedule = Schedule(100, 5, learning_rate=1e-3, final_learning_rate=1e-5)
+    assert schedule.learning_rate_at(t) == pytest.approx(rate, rel=1e-6)
+    assert Schedule(100, 5, learning_rate=1e-3).learning_rate_at(t) == 1e-3
+
+
 def test_no_exploration_phase_goes_straight_to_the_final_epsilon():
     assert Schedule(10, 5, exploration_fraction=0.0).epsilon(0) == 0.05
 
