@@ -39,9 +39,7 @@ def save_figure(figure: Figure, path: Path, dpi: float = 100) -> None:
     """
     pixels = dpi * max(figure.get_size_inches())
     if path.suffix.lower() == ".png" and pixels >= MOST_PIXELS:
-        raise InputError(
-            f"{path}: {pixels:.0f} pixels on a side, below {MOST_PIXELS} are possible; draw less"
-        )
+        raise InputError(f"{path}: {pixels:.0f} pixels on a side; below {MOST_PIXELS} are possible")
     with replacing(path) as file:
         figure.savefig(file, format=path.suffix[1:].lower(), dpi=dpi, bbox_inches="tight", pad_inches=0.15)
 
