@@ -13,16 +13,28 @@ kappa = 0 to the half-normal one at large kappa, as the inverse distribution fun
 import hashlib
 import math
 import struct
+from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.polynomial import Chebyshev, Polynomial
 from torch import Tensor
 
-TABLE_SIZE = 4097
+TABLE_SIZE = 4096  # intervals of a map
 TABLE_END = 6.0  # t of the last knot; beyond, with probability 2e-8, the map is constant
 STREAMS = 5
+
+
+def _series(function: Callable[[np.ndarray], np.ndarray], degree: int) -> np.ndarray:
+    """Coefficients of the polynomial that interpolates a function of [-1, 1] at its Chebyshev points."""
+    return Chebyshev.interpolate(function, degree).convert(kind=Polynomial).coef
+
+
+# cos πx and sin πx / x as polynomials in x², within 3e-8, in a quarter of the time of the general functions
+COSINE = _series(lambda x: np.cos(np.pi * x), 12)[::2].tolist()
+SINE = _series(lambda x: np.sin(np.pi * x), 13)[1::2].tolist()
 
 
 class ObjectNoise(NamedTuple):
@@ -59,12 +71,12 @@ class Radii(NamedTuple):
     """Maps from Rayleigh numbers to absolute von Mises angles, one for each concentration in use.
 
     Attributes:
-        table: map at equally spaced knots in [0, 6], [kappas, 4097] (rad).
-        index: which map a robot uses, int32 [R, E] or [1, 1].
+        table: map at equally spaced knots in [0, 6] and its rise to the next knot, [2, kappas · 4096] (rad).
+        first: where the map of a robot begins, int32 [R, E] or [1, 1].
     """
 
     table: Tensor
-    index: Tensor
+    first: Tensor
 
 
 class NoiseKeys:
@@ -118,12 +130,12 @@ def _draw(
 
 def von_mises(rayleigh: Tensor, radii: Radii) -> Tensor:
     """Absolute von Mises angle (rad) of a Rayleigh number, by interpolation in the map of each robot."""
-    size = radii.table.shape[1]
-    position = (rayleigh * ((size - 1) / TABLE_END)).clamp(max=size - 1)
-    knot = position.to(torch.int32).clamp(max=size - 2)
-    table, first = radii.table.reshape(-1), radii.index * size + knot
-    low = table[first]
-    return low + (position - knot) * (table[first + 1] - low)
+    position = (rayleigh * (TABLE_SIZE / TABLE_END)).clamp(max=TABLE_SIZE)
+    knot = position.to(torch.int32).clamp(max=TABLE_SIZE - 1)
+    # `gather` and not an index: compiled, that one would first turn negative indices around
+    place = (radii.first + knot).long().flatten()
+    value, rise = (column.gather(0, place).view(knot.shape) for column in radii.table)
+    return value + (position - knot) * rise
 
 
 def radius_maps(kappas: Tensor, dtype: torch.dtype) -> Radii:
@@ -137,9 +149,9 @@ def radius_maps(kappas: Tensor, dtype: torch.dtype) -> Radii:
             f"r_kappa holds {kappas.min().item()} to {kappas.max().item()}; allowed are 0 and more"
         )
     values, index = torch.unique(kappas.double().cpu(), return_inverse=True)
-    table = np.stack([von_mises_map(kappa) for kappa in values.tolist()])
-    device = kappas.device
-    return Radii(torch.from_numpy(table).to(device=device, dtype=dtype), index.to(device, torch.int32))
+    maps = np.stack([von_mises_map(kappa) for kappa in values.tolist()])
+    table = torch.from_numpy(np.stack((maps[:, :-1], np.diff(maps)))).flatten(1)
+    return Radii(table.to(kappas.device, dtype), (index * TABLE_SIZE).to(kappas.device, torch.int32))
 
 
 @cache
@@ -152,14 +164,22 @@ def von_mises_map(kappa: float) -> np.ndarray:
     mass = np.diff(theta) * (density[1:] + density[:-1]) / 2
     tail = np.cumsum(mass[::-1])[::-1]  # from the far end, so that none is lost to rounding
     rayleigh = np.sqrt(-2 * np.log(tail / tail[0]))
-    return np.interp(np.linspace(0, TABLE_END, TABLE_SIZE), rayleigh, theta[:-1])
+    return np.interp(np.linspace(0, TABLE_END, TABLE_SIZE + 1), rayleigh, theta[:-1])
 
 
 def _normal_pair(counters: Tensor, others: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Two independent standard normals an element (Box and Muller, 1958)."""
     radius = _rayleigh(_hash(counters), dtype)
-    angle = 2 * math.pi * _uniform(_hash(others), dtype)
-    return radius * torch.cos(angle), radius * torch.sin(angle)
+    x = 2 * _uniform(_hash(others), dtype) - 1  # angle over π
+    return radius * _horner(COSINE, x * x), radius * x * _horner(SINE, x * x)
+
+
+def _horner(coefficients: list[float], x: Tensor) -> Tensor:
+    """Polynomial, constant coefficient first."""
+    value = torch.full_like(x, coefficients[-1])
+    for coefficient in reversed(coefficients[:-1]):
+        value = value * x + coefficient
+    return value
 
 
 def _rayleigh(bits: Tensor, dtype: torch.dtype) -> Tensor:
