@@ -14,6 +14,7 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from agents.algorithm import Algorithm, Noise
+from marinenav_env.envs.torchrl_gpu.compilation import compile_whole
 from torchrl_gpu.rows import Batch, unpack
 from torchrl_gpu.unguarded import unguarded
 
@@ -50,7 +51,7 @@ class FastUpdate:
             _materialise_state(optimizer)
         # On the CPU calls between kernels take as long as small kernels do: C++ makes them, not Python.
         options = {"cpp_wrapper": self.device_type == "cpu"}
-        self._graph = torch.compile(self._stages, fullgraph=True, options=options)
+        self._graph = compile_whole(self._stages, options=options)
         self._learning_rate = torch.empty((), device=algorithm.device)  # an input: it may change
         self._shape: torch.Size | None = None  # of the rows of the update before
 

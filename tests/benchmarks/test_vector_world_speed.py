@@ -43,6 +43,7 @@ def test_scenarios(benchmark: pytest.FixtureRequest, num_cores: int) -> None:
 def test_the_counter_counts_robots_in_the_water() -> None:
     row = measure_one(2, 0, seconds=0.1)
     assert row.rate > 0
+    assert row.short > 0
     assert 0 < row.dynamics < 1
     assert 0 < row.perception < 1
     assert 0 <= row.reset < 1

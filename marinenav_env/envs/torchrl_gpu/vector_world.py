@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
+from marinenav_env.envs.torchrl_gpu.compilation import compile_whole
 from marinenav_env.envs.torchrl_gpu.episode_tensors import (
     EpisodeTensors,
     default_constants,
@@ -31,7 +32,7 @@ Tree = TypeVar("Tree")
 
 POOL_SIZE = 1024  # beginnings drawn ahead at least
 # the index of a lookup is in range by construction; testing it in the graph takes longer than looking up
-COMPILE = {"fullgraph": True, "dynamic": False, "options": {"assert_indirect_indexing": False}}
+COMPILE = {"dynamic": False, "options": {"assert_indirect_indexing": False}}
 DRAW_SIZE = 1024  # scenarios drawn in one go: more would leave the cache
 
 
@@ -124,7 +125,7 @@ class VectorWorld:
 
     def compile(self, **kwargs: Any) -> None:
         """Compile the step with arguments of `torch.compile`; the first step then takes up to a minute."""
-        self._step = torch.compile(_noisy_step, **{**COMPILE, **kwargs})
+        self._step = compile_whole(_noisy_step, **{**COMPILE, **kwargs})
 
     @property
     def stage(self) -> Stage:

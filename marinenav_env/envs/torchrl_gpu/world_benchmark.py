@@ -21,6 +21,7 @@ from marinenav_env.envs.torchrl_gpu.vessel_ops import advance
 from marinenav_env.envs.torchrl_gpu.world_step import current_field
 
 ROBOTS, OBSTACLES = 5, 4
+SHORT_EPISODE = 55  # steps; random actions make long episodes, which hides the cost of resets
 
 
 class Row(NamedTuple):
@@ -32,7 +33,8 @@ class Row(NamedTuple):
         num_envs: E.
         num_cores: vortices C.
         rate: robot-steps per second.
-        ratio: that over the rate of `MarineNavEnv3` measured just before and after.
+        short: the same with every episode ended after 55 steps.
+        ratio: `rate` over the rate of `MarineNavEnv3` measured just before and after.
         dynamics: share of the motion in the time of a step with resets, measured eagerly; else NaN.
         perception: share of noise and perception, likewise.
         reset: share of the resets.
@@ -44,6 +46,7 @@ class Row(NamedTuple):
     num_envs: int
     num_cores: int
     rate: float
+    short: float
     ratio: float
     dynamics: float
     perception: float
@@ -88,12 +91,14 @@ def measure_one(
     alone = walk(world.step)
     after = numpy_rate(num_cores, seconds / 6)
     rate = acting / whole
+    short = _short_rate(world, actions, seconds / 3)
     return Row(
         device,
         compiled,
         num_envs,
         num_cores,
         rate,
+        short,
         2 * rate / (before + after),
         *(
             (float("nan"),) * 2
@@ -103,6 +108,24 @@ def measure_one(
         max(0.0, 1 - alone / whole),
         _memory(device),
     )
+
+
+def _short_rate(world: VectorWorld, actions: torch.Tensor, seconds: float) -> float:
+    """Robot-steps per second with episodes of `SHORT_EPISODE` steps, in turn."""
+    phase = torch.arange(world.num_envs, device=world.device) % SHORT_EPISODE
+    due = [phase == k for k in range(SHORT_EPISODE)]
+    acting = []
+
+    def advance_and_begin(k: int) -> None:
+        acting.append(world.state.active.float().sum())
+        world.step(actions[k % len(actions)])
+        world.reset(due[k % SHORT_EPISODE])
+
+    for k in range(SHORT_EPISODE):  # until episodes of all ages are under way
+        advance_and_begin(k)
+    acting.clear()
+    call = _time(advance_and_begin, seconds, world.device.type)
+    return torch.stack(acting).mean().item() / call
 
 
 def numpy_rate(num_cores: int, seconds: float) -> float:
@@ -123,12 +146,13 @@ def numpy_rate(num_cores: int, seconds: float) -> float:
 
 def table(rows: Iterable[Row]) -> str:
     """Markdown table of the measurements."""
-    head = "| device | step | E | C | robot-steps/s | x NumPy | dynamics | perception | reset | MiB |"
-    lines = [head, "|" + "---|" * 10]
+    columns = "device, step, E, C, robot-steps/s, short episodes, x NumPy, dynamics, perception, reset, MiB"
+    head = "| " + " | ".join(columns.split(", ")) + " |"
+    lines = [head, "|" + "---|" * 11]
     for row in rows:
-        shares = " | ".join("" if np.isnan(share) else f"{share:.0%}" for share in row[6:9])
+        shares = " | ".join("" if np.isnan(share) else f"{share:.0%}" for share in row[7:10])
         kind = "compiled" if row.compiled else "eager"
-        numbers = f"{row.num_envs} | {row.num_cores} | {row.rate:,.0f} | {row.ratio:,.1f}"
+        numbers = f"{row.num_envs} | {row.num_cores} | {row.rate:,.0f} | {row.short:,.0f} | {row.ratio:,.1f}"
         lines.append(f"| {row.device} | {kind} | {numbers} | {shares} | {row.memory:,.0f} |")
     return "\n".join(lines)
 
