@@ -1,7 +1,8 @@
 """Robot-steps per second of the tensor world beside the NumPy world, measured in one run.
 
 A robot-step is one step of one robot that is in the water; slots of absent and finished robots do not count.
-Times are processor time of this process, waiting included on a GPU, so that other people's load matters less.
+Times are processor time of this process, so that other people's load matters less; with more than one thread,
+and on a GPU, wall time.
 Both worlds take random actions with five robots and four obstacles, resets included.
 """
 
@@ -175,14 +176,15 @@ def _parts(world: VectorWorld, action: torch.Tensor, seconds: float) -> tuple[fl
 
 
 def _time(call: Callable[[int], object], seconds: float, device: str) -> float:
-    """Processor time of one call, at least three of them."""
+    """Time of one call, at least three of them; see the top."""
     _wait(device)
-    calls, start = 0, time.process_time()
-    while calls < 3 or time.process_time() - start < seconds:
+    clock = time.process_time if device == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
+    calls, start = 0, clock()
+    while calls < 3 or clock() - start < seconds:
         call(calls)
         calls += 1
         _wait(device)
-    return (time.process_time() - start) / calls
+    return (clock() - start) / calls
 
 
 def _wait(device: str) -> None:
