@@ -44,8 +44,8 @@ def test_the_counter_counts_robots_in_the_water() -> None:
     row = measure_one(2, 0, seconds=0.1)
     assert row.rate > 0
     assert row.short > 0
-    assert 0 < row.dynamics < 1
-    assert 0 < row.perception < 1
+    assert row.dynamics > 0  # measured apart from the whole, so that under load a share may exceed it
+    assert row.perception > 0
     assert 0 <= row.reset < 1
     assert len(table([row, row._replace(compiled=True, dynamics=float("nan"))]).splitlines()) == 4
     assert isinstance(row, Row)
