@@ -79,7 +79,7 @@ def test_a_missing_logger_is_refused_by_the_name_of_its_extra(name, tmp_path, mo
     [trial] = make_trials({**CONFIG, "save_dir": str(tmp_path), "logger": name})
     monkeypatch.setattr(loggers, "find_spec", lambda module: None)
     with pytest.raises(ConfigError, match=rf"key 'logger': \"{name}\" .* pip install 'marinenav\[{name}\]'"):
-        train_torchrl_gpu.check(trial, "cpu")
+        train_torchrl_gpu.check(trial, 1, "cpu")
     assert list(tmp_path.iterdir()) == []
     monkeypatch.setattr(loggers, "find_spec", lambda module: find_spec("json"))
     check_logger(trial)
