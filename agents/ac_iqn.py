@@ -75,9 +75,11 @@ class AC_IQN(ContinuousAlgorithm):  # noqa: N801
         return self.policy_local.actor(observation)
 
     def draw_noise(self, batch_size: int) -> Noise:
-        """Fractions (B, 8, 1) for the target critic, the local critic, and the critic in the actor step."""
-        order = ("target_taus", "local_taus", "actor_taus")
-        return {name: draw_taus(batch_size, QUANTILES, self.device, self.noise_source) for name in order}
+        """Fractions (B, N, 1) for the target critic, the local critic, and the critic in the actor step."""
+        size = batch_size, self.num_quantiles, self.device, self.noise_source
+        noise = {name: draw_taus(*size) for name in ("target_taus", "local_taus", "actor_taus")}
+        noise["actor_taus"] *= self.cvar  # quantiles of the lower tail alone: their mean is its CVaR
+        return noise
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -91,7 +93,7 @@ class AC_IQN(ContinuousAlgorithm):  # noqa: N801
             next_quantiles = self.policy_target.critic.quantiles(
                 transitions.next_state, next_actions, noise["target_taus"]
             )
-            target = self.one_step_target(transitions, next_quantiles)  # (B, 8)
+            target = self.one_step_target(transitions, next_quantiles)  # (B, N)
         quantiles = self.policy_local.critic.quantiles(
             transitions.state, transitions.action, noise["local_taus"]
         )

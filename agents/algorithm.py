@@ -15,7 +15,7 @@ from tensordict import TensorDict, TensorDictBase
 from torch import Tensor, nn
 
 from agents.model_files import ModelFiles
-from agents.modules import Observation
+from agents.modules import QUANTILES, Observation
 
 
 class Transitions(NamedTuple):
@@ -59,6 +59,9 @@ class Algorithm:
 
     Attributes:
         max_grad_norm: the gradient of each network is clipped to this 2-norm.
+        num_quantiles: quantile fractions N of a state in an update (IQN, AC-IQN).
+        cvar: share of the return's lower tail whose mean AC-IQN's actor climbs, a conditional value at risk
+            (Dabney et al. 2018, section 3); 1 is the mean, as in the legacy code.
         policy_local: learns and acts; a module, or an object that holds modules.
         policy_target: its delayed copy.
         optimizers: one Adam for each entry of `networks`.
@@ -78,6 +81,8 @@ class Algorithm:
     model_files: ClassVar[dict[str, ModelFiles]]
     drop_empty_objects: bool = True
     max_grad_norm: float = 0.5
+    num_quantiles: int = QUANTILES
+    cvar: float = 1.0
 
     def __init__(
         self,

@@ -64,9 +64,9 @@ class IQN(DiscreteAlgorithm):
         return self.choose(quantiles.mean(dim=1), eps), quantiles.cpu().numpy(), taus.cpu().numpy()
 
     def draw_noise(self, batch_size: int) -> Noise:
-        """Fractions (B, 8, 1) for the target network and for the local network."""
-        order = ("target_taus", "local_taus")
-        return {name: draw_taus(batch_size, QUANTILES, self.device, self.noise_source) for name in order}
+        """Fractions (B, N, 1) for the target network and for the local network."""
+        size = batch_size, self.num_quantiles, self.device, self.noise_source
+        return {name: draw_taus(*size) for name in ("target_taus", "local_taus")}
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -80,8 +80,8 @@ class IQN(DiscreteAlgorithm):
         """
         with torch.no_grad():
             next_quantiles = self.policy_target.quantiles(transitions.next_state, noise["target_taus"])
-            target = self.one_step_target(transitions, next_quantiles.max(dim=2).values)  # (B, 8)
-        quantiles = self.policy_local.quantiles(transitions.state, noise["local_taus"])  # (B, 8, 25)
-        index = transitions.action.unsqueeze(1).expand(-1, QUANTILES, 1)
-        expected = quantiles.gather(2, index).squeeze(2)  # (B, 8)
+            target = self.one_step_target(transitions, next_quantiles.max(dim=2).values)  # (B, N)
+        quantiles = self.policy_local.quantiles(transitions.state, noise["local_taus"])  # (B, N, 25)
+        index = transitions.action.unsqueeze(1).expand(-1, self.num_quantiles, 1)
+        expected = quantiles.gather(2, index).squeeze(2)  # (B, N)
         return {"network": quantile_huber_loss(expected, target, noise["local_taus"])}

@@ -286,6 +286,11 @@ def calculate_huber_loss(td_errors: Tensor, k: float = 1.0) -> Tensor:
         k: where the parabola turns into a line.
     """
     assert td_errors.shape[1:] == (QUANTILES, QUANTILES), f"td_errors has shape {tuple(td_errors.shape)}"
+    return _huber(td_errors, k)
+
+
+def _huber(td_errors: Tensor, k: float = 1.0) -> Tensor:
+    """`calculate_huber_loss` of any number of quantiles."""
     return torch.where(td_errors.abs() <= k, 0.5 * td_errors.pow(2), k * (td_errors.abs() - 0.5 * k))
 
 
@@ -295,14 +300,14 @@ def quantile_huber_loss(expected: Tensor, target: Tensor, taus: Tensor) -> Tenso
     Agents spec 6.1, step 4; Dabney et al. 2018, equation 9.
 
     Args:
-        expected: local quantiles Z_i, (B, 8).
-        target: samples y_j of the target distribution without gradient, (B, 8).
-        taus: fractions τ_i of the local quantiles, (B, 8, 1).
+        expected: local quantiles Z_i, (B, N).
+        target: samples y_j of the target distribution without gradient, (B, N').
+        taus: fractions τ_i of the local quantiles, (B, N, 1).
 
     Returns:
         mean_b mean_j Σ_i |τ_i - 1[δ_ij < 0]| L(δ_ij), 0-d.
     """
     td_errors = target.unsqueeze(1) - expected.unsqueeze(2)  # (B, i, j)
     overestimated = (td_errors.detach() < 0).float()
-    loss = (taus - overestimated).abs() * calculate_huber_loss(td_errors)
+    loss = (taus - overestimated).abs() * _huber(td_errors)
     return loss.sum(dim=1).mean(dim=1).mean()

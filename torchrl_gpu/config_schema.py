@@ -148,6 +148,23 @@ SCHEMA: dict[str, Key] = {
     "priority_weight": Key(
         float, 0.4, "Rainbow: importance weights are corrected to this power", low=0, high=1
     ),
+    "num_quantiles": Key(
+        int,
+        8,
+        "AC-IQN and IQN: quantile fractions of a state in an update, which takes about as long as there are",
+        low=1,
+        high=1000,
+        throughput=True,
+    ),
+    "cvar": Key(
+        float,
+        1.0,
+        "AC-IQN: the actor climbs the mean of this share of the return's lower tail; 1 is the mean of all",
+        low=0,
+        high=1,
+        above_low=True,
+        throughput=True,
+    ),
     # Speed: another value than the default leaves reproduction mode.
     "num_envs": Key(int, 1, "environments stepped side by side", low=1, high=1_000_000, throughput=True),
     "backend": Key(

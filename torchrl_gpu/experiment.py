@@ -53,6 +53,8 @@ def build_agent(trial: Trial, device: str) -> Agent:
         multi_steps=trial["n_step"],
     )
     agent.algorithm.max_grad_norm = trial["max_grad_norm"]
+    agent.algorithm.num_quantiles = trial["num_quantiles"]
+    agent.algorithm.cvar = trial["cvar"]
     if trial["load_model"] is not None:
         agent.load_model(trial["load_model"], device)
     return agent

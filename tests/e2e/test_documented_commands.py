@@ -126,7 +126,13 @@ NOT_RUN_HERE = {
 
 def run_make(target: str) -> None:
     """Let make say what it would do: install as documented, then the documented command."""
-    shown = subprocess.run(["make", "--no-print-directory", "-n", "-B", target], cwd=ROOT, capture_output=True, text=True, check=True)
+    shown = subprocess.run(
+        ["make", "--no-print-directory", "-n", "-B", target],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert "-m venv .venv" in shown.stdout
     assert '-m pip install --quiet --editable ".[dev]"' in shown.stdout
     last = shown.stdout.splitlines()[-1]

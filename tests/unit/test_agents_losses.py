@@ -4,7 +4,6 @@ import pytest
 import torch
 from tensordict import TensorDict
 
-from agents import modules
 from agents.agent import Agent
 from agents.modules import calculate_huber_loss, quantile_huber_loss
 from agents.rainbow import project
@@ -22,8 +21,7 @@ def test_huber_asserts_its_shape():
         calculate_huber_loss(torch.zeros(4, 8, 7))
 
 
-def test_quantile_huber_by_hand(monkeypatch):
-    monkeypatch.setattr(modules, "QUANTILES", 2)
+def test_quantile_huber_by_hand():
     expected = torch.tensor([[1.0, 2.0]])  # Z_1 = 1, Z_2 = 2
     target = torch.tensor([[1.5, 4.0]])  # y_1 = 1.5, y_2 = 4
     taus = torch.tensor([[[0.25], [0.75]]])
@@ -38,8 +36,7 @@ def test_quantile_huber_by_hand(monkeypatch):
     assert quantile_huber_loss(target, expected, taus).item() == 0.5625
 
 
-def test_quantile_huber_averages_over_the_batch(monkeypatch):
-    monkeypatch.setattr(modules, "QUANTILES", 1)
+def test_quantile_huber_averages_over_the_batch():
     expected = torch.tensor([[0.0], [0.0]])
     target = torch.tensor([[1.0], [-1.0]])
     taus = torch.tensor([[[0.9]], [[0.9]]])
@@ -114,9 +111,8 @@ def test_bellman_target_by_hand():
 
 def test_iqn_takes_the_maximum_of_every_fraction(monkeypatch):
     """Quirk Q9, by hand: two fractions prefer two different actions, and both maxima enter the target."""
-    monkeypatch.setattr(modules, "QUANTILES", 2)
-    monkeypatch.setattr("agents.iqn.QUANTILES", 2)
     algorithm = Agent(agent_type="IQN", BUFFER_SIZE=2, GAMMA=1.0).algorithm
+    algorithm.num_quantiles = 2
     target_quantiles = torch.zeros(2, 2, 25)
     target_quantiles[:, 0, 4] = 1.0  # best at the first fraction: action 4
     target_quantiles[:, 1, 9] = 2.0  # best at the second: action 9
@@ -127,3 +123,39 @@ def test_iqn_takes_the_maximum_of_every_fraction(monkeypatch):
     # Plain transition: y = (1 + 1, 1 + 2) = (2, 3), L = (1.5, 2.5), two local quantiles of weight ½: mean 2.
     # Terminal: y = (-2, -2), L = 1.5, weights |½ - 1| = ½: 1.5. Mean over the batch: 1.75.
     assert algorithm.network_loss(transitions, noise)["network"].item() == 1.75
+
+
+@pytest.mark.parametrize("agent_type", ["AC-IQN", "IQN"])
+def test_an_update_uses_as_many_fractions_as_asked_for(agent_type, monkeypatch):
+    agent = Agent(agent_type=agent_type, BUFFER_SIZE=2)
+    algorithm = agent.algorithm
+    algorithm.num_quantiles = 3
+    seen = []
+    original = type(algorithm).one_step_target
+
+    def remember(self, transitions, next_value):
+        seen.append(next_value.shape)
+        return original(self, transitions, next_value)
+
+    monkeypatch.setattr(type(algorithm), "one_step_target", remember)
+    before = [parameter.clone() for parameter in algorithm.acting_network.parameters()]
+    algorithm.update(batch_of_two(agent.continuous))
+    assert seen == [(2, 3)]
+    after = algorithm.acting_network.parameters()
+    assert any(not torch.equal(old, new) for old, new in zip(before, after, strict=True))
+
+
+def test_cvar_keeps_the_actor_alone_to_the_lower_tail(monkeypatch):
+    algorithm = Agent(agent_type="AC-IQN", BUFFER_SIZE=2).algorithm
+    torch.manual_seed(5)
+    whole = algorithm.draw_noise(64)
+    algorithm.cvar = 0.25
+    torch.manual_seed(5)
+    tail = algorithm.draw_noise(64)
+    assert torch.equal(tail["target_taus"], whole["target_taus"])
+    assert torch.equal(tail["local_taus"], whole["local_taus"])
+    assert torch.equal(tail["actor_taus"], whole["actor_taus"] / 4)
+    # Of returns spread evenly over [0, 40] the lowest quarter has the mean 5.
+    monkeypatch.setattr(algorithm.policy_local.critic, "quantiles", lambda s, a, taus: 40 * taus.squeeze(2))
+    transitions = algorithm.transitions(batch_of_two())
+    assert -algorithm.actor_loss(transitions, tail)["actor"].item() == pytest.approx(5, abs=0.6)
