@@ -68,8 +68,11 @@ class EvaluationRecord:
 
     @property
     def best(self) -> int:
-        """Index of the evaluation with the highest success rate, then return; the first of equals."""
-        return max(range(len(self)), key=lambda k: (np.mean(self.successes[k]), np.mean(self.rewards[k])))
+        """Index of the evaluation with the highest mean return, the first of equals.
+
+        Not of the highest success rate: hesitant policies, which arrive late, would win by it.
+        """
+        return max(range(len(self)), key=lambda k: np.mean(self.rewards[k]))
 
     def append(self, timestep: int, results: list[EpisodeResult]) -> None:
         """Add the evaluation made at ``timestep``: one result per episode."""

@@ -49,8 +49,10 @@ class FastUpdate:
         algorithm.noise_source = algorithm.device
         for optimizer in algorithm.optimizers.values():
             _materialise_state(optimizer)
-        # On the CPU calls between kernels take as long as small kernels do: C++ makes them, not Python.
-        options = {"cpp_wrapper": self.device_type == "cpu"}
+        # Calls between kernels take as long as small kernels do. On the CPU C++ makes them, not Python; on a
+        # GPU they are recorded once, as a CUDA graph.
+        self.captured = self.device_type == "cuda"
+        options = {"triton.cudagraphs": True} if self.captured else {"cpp_wrapper": True}
         self._graph = compile_whole(self._stages, options=options)
         self._learning_rate = torch.empty((), device=algorithm.device)  # an input: it may change
         self._shape: torch.Size | None = None  # of the rows of the update before
@@ -62,6 +64,8 @@ class FastUpdate:
         known, self._shape = self._shape == batch.rows.shape, batch.rows.shape
         with unguarded() if known else differentiable_graphs():
             losses = self._graph(batch.rows, batch.weight, noise, self._learning_rate)
+        if self.captured:  # the next replay writes its losses to the same places
+            losses = {name: loss.clone() for name, loss in losses.items()}
         return TensorDict(losses, batch_size=[])
 
     def _stages(
@@ -139,7 +143,9 @@ def _materialise_state(optimizer: torch.optim.Optimizer) -> None:
         state = optimizer.state[parameter]
         if state:
             state["step"] = state["step"].to(parameter.device)
-            continue
-        state["step"] = torch.zeros((), device=parameter.device)
-        state["exp_avg"] = torch.zeros_like(parameter)
-        state["exp_avg_sq"] = torch.zeros_like(parameter)
+        else:
+            state["step"] = torch.zeros((), device=parameter.device)
+            state["exp_avg"] = torch.zeros_like(parameter)
+            state["exp_avg_sq"] = torch.zeros_like(parameter)
+        for value in state.values():  # CUDA graphs take inputs that change only where they stay
+            torch._dynamo.mark_static_address(value)

@@ -223,6 +223,13 @@ def test_damaged_files_are_refused_in_one_line(tmp_path, damage, message):
     assert "\n" not in str(caught.value)
 
 
+def test_the_best_evaluation_is_that_of_the_highest_return():
+    made = record(2, 5)
+    made.append(200, [result(1, 2), result(1, 3)])  # less success, more return
+    made.append(240, [result(1, 2), result(1, 3)])
+    assert made.best == 2
+
+
 def test_summary_tells_the_last_and_the_best_evaluation_and_the_folder(tmp_path):
     made = record(2, 5)
     made.append(200, [result(2, 2), result(2, 3)])

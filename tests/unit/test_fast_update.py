@@ -9,6 +9,7 @@ from torchrl_gpu.rows import Batch, unpack
 
 
 def batch_for(agent, size=64, seed=0):
+    """A batch on the agent's device; the same numbers on any."""
     generator = torch.Generator().manual_seed(seed)
 
     def observation():
@@ -22,7 +23,8 @@ def batch_for(agent, size=64, seed=0):
     done = torch.rand(size, 1, generator=generator) < 0.1
     weight = torch.rand(size, generator=generator) if agent.algorithm.prioritized else None
     rows = torch.cat((*observation(), action, reward, done, *observation()), dim=1)
-    return Batch(rows, weight=weight)
+    weight = None if weight is None else weight.to(agent.device)
+    return Batch(rows.to(agent.device), weight=weight)
 
 
 def trained(update, agent, updates=5):
@@ -81,3 +83,28 @@ def test_two_updates_draw_different_noise(monkeypatch):
     agent = Agent(agent_type="AC-IQN", BUFFER_SIZE=100, LR=0.0)
     update, batch = FastUpdate(agent.algorithm), batch_for(agent)
     assert update(batch)["critic"] != update(batch)["critic"]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("agent_type", ALGORITHMS)
+def test_a_captured_update_learns_what_the_plain_one_does(agent_type):
+    """Later updates replay a CUDA graph, each with its own batch, noise and step size."""
+    plain, fast = (Agent(agent_type=agent_type, seed=9, BUFFER_SIZE=100, device="cuda") for _ in range(2))
+    fast_update = FastUpdate(fast.algorithm)
+    plain.algorithm.drop_empty_objects = False
+    plain.algorithm.noise_source = "cuda"
+    expected = trained(
+        lambda batch: plain.algorithm.update(unpack(batch, plain.continuous)), plain, updates=8
+    )
+    found = trained(fast_update, fast, updates=8)
+    for a, b in zip(expected, found, strict=True):
+        for name, loss in a.items():
+            torch.testing.assert_close(loss, b[name], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.gpu
+def test_two_replays_draw_different_noise():
+    agent = Agent(agent_type="AC-IQN", BUFFER_SIZE=100, LR=0.0, device="cuda")
+    update, batch = FastUpdate(agent.algorithm), batch_for(agent)
+    losses = [update(batch)["critic"] for _ in range(6)]
+    assert len({loss.item() for loss in losses}) == 6
