@@ -93,7 +93,7 @@ class AC_IQN(ContinuousAlgorithm):  # noqa: N801
             next_quantiles = self.policy_target.critic.quantiles(
                 transitions.next_state, next_actions, noise["target_taus"]
             )
-            target = self.one_step_target(transitions, next_quantiles)  # (B, N)
+            target = self.bellman_target(transitions, next_quantiles)  # (B, N)
         quantiles = self.policy_local.critic.quantiles(
             transitions.state, transitions.action, noise["local_taus"]
         )

@@ -62,6 +62,7 @@ class Algorithm:
         num_quantiles: quantile fractions N of a state in an update (IQN, AC-IQN).
         cvar: share of the return's lower tail whose mean AC-IQN's actor climbs, a conditional value at risk
             (Dabney et al. 2018, section 3); 1 is the mean, as in the legacy code.
+        bootstrap_steps: steps n of the return in a batch (not Rainbow); 1 in the legacy code.
         policy_local: learns and acts; a module, or an object that holds modules.
         policy_target: its delayed copy.
         optimizers: one Adam for each entry of `networks`.
@@ -83,6 +84,7 @@ class Algorithm:
     max_grad_norm: float = 0.5
     num_quantiles: int = QUANTILES
     cvar: float = 1.0
+    bootstrap_steps: int = 1
 
     def __init__(
         self,
@@ -263,9 +265,9 @@ class Algorithm:
             for local, target in zip(network.parameters(), targets[name].parameters(), strict=True):
                 target.copy_(self.tau * local + (1 - self.tau) * target)
 
-    def one_step_target(self, transitions: Transitions, next_value: Tensor) -> Tensor:
-        """Bellman target r + γ V' where the episode goes on; broadcasts over samples of V'."""
-        return transitions.reward + self.gamma * next_value * transitions.not_done
+    def bellman_target(self, transitions: Transitions, next_value: Tensor) -> Tensor:
+        """Bellman target r + γⁿ V' where the episode goes on; broadcasts over samples of V'."""
+        return transitions.reward + self.gamma**self.bootstrap_steps * next_value * transitions.not_done
 
 
 class ContinuousAlgorithm(Algorithm):

@@ -63,7 +63,7 @@ class DDPG(ContinuousAlgorithm):
         with torch.no_grad():
             next_actions = self.policy_target.actor(transitions.next_state)
             next_value = self.policy_target.critic(transitions.next_state, next_actions)
-            target = self.one_step_target(transitions, next_value)
+            target = self.bellman_target(transitions, next_value)
         value = self.policy_local.critic(transitions.state, transitions.action)
         return {"critic": functional.smooth_l1_loss(value, target)}
 

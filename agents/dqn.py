@@ -49,6 +49,6 @@ class DQN(DiscreteAlgorithm):
         """Huber loss to the best target value (Defect Q10 fixed: the target is detached)."""
         with torch.no_grad():
             next_value = self.policy_target(transitions.next_state).max(dim=1, keepdim=True).values
-            target = self.one_step_target(transitions, next_value)
+            target = self.bellman_target(transitions, next_value)
         value = self.policy_local(transitions.state).gather(1, transitions.action)
         return {"network": functional.smooth_l1_loss(value, target)}

@@ -80,7 +80,7 @@ class IQN(DiscreteAlgorithm):
         """
         with torch.no_grad():
             next_quantiles = self.policy_target.quantiles(transitions.next_state, noise["target_taus"])
-            target = self.one_step_target(transitions, next_quantiles.max(dim=2).values)  # (B, N)
+            target = self.bellman_target(transitions, next_quantiles.max(dim=2).values)  # (B, N)
         quantiles = self.policy_local.quantiles(transitions.state, noise["local_taus"])  # (B, N, 25)
         index = transitions.action.unsqueeze(1).expand(-1, self.num_quantiles, 1)
         expected = quantiles.gather(2, index).squeeze(2)  # (B, N)

@@ -130,7 +130,7 @@ class SAC(ContinuousAlgorithm):
         """Squared errors to the smaller target value plus entropy (agents spec 6.5, steps 1-2)."""
         with torch.no_grad():
             next_value = self._soft_value(self.policy_target, transitions.next_state, noise["target_normal"])
-            target = self.one_step_target(transitions, next_value)
+            target = self.bellman_target(transitions, next_value)
         critics = {name: getattr(self.policy_local, name) for name in ("critic_1", "critic_2")}
         return {
             name: functional.mse_loss(critic(transitions.state, transitions.action), target)

@@ -144,6 +144,14 @@ SCHEMA: dict[str, Key] = {
     "discount": Key(float, 0.99, "discount factor per step", low=0, high=1),
     "tau": Key(float, 1.0, "share of the local weights in a target copy", low=0, high=1, above_low=True),
     "n_step": Key(int, 3, "steps of Rainbow's return", low=1, high=100),
+    "bootstrap_steps": Key(
+        int,
+        1,
+        "steps of the other learners' returns, along each robot's own stream, before they are bootstrapped",
+        low=1,
+        high=100,
+        throughput=True,
+    ),
     "priority_exponent": Key(float, 0.5, "Rainbow: priority is the loss to this power", low=0, high=1),
     "priority_weight": Key(
         float, 0.4, "Rainbow: importance weights are corrected to this power", low=0, high=1

@@ -32,6 +32,7 @@ from torchrl_gpu.replay import (
     Replay,
     prioritized_sampler,
 )
+from torchrl_gpu.robot_windows import RobotWindows
 from torchrl_gpu.rows import Batch, unpack
 from torchrl_gpu.torchrl_trainer import StepListener, TorchRLTrainer
 
@@ -55,6 +56,7 @@ def build_agent(trial: Trial, device: str) -> Agent:
     agent.algorithm.max_grad_norm = trial["max_grad_norm"]
     agent.algorithm.num_quantiles = trial["num_quantiles"]
     agent.algorithm.cvar = trial["cvar"]
+    agent.algorithm.bootstrap_steps = trial["bootstrap_steps"]
     if trial["load_model"] is not None:
         agent.load_model(trial["load_model"], device)
     return agent
@@ -104,16 +106,21 @@ def build_replay(trial: Trial, device: str, scale: ObservationScale | None) -> R
         "scale": scale,
         "steps_at_once": STEPS_AT_ONCE if trial.reproduction else 1,
     }
-    if not ALGORITHMS[trial["agent_type"]].prioritized:
+    prioritized = ALGORITHMS[trial["agent_type"]].prioritized
+    n = trial["n_step"] if prioritized else trial["bootstrap_steps"]
+    if n > 1 and not trial.reproduction:
+        done_flag = "terminated" if trial["bootstrap_on_timeout"] else "done"
+        options["windows"] = RobotWindows(n, trial["discount"], done_flag, scale)
+    if not prioritized:
         if trial.reproduction:
             return Replay(**options, sampler=LegacyUniformSampler())
-        return (Replay if torch.device(options["device"]).type == "cpu" else DeviceReplay)(**options)
+        on_host = torch.device(options["device"]).type == "cpu" or n > 1
+        return (Replay if on_host else DeviceReplay)(**options)
     exponents = trial["priority_exponent"], trial["priority_weight"]
-    options |= {"n": trial["n_step"], "discount": trial["discount"]}
     capacity = trial["buffer_size"]
     if trial.reproduction:
-        sampler = LegacyPrioritizedSampler(capacity, trial["n_step"], *exponents)
-        return InterleavedRainbowReplay(**options, sampler=sampler)
+        sampler = LegacyPrioritizedSampler(capacity, n, *exponents)
+        return InterleavedRainbowReplay(**options, sampler=sampler, n=n, discount=trial["discount"])
     return PrioritizedReplay(**options, sampler=prioritized_sampler(capacity, *exponents))
 
 

@@ -15,18 +15,16 @@ from torch import Tensor
 from torchrl.data import TensorDictReplayBuffer
 from torchrl.data.replay_buffers.samplers import PrioritizedSampler, RandomSampler, Sampler
 from torchrl.data.replay_buffers.writers import Writer
-from torchrl.envs.transforms import MultiStepTransform
 
 from marinenav_env.envs.torchrl_gpu.specs import GROUP
 from torchrl_gpu.device_ring import KEEP, DeviceRing, DeviceRingSampler, DeviceRingWriter
 from torchrl_gpu.observation_scale import ObservationScale
+from torchrl_gpu.robot_windows import RobotWindows
 from torchrl_gpu.row_storage import ROW, RowStorage, RowWriter
 from torchrl_gpu.rows import (
     OBSERVATION_SIZE,
     Batch,
     Transition,
-    action_columns,
-    observation_columns,
     plain_rows,
     robot_rows,
     transitions,
@@ -49,6 +47,7 @@ class Replay:
         scale: Scales what is stored, if given.
         steps_at_once: Vector steps that may wait to be written together, before anything is drawn; writing
             few rows costs almost as much as writing many.
+        windows: Makes n-step transitions of the steps; default: they are stored as they come.
     """
 
     def __init__(
@@ -62,6 +61,7 @@ class Replay:
         bootstrap_on_timeout: bool = False,
         scale: ObservationScale | None = None,
         steps_at_once: int = 1,
+        windows: RobotWindows | None = None,
     ) -> None:
         self._buffer = TensorDictReplayBuffer(
             storage=RowStorage(capacity, device=device),
@@ -72,6 +72,7 @@ class Replay:
         self.done_flag = "terminated" if bootstrap_on_timeout else "done"
         self.scale = scale
         self.steps_at_once = steps_at_once
+        self.windows = windows
         self._waiting: list[Tensor] | list[list[Transition]] = []
 
     @property
@@ -93,7 +94,12 @@ class Replay:
 
     def store(self, step: TensorDictBase | list[Transition]) -> None:
         """Add the transitions of one vector step, of which ``env.step`` returned a TensorDict."""
-        self._write(step if isinstance(step, list) else transitions(step, self.done_flag, self.scale))
+        rows = step if isinstance(step, list) else self._rows(step)
+        if rows is not None:
+            self._write(rows)
+
+    def _rows(self, step: TensorDictBase) -> Tensor | None:
+        return self.windows(step) if self.windows else transitions(step, self.done_flag, self.scale)
 
     def _write(self, rows: Tensor | list[Transition]) -> None:
         self._waiting.append(rows)
@@ -146,23 +152,7 @@ class DeviceReplay(Replay):
 
 
 class RainbowReplay(Replay):
-    """What Rainbow's two replays share: prioritised draws, and losses that become priorities.
-
-    Args:
-        capacity: Transitions kept.
-        batch_size: Transitions of one batch.
-        sampler: Draws slots with their importance weights.
-        n: Steps of the return.
-        discount: Factor between its rewards.
-        **options: As of `Replay`.
-    """
-
-    def __init__(
-        self, capacity: int, batch_size: int, *, sampler: Sampler, n: int, discount: float, **options: Any
-    ) -> None:
-        super().__init__(capacity, batch_size, sampler=sampler, **options)
-        self.n = n
-        self.discount = discount
+    """What Rainbow's two replays share: losses become priorities. Arguments are those of `Replay`."""
 
     def feed_back(self, batch: Batch, losses: TensorDictBase) -> None:
         """Update the priorities of the batch with its losses."""
@@ -172,44 +162,9 @@ class RainbowReplay(Replay):
 class PrioritizedReplay(RainbowReplay):
     """Rainbow's replay: n-step returns along each robot's own stream.
 
-    A window ends at the robot's terminal and at the cut-off; its transition is stored once n steps have
-    passed. Several batches drawn together share the priorities of that moment. Arguments are those of
-    `RainbowReplay`; the sampler is that of `prioritized_sampler`.
+    Several batches drawn together share the priorities of that moment. Arguments are those of `Replay`; the
+    sampler is that of `prioritized_sampler`.
     """
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.multi_step = MultiStepTransform(self.n, self.discount, done_keys=["done"])
-
-    def store(self, step: TensorDictBase) -> None:
-        """Add the transitions of the vector step n steps ago, whose windows are complete now."""
-        complete = self.multi_step.inv(self._window_step(step).unsqueeze(1))
-        if complete is None:
-            return
-        rows = complete.squeeze(1)
-        rows = rows[rows["acted"]]
-        after = rows["next"]
-        parts = (rows["state"], rows["action"], after["reward"], after["ended"].float(), after["state"])
-        self._write(torch.cat(parts, dim=1))
-
-    def _window_step(self, step: TensorDictBase) -> TensorDict:
-        """One entry for every robot, with the keys that the transform looks for."""
-        robots, after = step[GROUP], step["next", GROUP]
-        flags = {key: after[key].flatten(0, 1) for key in ("done", "terminated")}
-        size = [robots.numel()]
-        following = {
-            "state": observation_columns(after, self.scale),
-            "reward": after["reward"].float().flatten(0, 1),
-            # The transform leaves the flags where they were and moves the rest to the end of the window.
-            "ended": flags[self.done_flag],
-            **flags,
-        }
-        now = {
-            "state": observation_columns(robots, self.scale),
-            "action": action_columns(robots),
-            "acted": robots["active"].flatten(),
-        }
-        return TensorDict({**now, "next": TensorDict(following, size)}, size)
 
     def sample(self, updates: int) -> Iterable[Batch]:
         """See `Replay.sample`."""
@@ -241,12 +196,16 @@ def prioritized_sampler(capacity: int, exponent: float, weight: float) -> Priori
 class InterleavedRainbowReplay(RainbowReplay):
     """Rainbow's replay in reproduction mode: one stream of all robots (Quirk Q3; agents spec 9).
 
-    Arguments are those of `RainbowReplay`; the sampler is a `LegacyPrioritizedSampler`.
+    Args:
+        n: Steps of the return.
+        discount: Factor between its rewards.
+        **options: As of `Replay`; the sampler is a `LegacyPrioritizedSampler`.
     """
 
-    def __init__(self, *args: Any, **options: Any) -> None:
+    def __init__(self, *args: Any, n: int, discount: float, **options: Any) -> None:
         super().__init__(*args, **options)
-        factors = [self.discount**k for k in range(self.n)]
+        self.n = n
+        factors = [discount**k for k in range(n)]
         self.scaling = torch.tensor(factors, device=self._buffer.storage.device)
 
     @property

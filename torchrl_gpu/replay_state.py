@@ -6,7 +6,7 @@ import torch
 from tensordict import TensorDict
 from torchrl.data.replay_buffers.samplers import PrioritizedSampler
 
-from torchrl_gpu.replay import PrioritizedReplay, Replay
+from torchrl_gpu.replay import Replay
 from torchrl_gpu.row_storage import ROW
 
 
@@ -28,7 +28,7 @@ class ReplayState:
             "transitions": buffer.storage.get(slice(0, stored)).to_dict() if stored else {},
             "writer": buffer.writer.state_dict(),
             "sampler": self._sampler_state(stored),
-            "windows": self._windows(),
+            "windows": self.replay.windows.state_dict() if self.replay.windows else {},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -48,7 +48,8 @@ class ReplayState:
             buffer.storage.set(torch.arange(stored), rows)
         buffer.writer.load_state_dict(state["writer"])
         self._load_sampler(state["sampler"])
-        self._load_windows(state["windows"])
+        if self.replay.windows:
+            self.replay.windows.load_state_dict(state["windows"])
 
     def _sampler_state(self, stored: int) -> dict[str, Any]:
         sampler = self.replay.buffer.sampler
@@ -72,17 +73,3 @@ class ReplayState:
             sampler._sum_tree[slots] = state["sums"]
             sampler._min_tree[slots] = state["minima"]
         sampler._max_priority = state["largest"]
-
-    def _windows(self) -> dict[str, Any]:
-        """The last n steps of every robot, whose n-step windows are not complete."""
-        windows = self.replay.multi_step._buffer if isinstance(self.replay, PrioritizedReplay) else None
-        return {} if windows is None else windows.to_dict()
-
-    def _load_windows(self, state: dict[str, Any]) -> None:
-        if isinstance(self.replay, PrioritizedReplay):
-            self.replay.multi_step._buffer = _windows_from(state) if state else None
-
-
-def _windows_from(state: dict[str, Any]) -> TensorDict:
-    size = state["acted"].shape
-    return TensorDict({**state, "next": TensorDict(state["next"], size)}, size)

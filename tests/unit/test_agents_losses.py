@@ -106,7 +106,9 @@ def test_bellman_target_by_hand():
     algorithm = Agent(agent_type="DQN", BUFFER_SIZE=2, GAMMA=0.5).algorithm
     transitions = algorithm.transitions(batch_of_two(continuous=False))
     # 1 + 0.5·10 = 6; the terminal one does not bootstrap: -2.
-    assert algorithm.one_step_target(transitions, torch.full((2, 1), 10.0)).tolist() == [[6.0], [-2.0]]
+    assert algorithm.bellman_target(transitions, torch.full((2, 1), 10.0)).tolist() == [[6.0], [-2.0]]
+    algorithm.bootstrap_steps = 3  # 1 + 0.5³·16 = 3
+    assert algorithm.bellman_target(transitions, torch.full((2, 1), 16.0)).tolist() == [[3.0], [-2.0]]
 
 
 def test_iqn_takes_the_maximum_of_every_fraction(monkeypatch):
@@ -131,13 +133,13 @@ def test_an_update_uses_as_many_fractions_as_asked_for(agent_type, monkeypatch):
     algorithm = agent.algorithm
     algorithm.num_quantiles = 3
     seen = []
-    original = type(algorithm).one_step_target
+    original = type(algorithm).bellman_target
 
     def remember(self, transitions, next_value):
         seen.append(next_value.shape)
         return original(self, transitions, next_value)
 
-    monkeypatch.setattr(type(algorithm), "one_step_target", remember)
+    monkeypatch.setattr(type(algorithm), "bellman_target", remember)
     before = [parameter.clone() for parameter in algorithm.acting_network.parameters()]
     algorithm.update(batch_of_two(agent.continuous))
     assert seen == [(2, 3)]

@@ -11,6 +11,7 @@ from marinenav_env.envs.torchrl_gpu import MarineNavTorchRLEnv
 from torchrl_gpu.legacy_samplers import LegacyUniformSampler
 from torchrl_gpu.observation_scale import ObservationScale
 from torchrl_gpu.replay import DeviceReplay, PrioritizedReplay, Replay, prioritized_sampler
+from torchrl_gpu.robot_windows import RobotWindows
 from torchrl_gpu.row_storage import ROW
 from torchrl_gpu.rows import Batch, plain_rows, transitions, unpack
 
@@ -141,7 +142,8 @@ def test_n_step_windows_follow_each_robot_and_end_at_its_terminal(n):
     # Robot 1 finishes at t = 2 and is out until the environment resets after t = 4.
     active = [[True, True]] * 3 + [[True, False]] * 2 + [[True, True]] * 4
     done = [[False, False]] * 2 + [[False, True]] * 2 + [[True, True]] + [[False, False]] * 4
-    replay = PrioritizedReplay(100, 4, sampler=prioritized_sampler(100, 0.5, 0.4), n=n, discount=GAMMA)
+    windows = RobotWindows(n, GAMMA, "done", None)
+    replay = Replay(100, 4, windows=windows)
     for t, (a, d) in enumerate(zip(active, done, strict=True)):
         replay.store(vector_step(t, a, d))
     going_on = [([False, False], [False, False])] * n
@@ -184,14 +186,14 @@ def test_the_device_ring_keeps_the_newest_transitions_of_robots_that_acted(devic
 
 
 def test_priorities_follow_the_losses():
-    replay = PrioritizedReplay(8, 4, sampler=prioritized_sampler(8, 1.0, 0.4), n=1, discount=GAMMA)
+    replay = PrioritizedReplay(8, 4, sampler=prioritized_sampler(8, 1.0, 0.4))
     for t in range(6):
         replay.store(vector_step(t, [True], [False]))
     [batch] = replay.sample(1)
     assert batch.weight.shape == (4,)
     losses = torch.where(batch.rows[:, 0] == 0, 1e6, 1e-6)
     replay.feed_back(batch, TensorDict({"network": losses}, []))
-    replay.buffer.update_priority(torch.arange(5), torch.tensor([1e6, 1e-6, 1e-6, 1e-6, 1e-6]))
+    replay.buffer.update_priority(torch.arange(6), torch.tensor([1e6] + [1e-6] * 5))
     [batch] = replay.sample(1)
     assert (batch.rows[:, 0] == 0).all()
 
