@@ -24,6 +24,9 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--spread", choices=("sem", "std"), default="sem", help="band: standard error or deviation"
     )
     parser.add_argument(
+        "--over", choices=("timesteps", "minutes"), default="timesteps", help="minutes are those of the wall"
+    )
+    parser.add_argument(
         "-o", "--output", type=Path, default=Path("learning_curves.png"), help="default: %(default)s"
     )
     return parser.parse_args(argv)
@@ -42,11 +45,11 @@ def work(argv: Sequence[str] | None) -> None:
     from scripts.drawing.learning import curves_of_runs, learning_curves
     from scripts.drawing.output import save_figure
 
-    curves = curves_of_runs(map(label_and_folder, options.runs))
+    curves = curves_of_runs(map(label_and_folder, options.runs), options.over)
     for curve in curves:
         finals = ", ".join(trial.last_success() for trial in curve.trials)
         print(f"{curve.label}: final success rate of {finals}")
-    save_figure(learning_curves(curves, options.spread), output)
+    save_figure(learning_curves(curves, options.spread, options.over), output)
     print(output)
 
 

@@ -75,6 +75,7 @@ class Progress:
         self._updates = 0
         self._success = "-"
         self._return = "-"
+        self._minutes = 0.0  # before the last interruption
 
     def start(self, timestep: int) -> None:
         """Begin at a timestep, later than 0 if the run was resumed."""
@@ -108,7 +109,7 @@ class Progress:
     def evaluated(self, timestep: int, results: Sequence[EpisodeResult]) -> None:
         """Write the scalars of an evaluation, and say how it went."""
         scalars = evaluation_scalars(results)
-        self.log(scalars, timestep)
+        self.log({**scalars, "speed/wall_minutes": self._wall_minutes()}, timestep)
         self._success = f"{scalars['eval/success']:.2f}"
         if self.verbosity > Verbosity.QUIET:
             self.say(
@@ -124,6 +125,7 @@ class Progress:
             "statistics": self.statistics.state_dict(),
             "sums": tuple(self._sums),
             "losses": dict(self._losses),
+            "minutes": self._wall_minutes(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -131,6 +133,7 @@ class Progress:
         self.statistics.load_state_dict(state["statistics"])
         self._sums = EpisodeSums(*state["sums"])
         self._losses = state["losses"]
+        self._minutes = state["minutes"]
 
     def close(self) -> None:
         """Leave the bar as it is."""
@@ -170,6 +173,10 @@ class Progress:
                 f"epsilon {self.schedule.epsilon(timestep):.2f}, stage {self.stage(timestep)}",
                 refresh=False,
             )
+
+    def _wall_minutes(self) -> float:
+        """What the run has taken so far, compilation and evaluations included, interruptions not."""
+        return self._minutes + (time.monotonic() - self._began) / 60
 
     def _speed(self, timestep: int) -> str:
         """Speed since the start, and the time that the rest takes at this speed."""

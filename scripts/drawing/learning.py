@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,9 @@ from scripts.drawing.episodes import read_json
 NOT_COMPARED = ("seed", "training_time", "save_dir")
 """Config keys in which trials of one curve may differ."""
 
+WALL_MINUTES = "csv/scalars/speed/wall_minutes.csv"
+"""Where a trial keeps the wall time of its evaluations."""
+
 PANELS = (
     ("return", "Return", "discounted, mean over robots"),
     ("success", "Success rate", "episodes with all robots arrived"),
@@ -31,12 +34,17 @@ PANELS = (
 
 @dataclass
 class Trial:
-    """Evaluations of one trial folder, one array of length n (evaluations) per metric."""
+    """Evaluations of one trial folder, one array of length n (evaluations) per metric.
+
+    Attributes:
+        minutes: Wall time of each evaluation by timestep; empty where the run kept none.
+    """
 
     folder: Path
     config: dict
     timesteps: np.ndarray
     metrics: dict[str, np.ndarray]
+    minutes: dict[int, float] = field(default_factory=dict)
 
     def last_success(self) -> str:
         """Seed and final success rate, for print."""
@@ -54,6 +62,13 @@ class Curve:
         """Timesteps at which every trial was evaluated; a trial still running shortens the curve."""
         common = set.intersection(*(set(trial.timesteps) for trial in self.trials))
         return np.array(sorted(common))
+
+    def positions(self, over: str) -> np.ndarray:
+        """Where the evaluations are along the axis: their timesteps, or minutes, mean over the seeds."""
+        steps = self.timesteps()
+        if over == "timesteps":
+            return steps
+        return np.mean([[trial.minutes[step] for step in steps] for trial in self.trials], axis=0)
 
     def values(self, metric: str) -> np.ndarray:
         """[seed, timestep]; NaN where no episode succeeded."""
@@ -91,7 +106,19 @@ def read_trial(folder: Path) -> Trial:
     if not len(record):
         raise InputError(f"{path}: holds no evaluation yet")
     metrics["energy"] /= 1000.0
-    return Trial(folder, config, np.asarray(record.timesteps), metrics)
+    return Trial(folder, config, np.asarray(record.timesteps), metrics, read_minutes(folder))
+
+
+def read_minutes(folder: Path) -> dict[int, float]:
+    """Wall time in minutes of the evaluations of a trial, by timestep; empty if none is written."""
+    path = folder / WALL_MINUTES
+    if not path.exists():
+        return {}
+    try:
+        rows = [line.split(",") for line in path.read_text(encoding="utf-8").splitlines()]
+        return {int(timestep): float(minutes) for timestep, minutes in rows}
+    except ValueError as error:
+        raise InputError(f"{path}: not timesteps and minutes: {reason(error)}") from None
 
 
 def find_trials(run: Path) -> list[Trial]:
@@ -133,11 +160,16 @@ def curves_of(run: Path, name: str | None = None) -> list[Curve]:
     return curves
 
 
-def curves_of_runs(runs: Iterable[tuple[str | None, Path]]) -> list[Curve]:
+def curves_of_runs(runs: Iterable[tuple[str | None, Path]], over: str = "timesteps") -> list[Curve]:
     """Curves of several (name, folder) runs; equal labels get their folder's name.
 
+    Args:
+        runs: Label, or None for one of its own, and folder.
+        over: What they are to be drawn over, ``"timesteps"`` or ``"minutes"``.
+
     Raises:
-        InputError: A folder holds no evaluations, or trials of one curve share no timestep.
+        InputError: A folder holds no evaluations, or trials of one curve share no timestep, or the minutes
+            were not kept.
     """
     pairs = [(curve, folder) for name, folder in runs for curve in curves_of(folder, name)]
     counts = Counter(curve.label for curve, _ in pairs)
@@ -148,6 +180,9 @@ def curves_of_runs(runs: Iterable[tuple[str | None, Path]]) -> list[Curve]:
             raise InputError(
                 f"{folder}: the trials of {curve.label!r} were never evaluated at the same timestep"
             )
+        for trial in curve.trials if over == "minutes" else ():
+            if not set(curve.timesteps()) <= trial.minutes.keys():
+                raise InputError(f"{trial.folder / WALL_MINUTES}: does not hold the time of every evaluation")
     return [curve for curve, _ in pairs]
 
 
@@ -164,9 +199,9 @@ def spread_of(values: np.ndarray, kind: str) -> np.ndarray:
     return std / np.sqrt(count) if kind == "sem" else std
 
 
-def draw_curve(axes: Axes, curve: Curve, index: int, metric: str, spread: str) -> None:
+def draw_curve(axes: Axes, curve: Curve, index: int, metric: str, spread: str, over: str) -> None:
     """Line and band of one curve; single points, which a line between gaps would not show, as dots."""
-    values, steps = curve.values(metric), curve.timesteps()
+    values, steps = curve.values(metric), curve.positions(over)
     mean, error = mean_of(values), spread_of(values, spread)
     colour, order = style.robot_colour(index), 10 - 0.1 * index
     axes.plot(steps, mean, color=colour, lw=2, zorder=order, label=curve.label)
@@ -183,18 +218,19 @@ def neighbour(values: np.ndarray, side: int) -> np.ndarray:
     return shifted
 
 
-def learning_curves(curves: list[Curve], spread: str = "sem") -> Figure:
-    """Draw return, success rate, travel time and energy over timesteps.
+def learning_curves(curves: list[Curve], spread: str = "sem", over: str = "timesteps") -> Figure:
+    """Draw return, success rate, travel time and energy over timesteps or wall time.
 
     Args:
         curves: The first is drawn on top.
         spread: ``"sem"`` (standard error of the mean over seeds) or ``"std"``.
+        over: ``"timesteps"`` or ``"minutes"``.
     """
     figure = Figure(figsize=(10, 6.6), layout="constrained")
     axes = figure.subplots(2, 2, sharex=True)
     for panel, (metric, title, unit) in zip(axes.flat, PANELS, strict=True):
         for index, curve in enumerate(curves):
-            draw_curve(panel, curve, index, metric, spread)
+            draw_curve(panel, curve, index, metric, spread, over)
         panel.set_title(title)
         panel.set_ylabel(unit)
         style.open_frame(panel)
@@ -206,7 +242,7 @@ def learning_curves(curves: list[Curve], spread: str = "sem") -> Figure:
     axes[0, 1].set_ylim(-0.03, 1.03)
     axes[0, 1].yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     for panel in axes[1]:
-        panel.set_xlabel("timesteps")
+        panel.set_xlabel("timesteps" if over == "timesteps" else "wall time in minutes")
         panel.xaxis.set_major_formatter(EngFormatter(sep=""))
         panel.margins(x=0.01)
         panel.set_xlim(left=0)

@@ -89,6 +89,35 @@ def test_curve_ends_where_the_shortest_trial_does(run: Path) -> None:
     assert curve.values("return").shape == (3, 2)
 
 
+def keep_minutes(trial: Path, *rows: str) -> None:
+    path = trial / "csv" / "scalars" / "speed" / "wall_minutes.csv"
+    path.parent.mkdir(parents=True)
+    path.write_text("".join(f"{row}\n" for row in rows))
+
+
+def test_over_minutes_each_evaluation_is_at_its_mean_wall_time(run: Path) -> None:
+    keep_minutes(run / "seed_0", "10,0.5", "20,1.5", "30,2.5")
+    keep_minutes(run / "seed_1", "10,0.7", "20,2.5", "30,3.5")
+    (curve,) = curves_of_runs([(None, run)], "minutes")
+    figure = learning_curves([curve], over="minutes")
+    np.testing.assert_allclose(figure.axes[0].get_lines()[0].get_xdata(), [0.6, 2.0, 3.0])
+    assert figure.axes[2].get_xlabel() == "wall time in minutes"
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ((), "does not hold the time"),
+        (("10,0.5", "20,1.5"), "does not hold the time"),
+        (("10",), "not timesteps"),
+    ],
+)
+def test_minutes_that_are_missing_or_torn_are_refused(run: Path, rows: tuple, message: str) -> None:
+    keep_minutes(run / "seed_0", *rows)
+    with pytest.raises(InputError, match=message):
+        curves_of_runs([(None, run / "seed_0")], "minutes")
+
+
 def test_first_curve_is_drawn_on_top(run: Path) -> None:
     curves = [Curve("a", curves_of(run)[0].trials), Curve("b", curves_of(run)[0].trials)]
     first, _, second, _ = learning_curves(curves).axes[0].get_lines()

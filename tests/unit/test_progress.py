@@ -118,6 +118,7 @@ def test_scalars_and_one_line_per_evaluation(capsys):
     logged = []
     progress = follow(Verbosity.NORMAL, lambda scalars, t: logged.append((t, scalars)))
     assert [t for t, _ in logged] == [100, 150, 200, 300]
+    assert 0 < logged[1][1].pop("speed/wall_minutes") < 1
     assert logged[1][1] == {"eval/return": 1.0, "eval/success": 0.5, "eval/time": 40.0, "eval/energy": 5.0}
     scalars = logged[2][1]
     assert scalars["train/episodes"] == 100
