@@ -46,6 +46,10 @@ METRIC_COLUMNS = {
 }
 
 
+MOST_EPISODES = 100_000
+"""Of a stage, as in a config."""
+
+
 class Task(NamedTuple):
     """What to evaluate on.
 
@@ -85,6 +89,15 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--seed", type=int, default=0, help="seed of the global generators (default: %(default)s)"
     )
+    parser.add_argument(
+        "--per-stage", type=int, metavar="N", help="with -C: episodes of each stage instead of the config's"
+    )
+    parser.add_argument(
+        "--episode-seed",
+        type=int,
+        metavar="SEED",
+        help="with -C: draw other episodes than every training run",
+    )
     parser.add_argument("--trust", action="store_true", help="allow executing a traced file; see above")
     parser.add_argument(
         "--output", type=Path, default=Path("evaluation.json"), help="JSON report (default: %(default)s)"
@@ -92,8 +105,31 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def task_from_config(path: Path) -> Task:
+def make_task(args: argparse.Namespace) -> Task:
+    """The episodes that a command line asks for.
+
+    Raises:
+        InputError: the arguments do not fit together, or the file does not hold usable episodes.
+        ConfigError: the config cannot be used.
+    """
+    if args.config is None and (args.per_stage, args.episode_seed) != (None, None):
+        raise InputError("--per-stage and --episode-seed draw episodes for -C; -E gives its own")
+    if args.per_stage is not None and not 1 <= args.per_stage <= MOST_EPISODES:
+        raise InputError(f"--per-stage is {args.per_stage}, allowed is 1 to {MOST_EPISODES}")
+    if args.episode_seed is not None and not 0 <= args.episode_seed < 2**32:
+        raise InputError(f"--episode-seed is {args.episode_seed}, allowed is 0 to {2**32 - 1}")
+    if args.config is None:
+        return task_from_episodes(args.eval_configs)
+    return task_from_config(args.config, args.per_stage, args.episode_seed)
+
+
+def task_from_config(path: Path, per_stage: int | None = None, seed: int | None = None) -> Task:
     """Draw the evaluation episodes of a config, as a training run of it does.
+
+    Args:
+        path: The config.
+        per_stage: Episodes of each stage, if not as many as the config says.
+        seed: Of the episodes, if not that of every legacy evaluation.
 
     Raises:
         ConfigError: the config cannot be used.
@@ -104,8 +140,10 @@ def task_from_config(path: Path) -> Task:
     discounts = {trial["discount"] for trial in trials}
     if len(discounts) > 1:
         raise ConfigError(f"{path}: key 'discount' has {len(discounts)} values; an evaluation needs one")
-    schedule = trials[0]["eval_schedule"]
-    env = evaluation_world()
+    schedule = dict(trials[0]["eval_schedule"])
+    if per_stage is not None:
+        schedule["num_episodes"] = [per_stage] * len(schedule["num_episodes"])
+    env = evaluation_world(seed)
     episodes = create_eval_configs(env, schedule)
     settings = ("num_robots", "num_cores", "num_obstacles", "min_start_goal_dis")
     stages = [
@@ -162,12 +200,12 @@ def read_usable_episodes(path: Path, env: Any) -> list[dict]:
     return episodes
 
 
-def evaluation_world() -> Any:
-    """The world of every evaluation."""
+def evaluation_world(seed: int | None = None) -> Any:
+    """The world of every evaluation, or one that draws other episodes."""
     from agents.seeding import EVAL_SEED
     from marinenav_env.envs import MarineNavEnv3
 
-    return MarineNavEnv3(seed=EVAL_SEED, is_eval_env=True)
+    return MarineNavEnv3(seed=EVAL_SEED if seed is None else seed, is_eval_env=True)
 
 
 def evaluate(agent: "Agent", task: Task) -> list["EpisodeResult"]:
@@ -264,7 +302,7 @@ def work(argv: Sequence[str] | None) -> None:
         check_device(args.device)
         dtype = getattr(torch, args.dtype) if args.dtype else None
         agent = load_agent(args.model, args.device, dtype, args.agent_type, args.trust)
-        task = task_from_config(args.config) if args.config else task_from_episodes(args.eval_configs)
+        task = make_task(args)
     except (ConfigError, ModelFileError) as error:
         raise InputError(str(error)) from error
     agent.GAMMA = task.discount

@@ -133,6 +133,33 @@ def test_the_seed_decides_what_stochastic_agents_do(agent_type, tmp_path):
     assert reports[0]["episodes"] != reports[2]["episodes"]
 
 
+def test_other_episodes_and_more_of_them(tmp_path):
+    config, folder = write_config(tmp_path, agent_type="DQN"), model_folder(tmp_path, "DQN")
+    usual, more, other = (
+        run_evaluate(tmp_path / "r.json", "-M", folder, "-C", config, *options)
+        for options in ((), ("--per-stage", 2), ("--per-stage", 2, "--episode-seed", 7))
+    )
+    assert [stage["episodes"] for stage in usual["stages"]] == [2, 1]
+    assert [stage["episodes"] for stage in more["stages"]] == [2, 2]
+    assert more["episodes"][:2] == usual["episodes"][:2]
+    assert other["episodes"] != more["episodes"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("-C", "c.json", "--per-stage", "0"), "--per-stage is 0, allowed is 1 to 100000"),
+        (("-C", "c.json", "--episode-seed", "-1"), "--episode-seed is -1, allowed is 0 to 4294967295"),
+        (("-E", "e.json", "--per-stage", "2"), "draw episodes for -C; -E gives its own"),
+    ],
+)
+def test_episodes_that_cannot_be_drawn_are_refused(options, message, tmp_path, capsys):
+    folder = model_folder(tmp_path, "DQN")
+    assert evaluate.main(["-M", str(folder), *options, "--output", str(tmp_path / "r.json")]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "r.json").exists()
+
+
 def test_the_discount_is_that_of_the_config(tmp_path):
     folder = model_folder(tmp_path, "DQN")
     undiscounted = write_config(tmp_path, agent_type="DQN", discount=1.0)
