@@ -24,8 +24,6 @@ class Schedule:
         final_eps: Epsilon once ``exploration_fraction`` of the run is over.
         learning_rate: Adam's step size at timestep 0.
         final_learning_rate: That of the last timestep; `None`, as in the legacy schedule, keeps it constant.
-        cvar: Share of the return's lower tail that AC-IQN's actor climbs at timestep 0; 1 is its mean.
-        final_cvar: That of the last timestep; `None` keeps it constant.
     """
 
     total_timesteps: int
@@ -38,8 +36,6 @@ class Schedule:
     final_eps: float = 0.05
     learning_rate: float = 1e-4
     final_learning_rate: float | None = None
-    cvar: float = 1.0
-    final_cvar: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("total_timesteps", "eval_freq", "UPDATE_EVERY", "target_update_interval"):
@@ -62,12 +58,6 @@ class Schedule:
             return self.learning_rate
         share = (1 + math.cos(math.pi * min(t / self.total_timesteps, 1))) / 2
         return self.final_learning_rate + (self.learning_rate - self.final_learning_rate) * share
-
-    def cvar_at(self, t: int) -> float:
-        """Lower tail that AC-IQN's actor climbs at timestep ``t``: linear over the run."""
-        if self.final_cvar is None:
-            return self.cvar
-        return self.cvar + min(t / self.total_timesteps, 1) * (self.final_cvar - self.cvar)
 
     def update_due(self, t: int) -> bool:
         """Whether timestep ``t`` makes a gradient update (the memory must also hold more than a batch)."""

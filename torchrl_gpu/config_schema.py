@@ -173,15 +173,6 @@ SCHEMA: dict[str, Key] = {
         above_low=True,
         throughput=True,
     ),
-    "final_cvar": Key(
-        float,
-        None,
-        "`cvar` at the end, reached evenly; absent: it stays",
-        low=0,
-        high=1,
-        above_low=True,
-        throughput=True,
-    ),
     # Speed: another value than the default leaves reproduction mode.
     "num_envs": Key(int, 1, "environments stepped side by side", low=1, high=1_000_000, throughput=True),
     "backend": Key(

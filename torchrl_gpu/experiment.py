@@ -55,6 +55,7 @@ def build_agent(trial: Trial, device: str) -> Agent:
     )
     agent.algorithm.max_grad_norm = trial["max_grad_norm"]
     agent.algorithm.num_quantiles = trial["num_quantiles"]
+    agent.algorithm.cvar = trial["cvar"]
     agent.algorithm.bootstrap_steps = trial["bootstrap_steps"]
     if trial["load_model"] is not None:
         agent.load_model(trial["load_model"], device)
@@ -74,8 +75,6 @@ def build_schedule(trial: Trial) -> Schedule:
         final_eps=trial["final_eps"],
         learning_rate=trial["learning_rate"],
         final_learning_rate=trial["final_learning_rate"],
-        cvar=trial["cvar"],
-        final_cvar=trial["final_cvar"],
     )
 
 

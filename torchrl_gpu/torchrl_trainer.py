@@ -141,7 +141,6 @@ class TorchRLTrainer:
         if updates == 0 or self.replay.stored <= self.replay.batch_size:
             return
         self.agent.algorithm.learning_rate = self.schedule.learning_rate_at(timestep)
-        self.agent.algorithm.cvar = self.schedule.cvar_at(timestep)
         for batch in self.replay.sample(updates):
             losses = self.update(batch)
             self.replay.feed_back(batch, losses)

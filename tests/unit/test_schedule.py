@@ -26,13 +26,6 @@ def test_learning_rate_follows_half_a_cosine(t, rate):
     assert Schedule(100, 5, learning_rate=1e-3).learning_rate_at(t) == 1e-3
 
 
-@pytest.mark.parametrize(("t", "cvar"), [(0, 0.5), (25, 0.625), (100, 1.0), (101, 1.0)])
-def test_risk_aversion_changes_evenly(t, cvar):
-    assert Schedule(100, 5, cvar=0.5, final_cvar=1.0).cvar_at(t) == cvar
-    assert Schedule(100, 5, cvar=0.5).cvar_at(t) == 0.5
-    assert Schedule(100, 5).cvar_at(t) == 1.0
-
-
 def test_no_exploration_phase_goes_straight_to_the_final_epsilon():
     assert Schedule(10, 5, exploration_fraction=0.0).epsilon(0) == 0.05
 
