@@ -129,7 +129,7 @@ def validate_episode(data: Mapping[str, Any]) -> None:
     _require_entries(robots, ROBOT_KEYS, env["num_robots"], "robots.")
     _require_entries(robots["perception"], PERCEPTION_KEYS, env["num_robots"], "robots.perception.")
     for key in ("pos_std", "vel_std"):
-        for value in robots["perception"][key]:
+        for value in robots["perception"][key][: env["num_robots"]]:
             if value < 0:
                 raise ValueError(f"episode: robots.perception.{key} is {value}; at least 0 is allowed")
 

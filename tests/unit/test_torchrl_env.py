@@ -30,6 +30,7 @@ SCHEDULE = {
         ({"schedule": SCHEDULE, "max_robots": 3}, "max_robots is 3; allowed are 4 and more"),
         ({"schedule": {"timesteps": [0]}}, "schedule lacks .'num_robots', 'num_cores'"),
         ({"schedule": SCHEDULE | {"num_cores": [1]}}, "'num_cores': 1.* allowed are equal lengths"),
+        ({"schedule": SCHEDULE | {"num_robots": [3, 0]}}, "schedule has 0 in 'num_robots'; allowed are 1"),
         ({"schedule": {key: [] for key in SCHEDULE}}, "allowed are equal lengths of 1 and more"),
         ({"backend": "torch", "is_eval_env": True}, "is_eval_env=True needs backend='numpy'"),
         ({"compile": True}, "compile=True needs backend='torch'"),

@@ -1,5 +1,6 @@
 """`VectorWorld`: stages, resets by mask, episode dictionaries, cost of a step, compiling."""
 
+import copy
 import json
 
 import pytest
@@ -189,6 +190,32 @@ def test_dictionaries_come_back_as_they_were() -> None:
     MarineNavEnv3().reset_with_eval_config(world.episode_data()[2])
 
 
+def test_entries_beyond_the_positions_are_not_read() -> None:
+    given = episodes((3, 4, 2))
+    longer = copy.deepcopy(given)
+    longer[0]["env"]["cores"]["Gamma"].append(9.0)
+    longer[0]["env"]["cores"]["clockwise"].append(1)
+    longer[0]["env"]["obstacles"]["r"].append(1.0)
+    plain, world = VectorWorld(1, 3), VectorWorld(1, 3)
+    plain.load(given)
+    world.load(longer)
+    assert world.episode_data() == plain.episode_data()
+
+
+def test_fewer_things_than_none_are_none() -> None:
+    schedule = SCHEDULE | {key: [-1] * len(SCHEDULE[key]) for key in ("num_cores", "num_obstacles")}
+    world = VectorWorld(2, 5, schedule=schedule)
+    world.reset()
+    assert world.episode_data()[0]["env"]["cores"]["positions"] == []
+    assert world.episode_data()[1]["env"]["obstacles"]["positions"] == []
+
+
+def test_episodes_name_the_seed_of_their_world() -> None:
+    world = VectorWorld(1, 3, seed=7)
+    world.reset()
+    assert world.episode_data()[0]["env"]["seed"] == 7
+
+
 def test_new_episodes_forget_loaded_vessels_but_keep_the_map() -> None:
     """Environment spec 4.1: robots are new objects with class defaults; the map stays."""
     given = episodes((3, 2, 2), (3, 2, 2))
@@ -232,6 +259,11 @@ def test_refusals() -> None:
     short[1]["robots"]["left_thrust_change"][0] = [0.0, 1.0]
     with pytest.raises(ValueError, match="left_thrust_change of episode 1"):
         world.load(short)
+    for key, value, allowed in (("range", 1e7, "0 to 1000000 m"), ("angle", -0.1, "0 and more")):
+        odd = episodes((3, 0, 0), (3, 0, 0))
+        odd[1]["robots"]["perception"][key][2] = value
+        with pytest.raises(ValueError, match=f"{key} is {value} in episode 1; allowed are {allowed}"):
+            world.load(odd)
     scheduled = VectorWorld(2, 5, schedule=SCHEDULE)
     with pytest.raises(ValueError, match="allowed are 0 to 2"):
         scheduled.set_stage(3)

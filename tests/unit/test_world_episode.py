@@ -176,6 +176,13 @@ def test_negative_deviation(env: MarineNavEnv3) -> None:
         validate_episode(data)
 
 
+def test_deviations_of_robots_that_are_not_there_are_not_read(env: MarineNavEnv3) -> None:
+    data = env.episode_data()
+    data["env"]["num_robots"] = 1
+    data["robots"]["perception"]["pos_std"][1] = -1.0
+    validate_episode(data)
+
+
 @pytest.mark.parametrize("text", ["3", "[1, 2]", "{", '{"env": {}'])
 def test_files_that_hold_something_else(tmp_path: Path, text: str) -> None:
     path = tmp_path / "episode.json"

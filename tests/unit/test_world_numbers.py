@@ -297,6 +297,18 @@ def test_dynamics_continuous_step() -> None:
     assert robot.dist_to_goal() == close(33.06353712264775)
 
 
+def test_without_sub_steps_nothing_changes() -> None:
+    robot = moving_robot()
+    robot.N = 0
+    before = [*motion(robot), robot.left_thrust, robot.right_thrust]
+    robot.execute([0.8, -0.6], lambda x, y: (0.25, -0.35, 0.0))
+    assert [*motion(robot), robot.left_thrust, robot.right_thrust] == before
+
+
+def test_a_bearing_that_is_no_number_is_not_outside_the_sector() -> None:
+    assert moving_robot().check_detection(float("nan"), 0.0, 1.0)
+
+
 def test_dynamics_discrete_step() -> None:
     robot = moving_robot()
     assert robot.actions[17] == (500, -1000)

@@ -39,6 +39,9 @@ THRUSTER_ANGLES = ("left_pos", "right_pos")
 NUM_THRUST_CHANGES = 5
 THRUST_KEYS = ("left_thrust_change", "right_thrust_change")
 
+FARTHEST = 1e6
+"""Sensor range (m) up to which gaps are ranked exactly and what is absent is out of sight."""
+
 Constants = dict[str, Any]
 
 
@@ -76,8 +79,8 @@ def read_episodes(
     envs = [episode["env"] for episode in episodes]
     sizes = (
         max_robots,
-        max(max_cores, *(len(env["cores"]["Gamma"]) for env in envs)),
-        max(max_obstacles, *(len(env["obstacles"]["r"]) for env in envs)),
+        max(max_cores, *(len(env["cores"]["positions"]) for env in envs)),
+        max(max_obstacles, *(len(env["obstacles"]["positions"]) for env in envs)),
     )
     default = default_params(len(envs))
     tensors = EpisodeTensors(
@@ -149,6 +152,12 @@ def _check(k: int, episode: dict, max_robots: int) -> None:
         raise ValueError(f"num_robots is {number} in episode {k}; allowed are 1 to max_robots={max_robots}")
     if (most := max(robots["perception"]["max_obj_num"][:number])) > OBJECT_ROWS:
         raise ValueError(f"max_obj_num is {most} in episode {k}; allowed are 0 to {OBJECT_ROWS}")
+    for value in robots["perception"]["range"][:number]:
+        if not 0 <= value <= FARTHEST:
+            raise ValueError(f"range is {value} in episode {k}; allowed are 0 to {FARTHEST:.0f} m")
+    for value in robots["perception"]["angle"][:number]:
+        if not value >= 0:
+            raise ValueError(f"angle is {value} in episode {k}; allowed are 0 and more")
     for key in THRUST_KEYS:
         if any(len(values) != NUM_THRUST_CHANGES for values in robots[key][:number]):
             raise ValueError(
@@ -174,14 +183,18 @@ def _read_map(env: Constants, scenario: Scenario, k: int) -> None:
     if num_cores:
         scenario.cores[:2, :num_cores, k] = torch.tensor(cores["positions"], dtype=torch.float64).T
         scenario.cores[CORE_CLOCKWISE, :num_cores, k] = torch.tensor(
-            [float(bool(c)) for c in cores["clockwise"]]
+            [float(bool(c)) for c in cores["clockwise"][:num_cores]]
         )
-        scenario.cores[CORE_GAMMA, :num_cores, k] = torch.tensor(cores["Gamma"], dtype=torch.float64)
+        scenario.cores[CORE_GAMMA, :num_cores, k] = torch.tensor(
+            cores["Gamma"][:num_cores], dtype=torch.float64
+        )
     if num_obstacles:
         scenario.obstacles[:2, :num_obstacles, k] = torch.tensor(
             obstacles["positions"], dtype=torch.float64
         ).T
-        scenario.obstacles[2, :num_obstacles, k] = torch.tensor(obstacles["r"], dtype=torch.float64)
+        scenario.obstacles[2, :num_obstacles, k] = torch.tensor(
+            obstacles["r"][:num_obstacles], dtype=torch.float64
+        )
 
 
 def _read_robots(robots: Constants, number: int, tensors: EpisodeTensors, k: int) -> None:

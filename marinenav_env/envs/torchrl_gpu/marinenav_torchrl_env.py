@@ -236,6 +236,8 @@ def _check_schedule(schedule: dict, max_robots: int | None) -> None:
     lengths = {key: len(schedule[key]) for key in SCHEDULE_KEYS}
     if len(set(lengths.values())) != 1 or 0 in lengths.values():
         raise ValueError(f"schedule lists have lengths {lengths}; allowed are equal lengths of 1 and more")
+    if (fewest := min(schedule["num_robots"])) < 1:
+        raise ValueError(f"schedule has {fewest} in 'num_robots'; allowed are 1 and more")
     most = max(schedule["num_robots"])
     if max_robots is not None and max_robots < most:
         raise ValueError(f"max_robots is {max_robots}; allowed are {most} and more with this schedule")

@@ -107,7 +107,7 @@ class VectorWorld:
         self.total_timesteps = 0
         self._pinned = False
         self._stage_index = torch.zeros(num_envs, dtype=torch.int64)
-        self._constants = [default_constants()] * num_envs
+        self._constants = [{**default_constants(), "seed": seed}] * num_envs
         self._pool: ScenarioPool | None = None
         self._set_robots(default_params(num_envs))
         self.seed(seed)
@@ -393,4 +393,7 @@ def _select(mask: Tensor, new: Tree, old: Tree) -> Tree:
 
 def _stages_of(schedule: dict[str, Sequence]) -> list[Stage]:
     lists = (schedule[key] for key in ("num_robots", "num_cores", "num_obstacles", "min_start_goal_dis"))
-    return [Stage(*values) for values in zip(*lists, strict=True)]
+    return [
+        Stage(robots, max(cores, 0), max(obstacles, 0), distance)  # fewer than none are none
+        for robots, cores, obstacles, distance in zip(*lists, strict=True)
+    ]

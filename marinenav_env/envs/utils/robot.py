@@ -114,7 +114,8 @@ class Robot(Vessel):
         if sqrt(a * a + b * b) > self.perception.range + radius:
             return False
         half_angle = self.perception.angle / 2
-        return -half_angle <= atan2(b, a) <= half_angle
+        bearing = atan2(b, a)
+        return not (bearing < -half_angle or bearing > half_angle)  # a NaN is neither: it is detected
 
     def check_collision(self, obj_x: float, obj_y: float, obj_r: float) -> None:
         """Set `collision` if the own disc touches a true object. Quirk Q16: only a reset clears it."""

@@ -197,6 +197,8 @@ class Vessel:
     def execute(self, action: Any, current_at: Current, is_continuous_action: bool = True) -> None:
         """Carry out one environment step: the new thrusts, then `N` sub-steps (environment spec 6.1).
 
+        Without sub-steps nothing changes, the thrusts neither.
+
         Args:
             action: two commands in [-1, 1], or an index into `actions`.
             current_at: the current as a function of position.
@@ -205,6 +207,8 @@ class Vessel:
         Raises:
             TypeError, IndexError: `action` is no action of that kind.
         """
+        if self.N <= 0:
+            return
         self._change_thrust(action, is_continuous_action)
         self._advance(current_at, self.N)
 
