@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -80,6 +81,10 @@ def stopped_run(patch: pytest.MonkeyPatch) -> None:
         assert train_torchrl_gpu.main(["-C", "one_seed.json", "--quiet"]) == 1
     (run,) = Path("runs").iterdir()
     run.rename(RUN)
+    best = RUN / "seed_0" / "best"  # as runs outside reproduction mode have
+    best.mkdir()
+    for path in (RUN / "seed_0").glob("*_params.*"):
+        shutil.copy(path, best)
 
 
 def vrx_results(folder: Path) -> None:
