@@ -169,6 +169,8 @@ class Checkpoints:
                 checkpoint.register(f"{kind}-{name}", network, adapter=tensors)
         for name, optimizer in algorithm.optimizers.items():
             checkpoint.register(f"optimizer-{name}", optimizer, adapter=tensors)
+        if trainer.average:
+            checkpoint.register("average", trainer.average.model, adapter=tensors)
         parts = {
             "counters": Progressed(trainer),
             "env": EnvState(trainer.env),

@@ -143,6 +143,15 @@ SCHEMA: dict[str, Key] = {
     ),
     "discount": Key(float, 0.99, "discount factor per step", low=0, high=1),
     "tau": Key(float, 1.0, "share of the local weights in a target copy", low=0, high=1, above_low=True),
+    "average_tau": Key(
+        float,
+        1.0,
+        "share of the latest weights, at each update, in the average that is evaluated and saved; 1: none",
+        low=0,
+        high=1,
+        above_low=True,
+        throughput=True,
+    ),
     "n_step": Key(int, 3, "steps of Rainbow's return", low=1, high=100),
     "bootstrap_steps": Key(
         int,

@@ -16,6 +16,7 @@ from agents.schedule import Schedule
 from agents.seeding import AGENT_SEED_OFFSET, seed_everything
 from marinenav_env.envs import MarineNavEnv3
 from marinenav_env.envs.torchrl_gpu import MarineNavTorchRLEnv
+from torchrl_gpu.averaged_weights import AveragedWeights
 from torchrl_gpu.config import Trial
 from torchrl_gpu.episode_statistics import EpisodeStatistics
 from torchrl_gpu.evaluation import BatchedEvaluation
@@ -205,6 +206,7 @@ def build_trainer(
         progress=progress,
         keep_best=not trial.reproduction,
         update=build_update(trial, agent),
+        average=AveragedWeights(agent.algorithm, trial["average_tau"]) if trial["average_tau"] < 1 else None,
         raw_networks=partial(scale.folded, agent.algorithm) if scale else nullcontext,
         listeners=listeners,
     )

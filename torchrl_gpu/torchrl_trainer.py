@@ -12,6 +12,7 @@ from agents.evaluation import EpisodeResult
 from agents.evaluation_record import EvaluationRecord
 from agents.schedule import Schedule
 from marinenav_env.envs.torchrl_gpu import MarineNavTorchRLEnv
+from torchrl_gpu.averaged_weights import AveragedWeights
 from torchrl_gpu.collection import PlainStep, VectorStep, vector_steps
 from torchrl_gpu.policy_wrapper import PolicyWrapper
 from torchrl_gpu.progress import Progress
@@ -43,6 +44,7 @@ class TorchRLTrainer:
         evaluate: Plays the evaluation episodes.
         progress: Follows the run.
         update: One gradient update on a batch.
+        average: Average of the weights over the updates, which is then what is evaluated and saved.
         raw_networks: Context in which the local networks take raw observations, to be evaluated and saved.
         keep_best: Also keep, in the folder ``best``, the model of the best evaluation so far.
         listeners: Look at every vector step, besides the progress.
@@ -65,6 +67,7 @@ class TorchRLTrainer:
         evaluate: Callable[[], list[EpisodeResult]],
         progress: Progress,
         update: Callable[[Batch], TensorDictBase],
+        average: AveragedWeights | None = None,
         raw_networks: Callable[[], AbstractContextManager] = nullcontext,
         keep_best: bool = False,
         listeners: tuple[StepListener, ...] = (),
@@ -77,6 +80,7 @@ class TorchRLTrainer:
         self.evaluate = evaluate
         self.progress = progress
         self.update = update
+        self.average = average
         self.raw_networks = raw_networks
         self.keep_best = keep_best
         self.listeners = (progress, *listeners)
@@ -127,7 +131,7 @@ class TorchRLTrainer:
                 self._evaluate_and_save(last, directory)
 
     def _evaluate_and_save(self, timestep: int, directory: Path) -> None:
-        with self.raw_networks():
+        with self.average.in_place() if self.average else nullcontext(), self.raw_networks():
             results = self.evaluate()
             self.record.append(timestep, results)
             self.record.save(directory)
@@ -144,5 +148,7 @@ class TorchRLTrainer:
         for batch in self.replay.sample(updates):
             losses = self.update(batch)
             self.replay.feed_back(batch, losses)
+            if self.average:
+                self.average.update()
         self.updates += updates
         self.progress.learned(losses, updates)

@@ -122,7 +122,7 @@ RUNS = {
     "Rainbow": {"agent_type": "Rainbow"},
     "DQN": {},
     "many environments": {**FAST, "agent_type": "SAC", "observation_scale": True, "record_histories": False},
-    "many environments, n steps": {**FAST, "agent_type": "DDPG", "bootstrap_steps": 3},
+    "many environments, n steps": {**FAST, "agent_type": "DDPG", "bootstrap_steps": 3, "average_tau": 0.1},
     "many environments, Rainbow": {**FAST, "agent_type": "Rainbow"},
     "many NumPy worlds": {**FAST, "backend": "numpy", "agent_type": "IQN"},
 }

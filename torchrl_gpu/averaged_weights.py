@@ -1,0 +1,55 @@
+"""The policy that is evaluated and saved: an average of the weights over the last updates.
+
+A learner's success swings from one evaluation to the next while its critic moves. The exponential average of
+its weights (Polyak & Juditsky 1992) follows more slowly and acts better than most of them; learning goes on
+from the latest weights as if there were no average.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from agents.algorithm import Algorithm
+
+
+class AveragedWeights:
+    """Exponential average of an algorithm's local networks.
+
+    Args:
+        algorithm: The learner.
+        tau: Share of the latest weights at each update, in (0, 1); half of the average is from the last
+            ``0.7 / tau`` updates.
+
+    Attributes:
+        model: The average as a module; its state goes into checkpoints.
+    """
+
+    def __init__(self, algorithm: Algorithm, tau: float) -> None:
+        self._latest = nn.ModuleDict(algorithm.networks(algorithm.policy_local))
+        self.model = AveragedModel(self._latest, multi_avg_fn=get_ema_multi_avg_fn(1 - tau))
+
+    def update(self) -> None:
+        """Take the latest weights in; the first ones are the average."""
+        self.model.update_parameters(self._latest)
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Within the block the local networks have the averaged weights; afterwards their own again."""
+        if self.model.n_averaged == 0:
+            yield
+            return
+        latest = list(self._latest.parameters())
+        saved = [weight.detach().clone() for weight in latest]
+        _copy(latest, list(self.model.module.parameters()))
+        try:
+            yield
+        finally:
+            _copy(latest, saved)
+
+
+@torch.no_grad()
+def _copy(to: list[torch.Tensor], source: list[torch.Tensor]) -> None:
+    torch._foreach_copy_(to, source)
