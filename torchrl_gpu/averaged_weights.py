@@ -29,11 +29,17 @@ class AveragedWeights:
 
     def __init__(self, algorithm: Algorithm, tau: float) -> None:
         self._latest = nn.ModuleDict(algorithm.networks(algorithm.policy_local))
-        self.model = AveragedModel(self._latest, multi_avg_fn=get_ema_multi_avg_fn(1 - tau))
+        self._take_in = get_ema_multi_avg_fn(1 - tau)
+        self.model = AveragedModel(self._latest, multi_avg_fn=self._take_in)
 
     def update(self) -> None:
         """Take the latest weights in; the first ones are the average."""
-        self.model.update_parameters(self._latest)
+        if self.model.n_averaged == 0:
+            self.model.update_parameters(self._latest)
+            return
+        # Not through the model again: it would send its count, which this average ignores, from the host to
+        # the device, and wait for it, at every update.
+        self._take_in(list(self.model.module.parameters()), list(self._latest.parameters()), None)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
