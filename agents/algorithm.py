@@ -224,29 +224,39 @@ class Algorithm:
     def update(self, batch: TensorDictBase) -> TensorDict:
         """One gradient update of every local network (agents spec 6).
 
-        Each stage returns a loss for every network it trains. Only that network's parameters are
-        differentiated (the legacy code also filled the critic's gradients in the actor step, and dropped
-        them), clipped to norm 0.5 and stepped, before the next stage looks at them. A parameter the loss
-        does not reach keeps the gradient `None`, and Adam skips it.
+        Each stage returns a loss for every network it trains: 0-d, or one of each sample, (N,). Only that
+        network's parameters are differentiated (the legacy code also filled the critic's gradients in the
+        actor step, and dropped them), clipped and stepped, before the next stage looks at them. A parameter
+        the loss does not reach keeps the gradient `None`, and Adam skips it.
 
         Args:
             batch: see `transitions`.
 
         Returns:
-            Detached losses, one entry a network: 0-d, or (N,) where the algorithm is `prioritized`.
+            Detached losses, one entry a network: 0-d, or (N,) where the loss is one of samples and the
+            algorithm or the batch is prioritised.
         """
         transitions = self.transitions(batch)
         noise = self.draw_noise(len(transitions.reward))
         losses = {}
         for stage in self.stages:
             for name, loss in stage(transitions, noise).items():
-                self._descend(name, self.objective(loss, transitions))
-                losses[name] = loss.detach()
+                objective = self.objective(loss, transitions)
+                self._descend(name, objective)
+                losses[name] = self.told(loss, objective, transitions)
         return TensorDict(losses, batch_size=[])
 
     def objective(self, loss: Tensor, transitions: Transitions) -> Tensor:
-        """The scalar to minimise, from what a stage returned: here the loss itself."""
-        return loss
+        """The scalar to minimise: what a stage returned, or the mean of its sample losses (N,), weighted."""
+        weight = transitions.weight
+        if loss.ndim == 0:
+            return loss
+        return loss.mean() if weight is None else (weight * loss).mean()
+
+    def told(self, loss: Tensor, objective: Tensor, transitions: Transitions) -> Tensor:
+        """What the caller learns of a loss: that of every sample if it may become a priority, else one."""
+        prioritized = self.prioritized or transitions.weight is not None
+        return (loss if prioritized else objective).detach()
 
     def _descend(self, name: str, objective: Tensor) -> None:
         optimizer = self.optimizers[name]

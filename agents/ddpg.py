@@ -65,7 +65,7 @@ class DDPG(ContinuousAlgorithm):
             next_value = self.policy_target.critic(transitions.next_state, next_actions)
             target = self.bellman_target(transitions, next_value)
         value = self.policy_local.critic(transitions.state, transitions.action)
-        return {"critic": functional.smooth_l1_loss(value, target)}
+        return {"critic": functional.smooth_l1_loss(value, target, reduction="none").squeeze(1)}
 
     def actor_loss(self, transitions: Transitions, noise: Noise) -> dict[str, Tensor]:
         """Minus the mean value of the actor's own actions."""

@@ -51,4 +51,4 @@ class DQN(DiscreteAlgorithm):
             next_value = self.policy_target(transitions.next_state).max(dim=1, keepdim=True).values
             target = self.bellman_target(transitions, next_value)
         value = self.policy_local(transitions.state).gather(1, transitions.action)
-        return {"network": functional.smooth_l1_loss(value, target)}
+        return {"network": functional.smooth_l1_loss(value, target, reduction="none").squeeze(1)}

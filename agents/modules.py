@@ -295,7 +295,7 @@ def _huber(td_errors: Tensor, k: float = 1.0) -> Tensor:
 
 
 def quantile_huber_loss(expected: Tensor, target: Tensor, taus: Tensor) -> Tensor:
-    """Quantile regression loss: mean over batch and target samples, sum over local quantiles.
+    """Quantile regression loss of each sample: mean over target samples, sum over local quantiles.
 
     Agents spec 6.1, step 4; Dabney et al. 2018, equation 9.
 
@@ -305,9 +305,9 @@ def quantile_huber_loss(expected: Tensor, target: Tensor, taus: Tensor) -> Tenso
         taus: fractions τ_i of the local quantiles, (B, N, 1).
 
     Returns:
-        mean_b mean_j Σ_i |τ_i - 1[δ_ij < 0]| L(δ_ij), 0-d.
+        mean_j Σ_i |τ_i - 1[δ_ij < 0]| L(δ_ij), (B,).
     """
     td_errors = target.unsqueeze(1) - expected.unsqueeze(2)  # (B, i, j)
     overestimated = (td_errors.detach() < 0).float()
     loss = (taus - overestimated).abs() * _huber(td_errors)
-    return loss.sum(dim=1).mean(dim=1).mean()
+    return loss.sum(dim=1).mean(dim=1)

@@ -164,7 +164,3 @@ class Rainbow(DiscreteAlgorithm):
                 next_probabilities, transitions.reward, discount, self.support, self.Vmin, self.Vmax
             )
         return {"network": -(target * log_probabilities).sum(dim=1)}
-
-    def objective(self, loss: Tensor, transitions: Transitions) -> Tensor:
-        """Mean of the sample losses, weighted by importance."""
-        return loss.mean() if transitions.weight is None else (transitions.weight * loss).mean()

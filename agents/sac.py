@@ -12,7 +12,6 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor, nn
 from torch.distributions import Normal
-from torch.nn import functional
 
 from agents.algorithm import ContinuousAlgorithm, Noise, Stage, Transitions
 from agents.ddpg import Critic
@@ -132,10 +131,8 @@ class SAC(ContinuousAlgorithm):
             next_value = self._soft_value(self.policy_target, transitions.next_state, noise["target_normal"])
             target = self.bellman_target(transitions, next_value)
         critics = {name: getattr(self.policy_local, name) for name in ("critic_1", "critic_2")}
-        return {
-            name: functional.mse_loss(critic(transitions.state, transitions.action), target)
-            for name, critic in critics.items()
-        }
+        values = {name: critic(transitions.state, transitions.action) for name, critic in critics.items()}
+        return {name: (value - target).square().squeeze(1) for name, value in values.items()}
 
     def actor_loss(self, transitions: Transitions, noise: Noise) -> dict[str, Tensor]:
         """Minus the mean soft value of the actor's own actions (agents spec 6.5, step 4)."""

@@ -13,6 +13,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from agents.algorithm import Algorithm
+from torchrl_gpu.borrowed_weights import borrowed
 
 
 class AveragedWeights:
@@ -48,14 +49,6 @@ class AveragedWeights:
             yield
             return
         latest = list(self._latest.parameters())
-        saved = [weight.detach().clone() for weight in latest]
-        _copy(latest, list(self.model.module.parameters()))
-        try:
+        with borrowed(latest):
+            torch._foreach_copy_(latest, list(self.model.module.parameters()))
             yield
-        finally:
-            _copy(latest, saved)
-
-
-@torch.no_grad()
-def _copy(to: list[torch.Tensor], source: list[torch.Tensor]) -> None:
-    torch._foreach_copy_(to, source)

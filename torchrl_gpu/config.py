@@ -57,6 +57,11 @@ class Trial:
         return tuple(name for name, key in SCHEMA.items() if key.throughput and self[name] != key.default)
 
     @property
+    def prioritized(self) -> bool:
+        """Whether the replay memory is prioritised."""
+        return self["agent_type"] == "Rainbow" or self["prioritized_replay"]
+
+    @property
     def reproduction(self) -> bool:
         """Whether the trial must give the legacy pipeline's numbers."""
         return not self.changed_throughput_keys

@@ -161,9 +161,14 @@ SCHEMA: dict[str, Key] = {
         high=100,
         throughput=True,
     ),
-    "priority_exponent": Key(float, 0.5, "Rainbow: priority is the loss to this power", low=0, high=1),
+    "prioritized_replay": Key(
+        bool, False, "draw transitions by their last loss, as Rainbow always does", throughput=True
+    ),
+    "priority_exponent": Key(
+        float, 0.5, "prioritised replay: priority is the loss to this power", low=0, high=1
+    ),
     "priority_weight": Key(
-        float, 0.4, "Rainbow: importance weights are corrected to this power", low=0, high=1
+        float, 0.4, "prioritised replay: importance weights are corrected to this power", low=0, high=1
     ),
     "num_quantiles": Key(
         int,
@@ -212,6 +217,23 @@ SCHEMA: dict[str, Key] = {
         "standard deviation of Gaussian noise on continuous actions",
         low=0,
         high=1,
+        throughput=True,
+    ),
+    "exploring_envs": Key(
+        float,
+        1.0,
+        "share of the environments whose robots explore; in the others all act as in evaluations",
+        low=0,
+        high=1,
+        above_low=True,
+        throughput=True,
+    ),
+    "collision_penalty": Key(
+        float,
+        -5.0,
+        "reward of a collision in training; evaluations keep that of the legacy world",
+        low=-1000,
+        high=0,
         throughput=True,
     ),
     "stage_mix": Key(

@@ -1,6 +1,7 @@
 """From one trial of a config to a trainer: seeds, worlds, agent, replay, evaluation, in the legacy order."""
 
 import json
+import math
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
@@ -92,6 +93,7 @@ def build_env(trial: Trial, device: str) -> MarineNavTorchRLEnv:
         device=device,
         compile=trial["compile"] and trial["backend"] == "torch",
     )
+    env.collision_penalty = trial["collision_penalty"]
     if trial["stage_mix"]:
         env.set_stage(torch.arange(trial["num_envs"]) % stages)
     return env
@@ -107,12 +109,11 @@ def build_replay(trial: Trial, device: str, scale: ObservationScale | None) -> R
         "scale": scale,
         "steps_at_once": STEPS_AT_ONCE if trial.reproduction else 1,
     }
-    prioritized = ALGORITHMS[trial["agent_type"]].prioritized
-    n = trial["n_step"] if prioritized else trial["bootstrap_steps"]
+    n = trial["n_step"] if trial["agent_type"] == "Rainbow" else trial["bootstrap_steps"]
     if n > 1 and not trial.reproduction:
         done_flag = "terminated" if trial["bootstrap_on_timeout"] else "done"
         options["windows"] = RobotWindows(n, trial["discount"], done_flag, scale)
-    if not prioritized:
+    if not trial.prioritized:
         if trial.reproduction:
             return Replay(**options, sampler=LegacyUniformSampler())
         on_host = torch.device(options["device"]).type == "cpu" or n > 1
@@ -197,7 +198,11 @@ def build_trainer(
     return TorchRLTrainer(
         env=env,
         policy=PolicyWrapper(
-            agent, sequential=trial.reproduction, action_noise=trial["action_noise"], scale=scale
+            agent,
+            sequential=trial.reproduction,
+            action_noise=trial["action_noise"],
+            exploring_envs=math.ceil(trial["exploring_envs"] * trial["num_envs"]),
+            scale=scale,
         ),
         replay=build_replay(trial, device, scale),
         agent=agent,

@@ -74,13 +74,14 @@ class FastUpdate:
         algorithm = self.algorithm
         transitions = algorithm.transitions(unpack(Batch(rows, weight=weight), algorithm.continuous))
         losses = {}
-        for stage in self.algorithm.stages:
+        for stage in algorithm.stages:
             # Without the cache of cast weights: stages differentiate one after the other.
             with torch.autocast(self.device_type, torch.bfloat16, enabled=self.autocast, cache_enabled=False):
                 staged = stage(transitions, noise)
             for name, loss in staged.items():
-                self._descend(name, self.algorithm.objective(loss, transitions), learning_rate)
-                losses[name] = loss.detach()
+                objective = algorithm.objective(loss, transitions)
+                self._descend(name, objective, learning_rate)
+                losses[name] = algorithm.told(loss, objective, transitions)
         return losses
 
     def _descend(self, name: str, objective: Tensor, learning_rate: Tensor) -> None:

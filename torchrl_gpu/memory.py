@@ -62,8 +62,7 @@ def explaining_shortage(trial: Trial) -> Iterator[None]:
 
 def replay_bytes(trial: Trial) -> int:
     """Bytes of the replay memory once it is full."""
-    prioritized = trial["agent_type"] == "Rainbow"
-    return trial["buffer_size"] * (BYTES_PER_TRANSITION + prioritized * BYTES_PER_PRIORITY)
+    return trial["buffer_size"] * (BYTES_PER_TRANSITION + trial.prioritized * BYTES_PER_PRIORITY)
 
 
 def free_bytes(device: torch.device) -> int | None:

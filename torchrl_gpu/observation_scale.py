@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from tensordict import TensorDictBase
 from torch import Tensor, nn
 
 from agents.algorithm import Algorithm
+from torchrl_gpu.borrowed_weights import borrowed
 
 SELF_SCALE = (1 / 20, 1 / 20, 1 / 2, 1 / 2, 1 / 2, 1 / 1000, 1 / 1000)
 """Goal x, y (m), surge, sway velocity (m/s), yaw rate (rad/s), left, right thrust (N)."""
@@ -43,11 +43,6 @@ class ObservationScale:
         scale = self.scales.get(key)
         return values if scale is None else values * scale
 
-    def scale_(self, states: TensorDictBase) -> None:
-        """Replace the observations of a TensorDict by scaled ones."""
-        for key in self.scales:
-            states.set(key, self(key, states.get(key)))
-
     @contextmanager
     def folded(self, algorithm: Algorithm) -> Iterator[None]:
         """Within the block the local networks take raw observations; afterwards scaled ones again."""
@@ -56,16 +51,10 @@ class ObservationScale:
             for network in algorithm.networks(algorithm.policy_local).values()
             for layer, scale in self._first_layers(network)
         ]
-        saved = [weight.detach().clone() for weight, _ in weights]
-        with torch.no_grad():
+        with borrowed(weight for weight, _ in weights):
             for weight, scale in weights:
                 weight.mul_(scale)
-        try:
             yield
-        finally:
-            with torch.no_grad():
-                for (weight, _), before in zip(weights, saved, strict=True):
-                    weight.copy_(before)
 
     def unfold_(self, algorithm: Algorithm) -> None:
         """Make networks that take raw observations, those of a loaded model, take scaled ones."""

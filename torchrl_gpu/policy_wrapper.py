@@ -35,6 +35,9 @@ class PolicyWrapper(TensorDictModuleBase):
         sequential: See above.
         action_noise: Standard deviation of Gaussian noise added to greedy continuous actions while exploring,
             batched acting only. The legacy schedule has none.
+        exploring_envs: Environments that explore, the first so many; the robots of the others act greedily,
+            so that what is learned about other robots is how they act when nobody explores. Default: all;
+            batched acting only.
         scale: Scales observations before the networks see them, if given; batched acting only.
 
     Attributes:
@@ -47,6 +50,7 @@ class PolicyWrapper(TensorDictModuleBase):
         *,
         sequential: bool = False,
         action_noise: float = 0.0,
+        exploring_envs: int | None = None,
         scale: ObservationScale | None = None,
     ) -> None:
         super().__init__()
@@ -55,6 +59,7 @@ class PolicyWrapper(TensorDictModuleBase):
         self.agent = agent
         self.sequential = sequential
         self.action_noise = action_noise
+        self.exploring_envs = exploring_envs
         self.scale = scale
         # A tensor, so that a captured or compiled policy sees each new value.
         self.register_buffer("_eps", torch.zeros((), device=agent.device))
@@ -118,7 +123,9 @@ class PolicyWrapper(TensorDictModuleBase):
         with self.agent.algorithm.acting_mode(use_eval=not explore):
             action = self.agent.algorithm.greedy(observation)
         if explore:
-            action = self._explore(action)
+            num_envs, max_robots = robots.batch_size
+            count = max_robots * (num_envs if self.exploring_envs is None else self.exploring_envs)
+            action = torch.cat((self._explore(action[:count]), action[count:]))
         if self.agent.continuous:
             action = action.to(robots.get("self_state").dtype)
         return action.unflatten(0, robots.batch_size)

@@ -151,16 +151,17 @@ class DeviceReplay(Replay):
         self.buffer.extend(TensorDict({ROW: rows, KEEP: acted}, [len(rows)]))
 
 
-class RainbowReplay(Replay):
-    """What Rainbow's two replays share: losses become priorities. Arguments are those of `Replay`."""
+class LossReplay(Replay):
+    """What the two prioritised replays share: losses become priorities. Arguments are those of `Replay`."""
 
     def feed_back(self, batch: Batch, losses: TensorDictBase) -> None:
-        """Update the priorities of the batch with its losses."""
-        self.buffer.update_priority(batch.index, losses["network"])
+        """Update the priorities of the batch with the losses of its samples, the mean over SAC's critics."""
+        of_samples = [loss for loss in losses.values() if loss.ndim == 1]
+        self.buffer.update_priority(batch.index, torch.stack(of_samples).mean(0))
 
 
-class PrioritizedReplay(RainbowReplay):
-    """Rainbow's replay: n-step returns along each robot's own stream.
+class PrioritizedReplay(LossReplay):
+    """Prioritised replay of Schaul et al. (2016).
 
     Several batches drawn together share the priorities of that moment. Arguments are those of `Replay`; the
     sampler is that of `prioritized_sampler`.
@@ -193,7 +194,7 @@ def prioritized_sampler(capacity: int, exponent: float, weight: float) -> Priori
         ) from None
 
 
-class InterleavedRainbowReplay(RainbowReplay):
+class InterleavedRainbowReplay(LossReplay):
     """Rainbow's replay in reproduction mode: one stream of all robots (Quirk Q3; agents spec 9).
 
     Args:

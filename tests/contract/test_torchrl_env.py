@@ -97,6 +97,22 @@ def test_every_robot_ends_once_with_its_true_next_observation(backend, num_envs,
             assert (ends[k, first:last].sum(0) == 1).all()
 
 
+def test_a_collision_costs_what_is_asked_for(backend):
+    rewards, collisions = [], []
+    for penalty in (-5.0, -12.0):
+        env = make_env(backend)
+        assert env.collision_penalty == -5.0  # of the legacy world
+        env.collision_penalty = penalty
+        assert env.collision_penalty == penalty
+        env.num_obs = 20
+        after = collect(env, 60, GoalSeeker(True))["next", "agents"]
+        rewards.append(after["reward"])
+        collisions.append(after["outcome"] == Outcome.COLLISION)
+    assert torch.equal(*collisions)
+    assert collisions[0].any()
+    torch.testing.assert_close(rewards[1] - rewards[0], -7.0 * collisions[0])
+
+
 def test_robot_that_finishes_early_resets_nothing(backend, num_envs, continuous):
     data = collect(make_env(backend, num_envs, continuous), 60, GoalSeeker(continuous))
     active, after = data["agents", "active"], data["next", "agents"]

@@ -4,7 +4,7 @@ import pytest
 import torch
 from tensordict import TensorDict
 
-from agents.agent import Agent
+from agents.agent import ALGORITHMS, Agent
 from agents.modules import calculate_huber_loss, quantile_huber_loss
 from agents.rainbow import project
 
@@ -36,12 +36,18 @@ def test_quantile_huber_by_hand():
     assert quantile_huber_loss(target, expected, taus).item() == 0.5625
 
 
-def test_quantile_huber_averages_over_the_batch():
+def test_quantile_huber_of_a_batch_and_its_mean():
     expected = torch.tensor([[0.0], [0.0]])
     target = torch.tensor([[1.0], [-1.0]])
     taus = torch.tensor([[[0.9]], [[0.9]]])
     # 0.9·0.5 = 0.45 and |0.9 - 1|·0.5 = 0.05, nine times less for an overestimate: mean 0.25.
-    assert quantile_huber_loss(expected, target, taus).item() == pytest.approx(0.25)
+    losses = quantile_huber_loss(expected, target, taus)
+    assert losses.tolist() == pytest.approx([0.45, 0.05])
+    algorithm = Agent(agent_type="IQN", BUFFER_SIZE=2).algorithm
+    batch = batch_of_two(continuous=False)
+    assert algorithm.objective(losses, algorithm.transitions(batch)).item() == pytest.approx(0.25)
+    batch["priority_weight"] = torch.tensor([0.5, 1.0])  # (0.225 + 0.05) / 2
+    assert algorithm.objective(losses, algorithm.transitions(batch)).item() == pytest.approx(0.1375)
 
 
 SUPPORT = torch.linspace(-1, 1, 5)  # atoms -1, -½, 0, ½, 1: spacing ½
@@ -123,8 +129,25 @@ def test_iqn_takes_the_maximum_of_every_fraction(monkeypatch):
     noise = {"target_taus": torch.full((2, 2, 1), 0.5), "local_taus": torch.full((2, 2, 1), 0.5)}
     transitions = algorithm.transitions(batch_of_two(continuous=False))
     # Plain transition: y = (1 + 1, 1 + 2) = (2, 3), L = (1.5, 2.5), two local quantiles of weight ½: mean 2.
-    # Terminal: y = (-2, -2), L = 1.5, weights |½ - 1| = ½: 1.5. Mean over the batch: 1.75.
-    assert algorithm.network_loss(transitions, noise)["network"].item() == 1.75
+    # Terminal: y = (-2, -2), L = 1.5, weights |½ - 1| = ½: 1.5.
+    assert algorithm.network_loss(transitions, noise)["network"].tolist() == [2.0, 1.5]
+
+
+@pytest.mark.parametrize("agent_type", ALGORITHMS)
+def test_samples_have_losses_that_weights_scale(agent_type):
+    algorithm = Agent(agent_type=agent_type, BUFFER_SIZE=2).algorithm
+    plain = algorithm.transitions(batch_of_two(algorithm.continuous))
+    weighted = plain._replace(weight=torch.tensor([0.5, 1.0]))
+    learn_values = algorithm.stages[0]
+    for loss in learn_values(plain, algorithm.draw_noise(2)).values():
+        first, second = loss.tolist()
+        objectives = [algorithm.objective(loss, transitions) for transitions in (plain, weighted)]
+        assert [x.item() for x in objectives] == pytest.approx(
+            [(first + second) / 2, (first / 2 + second) / 2], rel=1e-6
+        )
+        assert algorithm.told(loss, objectives[1], weighted).tolist() == [first, second]
+        if agent_type != "Rainbow":
+            assert algorithm.told(loss, objectives[0], plain).item() == objectives[0].item()
 
 
 @pytest.mark.parametrize("agent_type", ["AC-IQN", "IQN"])

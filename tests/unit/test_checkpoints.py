@@ -123,6 +123,13 @@ RUNS = {
     "DQN": {},
     "many environments": {**FAST, "agent_type": "SAC", "observation_scale": True, "record_histories": False},
     "many environments, n steps": {**FAST, "agent_type": "DDPG", "bootstrap_steps": 3, "average_tau": 0.1},
+    "many environments, prioritised": {
+        **FAST,
+        "agent_type": "AC-IQN",
+        "prioritized_replay": True,
+        "exploring_envs": 0.5,
+        "collision_penalty": -12,
+    },
     "many environments, Rainbow": {**FAST, "agent_type": "Rainbow"},
     "many NumPy worlds": {**FAST, "backend": "numpy", "agent_type": "IQN"},
 }

@@ -8,8 +8,8 @@ from torchrl_gpu.fast_update import FastUpdate
 from torchrl_gpu.rows import Batch, unpack
 
 
-def batch_for(agent, size=64, seed=0):
-    """A batch on the agent's device; the same numbers on any."""
+def batch_for(agent, size=64, seed=0, weighted=False):
+    """A batch on the agent's device; the same numbers on any. Rainbow's has weights always."""
     generator = torch.Generator().manual_seed(seed)
 
     def observation():
@@ -21,27 +21,30 @@ def batch_for(agent, size=64, seed=0):
         action = (torch.arange(size) % 25).unsqueeze(1)
     reward = torch.randn(size, 1, generator=generator)
     done = torch.rand(size, 1, generator=generator) < 0.1
-    weight = torch.rand(size, generator=generator) if agent.algorithm.prioritized else None
+    weighted = weighted or agent.algorithm.prioritized
+    weight = torch.rand(size, generator=generator) if weighted else None
     rows = torch.cat((*observation(), action, reward, done, *observation()), dim=1)
     weight = None if weight is None else weight.to(agent.device)
     return Batch(rows.to(agent.device), weight=weight)
 
 
-def trained(update, agent, updates=5):
+def trained(update, agent, updates=5, weighted=False):
     """Losses of some updates on changing batches, from one seed."""
     losses = []
     initial = agent.algorithm.learning_rate
     for k in range(updates):
         agent.algorithm.learning_rate = initial * (1 - k / 10)
         torch.manual_seed(k)
-        losses.append(update(batch_for(agent, seed=k)).clone())
+        losses.append(update(batch_for(agent, seed=k, weighted=weighted)).clone())
     return losses
 
 
-def assert_same_learning(agent_type, make_update, rtol=1e-5):
+def assert_same_learning(agent_type, make_update, rtol=1e-5, weighted=False):
     legacy, fast = (Agent(agent_type=agent_type, seed=9, BUFFER_SIZE=100) for _ in range(2))
-    expected = trained(lambda batch: legacy.algorithm.update(unpack(batch, legacy.continuous)), legacy)
-    found = trained(make_update(fast.algorithm), fast)
+    expected = trained(
+        lambda batch: legacy.algorithm.update(unpack(batch, legacy.continuous)), legacy, weighted=weighted
+    )
+    found = trained(make_update(fast.algorithm), fast, weighted=weighted)
     for a, b in zip(expected, found, strict=True):
         for name, loss in a.items():
             torch.testing.assert_close(loss, b[name], rtol=rtol, atol=1e-6)
@@ -60,10 +63,16 @@ def test_the_compiled_update_learns_what_the_legacy_one_does(agent_type):
     assert_same_learning(agent_type, FastUpdate)
 
 
+@pytest.mark.slow
+def test_the_compiled_update_weighs_samples():
+    assert_same_learning("AC-IQN", FastUpdate, weighted=True)
+
+
+@pytest.mark.parametrize("weighted", [False, True], ids=["uniform", "weighted"])
 @pytest.mark.parametrize("agent_type", ["DQN", "SAC"])
-def test_its_arithmetic_without_the_compiler(agent_type, monkeypatch):
+def test_its_arithmetic_without_the_compiler(agent_type, weighted, monkeypatch):
     monkeypatch.setattr(torch, "compile", lambda function, **_: function)
-    assert_same_learning(agent_type, FastUpdate)
+    assert_same_learning(agent_type, FastUpdate, weighted=weighted)
 
 
 def test_a_perturbed_learning_rate_is_noticed(monkeypatch):

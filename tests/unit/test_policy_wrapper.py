@@ -82,6 +82,19 @@ def test_action_noise_moves_greedy_actions_and_keeps_them_in_range():
     assert noisy.abs().max() <= 1
 
 
+@pytest.mark.parametrize("agent_type", ["AC-IQN", "DQN"])
+def test_only_the_exploring_environments_explore(agent_type):
+    seed_everything(4)
+    _, env, policy = setup(agent_type, num_envs=10, exploring_envs=4)
+    state = env.reset()
+    with set_exploration_type(ExplorationType.DETERMINISTIC):
+        greedy = policy(state.clone())["agents", "action"]
+    policy.eps = 1.0
+    actions = [policy(state.clone())["agents", "action"] for _ in range(20)]
+    explored = [torch.stack([action != greedy for action in actions])[:, k].any() for k in range(10)]
+    assert explored == [True] * 4 + [False] * 6
+
+
 @pytest.mark.parametrize("eps", [-0.1, 1.1, np.nan])
 def test_an_impossible_epsilon_is_refused(eps):
     _, _, policy = setup("DDPG", num_envs=1)

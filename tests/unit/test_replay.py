@@ -191,11 +191,17 @@ def test_priorities_follow_the_losses():
         replay.store(vector_step(t, [True], [False]))
     [batch] = replay.sample(1)
     assert batch.weight.shape == (4,)
-    losses = torch.where(batch.rows[:, 0] == 0, 1e6, 1e-6)
-    replay.feed_back(batch, TensorDict({"network": losses}, []))
-    replay.buffer.update_priority(torch.arange(6), torch.tensor([1e6] + [1e-6] * 5))
+    everything = batch._replace(index=torch.arange(6))
+    replay.feed_back(everything, TensorDict({"network": torch.tensor([1e6] + [1e-6] * 5)}, []))
     [batch] = replay.sample(1)
     assert (batch.rows[:, 0] == 0).all()
+    # Two critics: the mean of their losses counts, 2 for slot 1 and 0 for all others; the actor's has no say.
+    first, second = torch.zeros(6), torch.zeros(6)
+    first[1], second[1] = 1e6, 3e6
+    losses = {"critic_1": first, "critic_2": second, "actor": torch.tensor(5.0)}
+    replay.feed_back(everything, TensorDict(losses, []))
+    [batch] = replay.sample(1)
+    assert (batch.rows[:, 0] == replay.buffer[1:2][ROW][0, 0]).all()
 
 
 def test_every_terminal_transition_of_a_real_run_is_stored_once():

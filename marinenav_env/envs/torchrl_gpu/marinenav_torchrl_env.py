@@ -129,6 +129,15 @@ class MarineNavTorchRLEnv(EnvBase):
     def total_timesteps(self, value: int) -> None:
         self.backend.total_timesteps = value
 
+    @property
+    def collision_penalty(self) -> float:
+        """Reward of a collision, -5 in the legacy world; holds until episodes are loaded."""
+        return self.backend.collision_penalty
+
+    @collision_penalty.setter
+    def collision_penalty(self, value: float) -> None:
+        self.backend.collision_penalty = value
+
     def set_stage(self, stage: int | Sequence[int] | torch.Tensor | None) -> None:
         """Pin environments to stages of the schedule, from their next reset on (torch backend).
 

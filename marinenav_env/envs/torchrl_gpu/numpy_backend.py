@@ -68,6 +68,15 @@ class NumpyBackend:
         for world in self.worlds:
             world.total_timesteps = value
 
+    @property
+    def collision_penalty(self) -> float:
+        """Reward of a collision."""
+        return self.get("collision_penalty")
+
+    @collision_penalty.setter
+    def collision_penalty(self, value: float) -> None:
+        self.set("collision_penalty", value)
+
     def get(self, name: str) -> object:
         """Attribute `name` of the worlds."""
         return getattr(self.worlds[0], name)

@@ -66,6 +66,15 @@ class TorchBackend:
     def total_timesteps(self, value: int) -> None:
         self.world.total_timesteps = value
 
+    @property
+    def collision_penalty(self) -> float:
+        """Reward of a collision."""
+        return self.world.collision_penalty
+
+    @collision_penalty.setter
+    def collision_penalty(self, value: float) -> None:
+        self.world.collision_penalty = value
+
     def get(self, name: str) -> Any:
         """What the next scenario asks for, by its legacy name."""
         return getattr(self.world.stage, name)

@@ -128,6 +128,17 @@ class VectorWorld:
         self._step = compile_whole(_noisy_step, **{**COMPILE, **kwargs})
 
     @property
+    def collision_penalty(self) -> float:
+        """Reward of a collision; set it for all environments, until episodes with their own are loaded."""
+        return self._constants[0]["collision_penalty"]
+
+    @collision_penalty.setter
+    def collision_penalty(self, value: float) -> None:
+        self._constants = [{**constants, "collision_penalty": value} for constants in self._constants]
+        self._set_robots(self._params64._replace(map=map_params(self._constants)))
+        self._pool = None  # it begins episodes of the constants that it was drawn for
+
+    @property
     def stage(self) -> Stage:
         """What environment 0 asks for at its next reset."""
         self._follow_schedule()
