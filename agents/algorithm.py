@@ -270,10 +270,13 @@ class Algorithm:
     @torch.no_grad()
     def update_target(self) -> None:
         """Target ← τ·local + (1 - τ)·target for every parameter; buffers stay (agents spec 7)."""
-        targets = self.networks(self.policy_target)
-        for name, network in self.networks(self.policy_local).items():
-            for local, target in zip(network.parameters(), targets[name].parameters(), strict=True):
-                target.copy_(self.tau * local + (1 - self.tau) * target)
+        local, target = (
+            [weight for network in self.networks(policy).values() for weight in network.parameters()]
+            for policy in (self.policy_local, self.policy_target)
+        )
+        moved = torch._foreach_mul(local, self.tau)
+        torch._foreach_mul_(target, 1 - self.tau)
+        torch._foreach_add_(target, moved)
 
     def bellman_target(self, transitions: Transitions, next_value: Tensor) -> Tensor:
         """Bellman target r + γⁿ V' where the episode goes on; broadcasts over samples of V'."""

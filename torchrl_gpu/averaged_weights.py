@@ -32,6 +32,9 @@ class AveragedWeights:
         self._latest = nn.ModuleDict(algorithm.networks(algorithm.policy_local))
         self._take_in = get_ema_multi_avg_fn(1 - tau)
         self.model = AveragedModel(self._latest, multi_avg_fn=self._take_in)
+        # Once and for all: to look for them in the modules takes longer than to average them.
+        self._weights = list(self._latest.parameters())
+        self._averages = list(self.model.module.parameters())
 
     def update(self) -> None:
         """Take the latest weights in; the first ones are the average."""
@@ -40,7 +43,7 @@ class AveragedWeights:
             return
         # Not through the model again: it would send its count, which this average ignores, from the host to
         # the device, and wait for it, at every update.
-        self._take_in(list(self.model.module.parameters()), list(self._latest.parameters()), None)
+        self._take_in(self._averages, self._weights, None)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
@@ -48,7 +51,6 @@ class AveragedWeights:
         if self.model.n_averaged == 0:
             yield
             return
-        latest = list(self._latest.parameters())
-        with borrowed(latest):
-            torch._foreach_copy_(latest, list(self.model.module.parameters()))
+        with borrowed(self._weights):
+            torch._foreach_copy_(self._weights, self._averages)
             yield

@@ -1,7 +1,8 @@
 """The TorchRL training loop: collect, store, learn, evaluate, on the legacy schedule."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
@@ -123,8 +124,10 @@ class TorchRLTrainer:
     def _follow_schedule(self, directory: Path) -> None:
         """Everything that falls on the timesteps of the vector step just made."""
         stop = min(self.timestep + self.num_envs, self.schedule.total_timesteps + 1)
-        for last, updates in self.schedule.spans(self.timestep, stop):
-            self._learn(last, updates)
+        spans = list(self.schedule.spans(self.timestep, stop))
+        batches = self._batches(sum(updates for _, updates in spans))
+        for last, updates in spans:
+            self._learn(last, islice(batches, updates))
             if self.schedule.target_copy_due(last):
                 self.agent.soft_update()
             if self.schedule.evaluation_due(last):
@@ -141,14 +144,22 @@ class TorchRLTrainer:
                 self.agent.save_latest_model(directory / "best")
         self.progress.evaluated(timestep, results)
 
-    def _learn(self, timestep: int, updates: int) -> None:
+    def _batches(self, updates: int) -> Iterator[Batch]:
+        """Batches of all updates of a vector step, drawn together, which takes as long as to draw one."""
         if updates == 0 or self.replay.stored <= self.replay.batch_size:
-            return
+            return iter(())
+        return iter(self.replay.sample(updates))
+
+    def _learn(self, timestep: int, batches: Iterable[Batch]) -> None:
+        """One update for each batch, with the step size of the timestep."""
         self.agent.algorithm.learning_rate = self.schedule.learning_rate_at(timestep)
-        for batch in self.replay.sample(updates):
+        updates = 0
+        for batch in batches:
             losses = self.update(batch)
             self.replay.feed_back(batch, losses)
             if self.average:
                 self.average.update()
-        self.updates += updates
-        self.progress.learned(losses, updates)
+            updates += 1
+        if updates:
+            self.updates += updates
+            self.progress.learned(losses, updates)
