@@ -12,9 +12,8 @@ def borrowed(weights: Iterable[Tensor]) -> Iterator[None]:
     """Within the block weights may be changed in place, without gradients; afterwards they are as before."""
     weights = list(weights)
     saved = [weight.detach().clone() for weight in weights]
-    try:
-        with torch.no_grad():
+    with torch.no_grad():
+        try:
             yield
-    finally:
-        with torch.no_grad():
+        finally:
             torch._foreach_copy_(weights, saved)

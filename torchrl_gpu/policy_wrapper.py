@@ -123,9 +123,8 @@ class PolicyWrapper(TensorDictModuleBase):
         with self.agent.algorithm.acting_mode(use_eval=not explore):
             action = self.agent.algorithm.greedy(observation)
         if explore:
-            num_envs, max_robots = robots.batch_size
-            count = max_robots * (num_envs if self.exploring_envs is None else self.exploring_envs)
-            action = torch.cat((self._explore(action[:count]), action[count:]))
+            count = None if self.exploring_envs is None else self.exploring_envs * robots.batch_size[1]
+            action[:count] = self._explore(action[:count])
         if self.agent.continuous:
             action = action.to(robots.get("self_state").dtype)
         return action.unflatten(0, robots.batch_size)

@@ -127,7 +127,8 @@ class TorchRLTrainer:
         spans = list(self.schedule.spans(self.timestep, stop))
         batches = self._batches(sum(updates for _, updates in spans))
         for last, updates in spans:
-            self._learn(last, islice(batches, updates))
+            if updates:
+                self._learn(last, islice(batches, updates))
             if self.schedule.target_copy_due(last):
                 self.agent.soft_update()
             if self.schedule.evaluation_due(last):

@@ -195,7 +195,7 @@ def test_priorities_follow_the_losses():
     replay.feed_back(everything, TensorDict({"network": torch.tensor([1e6] + [1e-6] * 5)}, []))
     [batch] = replay.sample(1)
     assert (batch.rows[:, 0] == 0).all()
-    # Two critics: the mean of their losses counts, 2 for slot 1 and 0 for all others; the actor's has no say.
+    # Two critics: the mean of their losses counts, 2e6 for slot 1, 0 for all others; the actor's has no say.
     first, second = torch.zeros(6), torch.zeros(6)
     first[1], second[1] = 1e6, 3e6
     losses = {"critic_1": first, "critic_2": second, "actor": torch.tensor(5.0)}

@@ -21,6 +21,7 @@ from marinenav_env.envs.torchrl_gpu.scenario_ops import Request, generate
 from marinenav_env.envs.torchrl_gpu.scenario_pool import ScenarioPool
 from marinenav_env.envs.torchrl_gpu.vessel_ops import step_energy
 from marinenav_env.envs.torchrl_gpu.world_state import (
+    MapParams,
     Observation,
     StepResult,
     WorldParams,
@@ -135,8 +136,9 @@ class VectorWorld:
     @collision_penalty.setter
     def collision_penalty(self, value: float) -> None:
         self._constants = [{**constants, "collision_penalty": value} for constants in self._constants]
-        self._set_robots(self._params64._replace(map=map_params(self._constants)))
-        self._pool = None  # it begins episodes of the constants that it was drawn for
+        row = MapParams._fields.index("collision_penalty")
+        for params in (self._params64, self.params):
+            params.map[row] = value
 
     @property
     def stage(self) -> Stage:
