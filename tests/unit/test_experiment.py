@@ -1,0 +1,53 @@
+"""Keys of the config arrive where they act."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from torchrl_gpu.config import make_trials
+from torchrl_gpu.experiment import build_agent, build_schedule
+
+CONFIG = json.loads((Path(__file__).parents[2] / "config" / "ac_iqn.json").read_text())
+
+LEARNER = {
+    "discount": ("gamma", 0.9),
+    "tau": ("tau", 0.25),
+    "n_step": ("multi_steps", 4),
+    "max_grad_norm": ("max_grad_norm", 7.0),
+    "num_quantiles": ("num_quantiles", 3),
+    "cvar": ("cvar", 0.5),
+    "bootstrap_steps": ("bootstrap_steps", 2),
+    "learning_rate": ("learning_rate", 0.125),
+}
+
+
+def trial_of(**changes):
+    (trial,) = make_trials({**CONFIG, "seed": 3, **changes})
+    return trial
+
+
+@pytest.mark.parametrize("key", LEARNER)
+def test_the_learner_gets_its_keys(key):
+    attribute, value = LEARNER[key]
+    plain = build_agent(trial_of(buffer_size=100), "cpu").algorithm
+    changed = build_agent(trial_of(buffer_size=100, **{key: value}), "cpu").algorithm
+    assert getattr(plain, attribute) != value
+    assert getattr(changed, attribute) == value
+
+
+def test_the_schedule_gets_its_keys():
+    keys = {
+        "total_timesteps": 7000,
+        "eval_freq": 500,
+        "learning_starts": 300,
+        "target_update_interval": 40,
+        "exploration_fraction": 0.5,
+        "initial_eps": 0.75,
+        "final_eps": 0.125,
+        "learning_rate": 0.25,
+        "final_learning_rate": 0.0625,
+    }
+    schedule = build_schedule(trial_of(update_every=8, **keys))
+    assert {key: getattr(schedule, key) for key in keys} == keys
+    assert schedule.UPDATE_EVERY == 8
