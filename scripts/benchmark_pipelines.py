@@ -113,7 +113,7 @@ def work(argv: Sequence[str] | None) -> None:
     logging.getLogger("torchrl").setLevel(logging.WARNING)  # it reports every storage on standard output
     torch.set_num_threads(args.threads)
     results: dict[str, Any] = {
-        "command": shlex.join([f"python scripts/{NAME}.py", *(sys.argv[1:] if argv is None else argv)]),
+        "command": shlex.join(["python", f"scripts/{NAME}.py", *(sys.argv[1:] if argv is None else argv)]),
         "time": datetime.now().isoformat(timespec="seconds"),
         "machine": report.machine(args.device),
         "versions": report.versions(),

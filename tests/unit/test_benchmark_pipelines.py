@@ -166,6 +166,7 @@ def test_everything_is_measured_and_written(tmp_path, capsys, monkeypatch):
     arguments += f" --timesteps 100 --seconds 0.05 --stored 20 --no-compile --output {output} --plot {plot}"
     assert benchmark_pipelines.main(arguments.split()) == 0
     results = json.loads(output.read_text())
+    assert results["command"] == f"python scripts/benchmark_pipelines.py {arguments}"
     for name in ("training", "collection"):
         assert [(row["pipeline"], row["num_envs"]) for row in results[name]] == [
             ("legacy", 1),
