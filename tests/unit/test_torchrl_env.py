@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from marinenav_env.envs.torchrl_gpu import MarineNavTorchRLEnv
+from marinenav_env.envs.torchrl_gpu import MarineNavTorchRLEnv, specs
 from marinenav_env.envs.torchrl_gpu.outcome import STATE_OF_OUTCOME, Outcome, ending_flags
 
 SCHEDULE = {
@@ -39,6 +39,17 @@ SCHEDULE = {
 def test_refused_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         MarineNavTorchRLEnv(**arguments)
+
+
+def test_specs_are_made_for_the_device_of_the_environment():
+    meta = torch.device("meta")
+    for spec in (
+        specs.done_spec(2, 3, meta),
+        specs.reward_spec(2, 3, torch.float32, meta),
+        specs.observation_spec(2, 3, torch.float32, meta),
+        specs.action_spec(2, 3, False, torch.float32, meta),
+    ):
+        assert {leaf.device for leaf in spec.values(True, True)} == {meta}
 
 
 @pytest.mark.parametrize(

@@ -127,7 +127,8 @@ def test_frozen_environments_keep_their_state() -> None:
     assert world.state.timesteps.tolist() == [0, 1]
 
 
-def test_the_pool_hands_out_each_beginning_once_and_per_group() -> None:
+@pytest.mark.parametrize("lag", [0, 1, 4])
+def test_the_pool_hands_out_each_beginning_once_and_per_group(lag: int) -> None:
     drawn = {0: 0, 1: 0}
 
     def draw(group: int, number: int) -> Tensor:
@@ -136,7 +137,7 @@ def test_the_pool_hands_out_each_beginning_once_and_per_group() -> None:
         return torch.arange(first, drawn[group]) + 1000 * group
 
     group = torch.tensor([0, 1, 0, 1, 1])
-    pool = ScenarioPool(group, draw, size=10)
+    pool = ScenarioPool(group, draw, size=10, lag=lag)
     generator = torch.Generator().manual_seed(0)
     seen = []
     for _ in range(100):

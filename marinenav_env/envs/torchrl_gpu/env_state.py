@@ -68,8 +68,7 @@ def _torch_state(backend: TorchBackend) -> dict[str, Any]:
         "generator": world._generator.get_state(),
         "now": tree_flatten((world.state, world.observation))[0],
         "pool": tree_flatten(world._pool.beginnings)[0],
-        "used": world._pool._used,
-        "takes_unseen": world._pool._takes_unseen,
+        "pool_use": world._pool.state_dict(),
     }
 
 
@@ -87,7 +86,7 @@ def _load_torch_state(backend: TorchBackend, state: dict[str, Any]) -> None:
 def _load_draws(world: VectorWorld, state: dict[str, Any]) -> None:
     pool = world._pool
     pool.beginnings = _like(pool.beginnings, state["pool"])
-    pool._used, pool._takes_unseen = state["used"], state["takes_unseen"]
+    pool.load_state_dict(state["pool_use"])
     world._keys._seed, world._keys._counter = state["noise"]
     world._generator.set_state(state["generator"].cpu())
 

@@ -95,7 +95,14 @@ class NoiseKeys:
         self._counter += 1
         message = struct.pack("<QQ", self._seed, self._counter)
         words = np.frombuffer(hashlib.blake2b(message, digest_size=4 * STREAMS).digest(), np.int32)
-        return torch.from_numpy(words.copy()).to(self._device)
+        return sent(torch.from_numpy(words.copy()), self._device)
+
+
+def sent(tensor: Tensor, device: torch.device | str) -> Tensor:
+    """A CPU tensor copied to a device; the host goes on before a GPU has it."""
+    if torch.device(device).type == "cpu":
+        return tensor
+    return tensor.pin_memory().to(device, non_blocking=True)  # from other memory it would wait
 
 
 def draw_noise(keys: Tensor, sizes: tuple[int, int, int], radii: Radii, dtype: torch.dtype) -> Noise:

@@ -1,7 +1,8 @@
 """Scenarios drawn ahead, with their first observation, so that a reset is a lookup."""
 
+from collections import deque
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -9,53 +10,109 @@ from torch.utils._pytree import tree_map
 
 Tree = TypeVar("Tree")
 
+GPU_LAG = 4
+"""Requests after which the host looks at how much one of them used: by then a GPU has served it."""
+
+
+class Note(NamedTuple):
+    """How much of the pool was used after a request, on its way from the device.
+
+    Attributes:
+        used: beginnings used of each group, on the CPU once `arrival` has come.
+        arrival: when the copy is complete; None where it is already.
+    """
+
+    used: Tensor
+    arrival: Any
+
+    @classmethod
+    def of(cls, used: Tensor) -> "Note":
+        """Copy without making the host wait."""
+        copy = used.to("cpu", non_blocking=True)
+        if used.device.type == "cpu":
+            return cls(copy, None)
+        arrival = torch.cuda.Event()
+        arrival.record(torch.cuda.current_stream(used.device))
+        return cls(copy, arrival)
+
+    def read(self) -> list[int]:
+        """The numbers; waits for a copy that is not complete."""
+        if self.arrival is not None:
+            self.arrival.synchronize()
+        return self.used.tolist()
+
 
 class ScenarioPool:
     """Beginnings of episodes for groups of environments that ask for the same kind of scenario.
 
-    Each is handed out once. Environments e of group g get the next unused columns of that group; a group is
-    drawn anew when it cannot serve a request. Between draws the host looks at the counters only when the
-    environments could have used everything up, which on a GPU keeps it from waiting at most resets.
+    Each is handed out at most once. Environments e of group g get the next unused columns of that group; a
+    group is drawn anew when it cannot serve a request, which the host sees from the request. On a GPU looking
+    at it would make the host wait at every step: there it looks at the one `lag` requests ago, counts on all
+    environments in those since, and draws anew a little earlier than needed.
 
     Args:
         group: group of each environment, int64 [E].
         draw: beginnings of `n` episodes of group g, any tree of tensors [..., n].
         size: beginnings held at least, over all groups.
+        lag: see above; default: 0 on the CPU, else `GPU_LAG`.
     """
 
-    def __init__(self, group: Tensor, draw: Callable[[int, int], Tree], size: int):
+    def __init__(self, group: Tensor, draw: Callable[[int, int], Tree], size: int, lag: int | None = None):
         groups = int(group.max()) + 1
-        members = torch.bincount(group, minlength=groups).tolist()
+        self._lag = (0 if group.device.type == "cpu" else GPU_LAG) if lag is None else lag
         self._draw = draw
         self._one_hot = group == torch.arange(groups, device=group.device)[:, None]
-        self._members = members
-        self._sizes = [max(2 * number, size * number // len(group), 1) for number in members]
+        self._members = torch.bincount(group, minlength=groups).tolist()
+        least = max(2, 4 * self._lag)  # requests of all environments: with a lag a quarter is drawn in vain
+        self._sizes = [max(least * number, size * number // len(group), 1) for number in self._members]
         starts = torch.tensor([0, *self._sizes[:-1]]).cumsum(0)
         self._start = starts.to(group.device)
         self._used = torch.zeros_like(self._start)
+        self._notes: deque[Note] = deque()
+        self._served = [0] * groups  # requests since the group was drawn
         parts = [draw(g, number) for g, number in enumerate(self._sizes)]
         self.beginnings = tree_map(lambda *leaves: torch.cat(leaves, -1), *parts)
-        self._takes_unseen = min(n // m for n, m in zip(self._sizes, members, strict=True))
 
     def take(self, mask: Tensor) -> Tensor:
         """Columns of `beginnings`, int64 [E], for the environments in `mask`, bool [E]; elsewhere 0."""
         asked = self._one_hot & mask
-        if self._takes_unseen == 0:
-            self._refill(asked.sum(1).tolist())
-        self._takes_unseen -= 1
+        number = asked.sum(1)
+        for g, used in enumerate(self._used_after(number)):
+            if used > self._sizes[g]:
+                self._refill(g)
+            self._served[g] += 1
         rank = asked.cumsum(1) - 1 + (self._start + self._used)[:, None]
-        self._used = self._used + asked.sum(1)
+        self._used = self._used + number
+        if self._lag:
+            self._notes.append(Note.of(self._used))
         return (rank * asked).sum(0)
 
-    def _refill(self, asked: list[int]) -> None:
-        used = self._used.tolist()
-        for g, number in enumerate(self._sizes):
-            if used[g] + asked[g] > number:
-                start, used[g] = int(self._start[g]), 0
-                fresh = self._draw(g, number)
-                tree_map(
-                    lambda old, new, s=start, n=number: old[..., s : s + n].copy_(new), self.beginnings, fresh
-                )
-        self._used = torch.tensor(used, device=self._used.device)
-        left = [n - u - a for n, u, a in zip(self._sizes, used, asked, strict=True)]
-        self._takes_unseen = 1 + min(n // m for n, m in zip(left, self._members, strict=True))
+    def _used_after(self, number: Tensor) -> list[int]:
+        """Beginnings used of each group after a request of `number`, at most."""
+        if self._lag == 0:
+            return (self._used + number).tolist()
+        seen = self._notes.popleft().read() if len(self._notes) == self._lag else [0] * len(self._members)
+        return [
+            (used if served >= self._lag else 0) + min(served + 1, self._lag) * members
+            for used, served, members in zip(seen, self._served, self._members, strict=True)
+        ]
+
+    def _refill(self, g: int) -> None:
+        start, number = sum(self._sizes[:g]), self._sizes[g]
+        tree_map(
+            lambda old, new: old[..., start : start + number].copy_(new),
+            self.beginnings,
+            self._draw(g, number),
+        )
+        self._used = self._used.clone()  # a note may still be on its way
+        self._used[g], self._served[g] = 0, 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """What has been used, as far as it is known; `beginnings` are the rest of the state."""
+        notes = [note.read() for note in self._notes]
+        return {"used": self._used, "notes": notes, "served": list(self._served)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore `state_dict`."""
+        self._used, self._served = state["used"], list(state["served"])
+        self._notes = deque(Note(torch.tensor(used), None) for used in state["notes"])

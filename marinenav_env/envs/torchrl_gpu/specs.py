@@ -73,7 +73,7 @@ def done_spec(num_envs: int, num_robots: int, device: torch.device) -> Composite
     rows = (num_envs, num_robots)
     robots = Composite({key: _flag(rows) for key in ("done", "terminated")}, shape=rows)
     root = {key: _flag((num_envs,)) for key in ("done", "terminated", "truncated")}
-    return Composite({GROUP: robots, **root}, shape=(num_envs,), device=device)
+    return Composite({GROUP: robots, **root}, shape=(num_envs,)).to(device)  # a root's leaves do not follow
 
 
 def _flag(rows: tuple[int, ...]) -> Categorical:

@@ -34,7 +34,8 @@ Tree = TypeVar("Tree")
 POOL_SIZE = 1024  # beginnings drawn ahead at least
 # the index of a lookup is in range by construction; testing it in the graph takes longer than looking up
 COMPILE = {"dynamic": False, "options": {"assert_indirect_indexing": False}}
-DRAW_SIZE = 1024  # scenarios drawn in one go: more would leave the cache
+DRAW_SIZE = 1024  # scenarios drawn in one go: more would leave the cache of a CPU
+GPU_DRAW_SIZE = 16_384  # there, as many as keep it busy
 
 
 class Stage(NamedTuple):
@@ -110,6 +111,7 @@ class VectorWorld:
         self._stage_index = torch.zeros(num_envs, dtype=torch.int64)
         self._constants = [{**default_constants(), "seed": seed}] * num_envs
         self._pool: ScenarioPool | None = None
+        self._loaded_robots = False  # some may have other constants than the default ones
         self._set_robots(default_params(num_envs))
         self.seed(seed)
         self._step = _noisy_step
@@ -198,7 +200,8 @@ class VectorWorld:
         else:
             state, observation = self._pool.beginnings
             # what was given out stays as it was, the state is the world's own
-            self.observation = _replace(tree_map(torch.clone, self.observation), observation, mask, columns)
+            old = tree_map(torch.clone, self.observation) if self.device.type == "cpu" else self.observation
+            self.observation = _replace(old, observation, mask, columns)
             self.state = _replace(self.state, state, mask, columns)
         return self.observation
 
@@ -219,6 +222,7 @@ class VectorWorld:
             raise ValueError(f"{len(episodes)} episodes given; allowed are exactly num_envs={self.num_envs}")
         tensors = read_episodes(episodes, self.max_robots, *self._slots)
         self._constants, self._pool = tensors.constants, None
+        self._loaded_robots = True
         self._slots = [tensors.scenario.cores.shape[1], tensors.scenario.obstacles.shape[1]]
         self._set_robots(WorldParams(tensors.robot, tensors.thrust_change, map_params(tensors.constants)))
         scenario = tree_map(self._to_world, tensors.scenario)
@@ -310,9 +314,10 @@ class VectorWorld:
 
     def _draw(self, kind: Tensor, number: int) -> tuple[WorldState, Observation]:
         """Beginnings of `number` episodes of one kind, rows of `Stage` and `MapParams`."""
+        most = DRAW_SIZE if self.device.type == "cpu" else GPU_DRAW_SIZE
         parts = [
-            self._draw_part(kind[:, None].expand(-1, min(DRAW_SIZE, number - first)))
-            for first in range(0, number, DRAW_SIZE)
+            self._draw_part(kind[:, None].expand(-1, min(most, number - first)))
+            for first in range(0, number, most)
         ]
         return tree_map(lambda *leaves: torch.cat(leaves, -1), *parts)
 
@@ -344,10 +349,13 @@ class VectorWorld:
         self._radii = tree_map(lambda t: t.to(self.device), radius_maps(named.r_kappa, self.dtype))
 
     def _forget_loaded_robots(self, mask: Tensor) -> None:
+        if not self._loaded_robots:
+            return
         default, loaded = default_params(self.num_envs), self._params64
         if torch.equal(loaded.robot, default.robot) and torch.equal(
             loaded.thrust_change, default.thrust_change
         ):
+            self._loaded_robots = False
             return
         mask, robots = mask.cpu(), (self.max_robots, self.num_envs)
         self._set_robots(
