@@ -199,6 +199,7 @@ class CollectorSteps:
             frames_per_batch=env.batch_size[0],
             total_frames=-1,
             trust_policy=True,
+            track_traj_ids=False,  # numbering them would make the host wait for a GPU at every step
             auto_register_policy_transforms=False,
         )
         self._batches = iter(self.collector)

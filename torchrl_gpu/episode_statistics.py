@@ -62,8 +62,9 @@ class EpisodeStatistics:
         if self._may_wait and not step.done:
             return
         self._add_rewards()
-        done = torch.as_tensor(step.done).view(-1, 1)
-        self._finish(done, step.outcome.squeeze(-1))
+        device = self._sums.device  # a `PlainStep` makes its tensors on the CPU
+        done = torch.as_tensor(step.done, device=device).view(-1, 1)
+        self._finish(done, step.outcome.to(device).squeeze(-1))
 
     def read(self) -> EpisodeSums:
         """Sums since the beginning of the run."""
@@ -89,7 +90,7 @@ class EpisodeStatistics:
 
     def _add_rewards(self) -> None:
         """Add the rewards that wait, [T][E, R, 1], to the returns."""
-        rewards = self._rewards().squeeze(-1).double()
+        rewards = self._rewards().to(self._sums.device).squeeze(-1).double()
         ages = self._steps + torch.arange(len(rewards), device=rewards.device)[:, None, None]
         self._returns += (rewards * self.discount**ages).sum(0)
         self._steps += len(rewards)

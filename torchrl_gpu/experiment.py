@@ -105,18 +105,18 @@ def build_replay(trial: Trial, device: str, scale: ObservationScale | None) -> R
         "capacity": trial["buffer_size"],
         "batch_size": trial["batch_size"],
         "device": device if trial["replay_device"] == "auto" else trial["replay_device"],
+        "batch_device": device,
         "bootstrap_on_timeout": trial["bootstrap_on_timeout"],
         "scale": scale,
         "steps_at_once": STEPS_AT_ONCE if trial.reproduction else 1,
     }
     n = trial["n_step"] if trial["agent_type"] == "Rainbow" else trial["bootstrap_steps"]
     if n > 1 and not trial.reproduction:
-        done_flag = "terminated" if trial["bootstrap_on_timeout"] else "done"
-        options["windows"] = RobotWindows(n, trial["discount"], done_flag, scale)
+        options["windows"] = RobotWindows(n, trial["discount"])
     if not trial.prioritized:
         if trial.reproduction:
             return Replay(**options, sampler=LegacyUniformSampler())
-        on_host = torch.device(options["device"]).type == "cpu" or n > 1
+        on_host = torch.device(options["device"]).type == "cpu"
         return (Replay if on_host else DeviceReplay)(**options)
     exponents = trial["priority_exponent"], trial["priority_weight"]
     capacity = trial["buffer_size"]
@@ -133,6 +133,7 @@ def build_update(trial: Trial, agent: Agent) -> Callable[[Batch], TensorDictBase
         return FastUpdate(algorithm, autocast=trial["autocast"])
     if not trial.reproduction:
         algorithm.drop_empty_objects = False
+        algorithm.noise_source = algorithm.device
         for optimizer in algorithm.optimizers.values():
             optimizer.param_groups[0].update(fused=True, foreach=False)
     return lambda batch: algorithm.update(unpack(batch, algorithm.continuous))
@@ -142,7 +143,7 @@ def build_evaluation(
     trial: Trial, agent: Agent, world: MarineNavEnv3, episodes: list[dict], device: str, verbose: bool
 ) -> Callable[[], list[EpisodeResult]]:
     """Plays the evaluation episodes: one after another in the legacy world, or side by side on tensors."""
-    if trial["backend"] == "numpy":
+    if trial.reproduction:
         return partial(evaluate, world, agent, episodes, verbose=verbose)
     return BatchedEvaluation(
         agent,
@@ -150,6 +151,7 @@ def build_evaluation(
         device,
         histories=trial["record_histories"],
         compile=trial["compile"],
+        seed=trial["eval_seed"],
         verbose=verbose,
     )
 

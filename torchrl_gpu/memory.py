@@ -7,8 +7,9 @@ from pathlib import Path
 import torch
 
 from torchrl_gpu.config import ConfigError, Trial
+from torchrl_gpu.rows import OBSERVATION_SIZE
 
-BYTES_PER_TRANSITION = (2 * 37 + 2 + 2) * 4
+BYTES_PER_TRANSITION = (2 * OBSERVATION_SIZE + 2 + 2) * 4
 """A row of float32 numbers, see `torchrl_gpu.rows`."""
 BYTES_PER_PRIORITY = 4 * 8
 """Two trees of twice as many nodes as there are slots."""

@@ -10,9 +10,9 @@ from torchrl.envs.utils import ExplorationType, exploration_type
 
 from agents.agent import Agent
 from agents.replay_buffer import State
+from marinenav_env.envs.torchrl_gpu.specs import GROUP
 from torchrl_gpu.observation_scale import ObservationScale
 
-GROUP = "agents"
 OBSERVATION_KEYS = ("self_state", "objects_state", "objects_mask")
 
 
@@ -21,7 +21,8 @@ class PolicyWrapper(TensorDictModuleBase):
 
     Reads ``("agents", self_state | objects_state | objects_mask | active)``, writes ``("agents", "action")``:
     ``[E, R, 2]`` in [-1, 1] or ``[E, R]`` int64. TorchRL's exploration type decides between exploring
-    (``RANDOM``, the default) and acting greedily (``DETERMINISTIC``, ``MODE``, ``MEAN``).
+    (``RANDOM``, the default) and acting greedily (``DETERMINISTIC``, ``MODE``, ``MEAN``). Greedy IQN and SAC
+    still draw: quantile fractions, and the actions themselves (agents spec 5).
 
     Two ways of acting share the agent's networks:
 
@@ -127,7 +128,9 @@ class PolicyWrapper(TensorDictModuleBase):
             action[:count] = self._explore(action[:count])
         if self.agent.continuous:
             action = action.to(robots.get("self_state").dtype)
-        return action.unflatten(0, robots.batch_size)
+        active = robots.get("active")
+        action = action.unflatten(0, robots.batch_size)
+        return torch.where(active if self.agent.continuous else active.squeeze(-1), action, 0)
 
     def _input(self, key: str, values: Tensor) -> Tensor:
         if not values.is_floating_point():

@@ -16,7 +16,6 @@ from torchrl.data import TensorDictReplayBuffer
 from torchrl.data.replay_buffers.samplers import PrioritizedSampler, RandomSampler, Sampler
 from torchrl.data.replay_buffers.writers import Writer
 
-from marinenav_env.envs.torchrl_gpu.specs import GROUP
 from torchrl_gpu.device_ring import KEEP, DeviceRing, DeviceRingSampler, DeviceRingWriter
 from torchrl_gpu.observation_scale import ObservationScale
 from torchrl_gpu.robot_windows import RobotWindows
@@ -27,7 +26,7 @@ from torchrl_gpu.rows import (
     Transition,
     plain_rows,
     robot_rows,
-    transitions,
+    who_acted,
 )
 
 REWARD = OBSERVATION_SIZE + 1
@@ -43,6 +42,7 @@ class Replay:
         sampler: Draws slots; default: TorchRL's uniform one.
         writer: Chooses slots to write; default: TorchRL's round robin.
         device: Where the storage lives.
+        batch_device: Where batches go; default: they stay there.
         bootstrap_on_timeout: Do not take the cut-off for a terminal, as the legacy schedule does (Defect D5).
         scale: Scales what is stored, if given.
         steps_at_once: Vector steps that may wait to be written together, before anything is drawn; writing
@@ -58,6 +58,7 @@ class Replay:
         sampler: Sampler | None = None,
         writer: Writer | None = None,
         device: torch.device | str = "cpu",
+        batch_device: torch.device | str | None = None,
         bootstrap_on_timeout: bool = False,
         scale: ObservationScale | None = None,
         steps_at_once: int = 1,
@@ -69,6 +70,7 @@ class Replay:
             writer=writer or RowWriter(),
         )
         self.batch_size = batch_size
+        self.batch_device = device if batch_device is None else batch_device
         self.done_flag = "terminated" if bootstrap_on_timeout else "done"
         self.scale = scale
         self.steps_at_once = steps_at_once
@@ -78,13 +80,7 @@ class Replay:
     @property
     def buffer(self) -> TensorDictReplayBuffer:
         """The buffer, with everything stored so far written."""
-        if self._waiting:
-            plain = isinstance(self._waiting[0], list)
-            rows = plain_rows(chain.from_iterable(self._waiting)) if plain else torch.cat(self._waiting)
-            self._waiting = []
-            for part in rows.split(self._buffer.storage.max_size):  # no slot twice in one write
-                if len(part):
-                    self._buffer.extend(TensorDict({ROW: part}, [len(part)]))
+        self._write_waiting()
         return self._buffer
 
     @property
@@ -94,21 +90,37 @@ class Replay:
 
     def store(self, step: TensorDictBase | list[Transition]) -> None:
         """Add the transitions of one vector step, of which ``env.step`` returned a TensorDict."""
-        rows = step if isinstance(step, list) else self._rows(step)
-        if rows is not None:
-            self._write(rows)
+        if isinstance(step, list):
+            self._write(step)
+        elif (complete := self._complete(step)) is not None:
+            rows, acted = complete
+            self._write(rows if acted.all() else rows.index_select(0, acted.nonzero()[:, 0]))
 
-    def _rows(self, step: TensorDictBase) -> Tensor | None:
-        return self.windows(step) if self.windows else transitions(step, self.done_flag, self.scale)
+    def _complete(self, step: TensorDictBase) -> tuple[Tensor, Tensor] | None:
+        """Rows of all robots that a step completes, and which of them are transitions; None without any."""
+        if self.windows:
+            return self.windows(step, self.done_flag, self.scale)
+        return robot_rows(step, self.done_flag, self.scale), who_acted(step)
 
     def _write(self, rows: Tensor | list[Transition]) -> None:
         self._waiting.append(rows)
         if len(self._waiting) >= self.steps_at_once:
-            _ = self.buffer
+            self._write_waiting()
+
+    def _write_waiting(self) -> None:
+        if not self._waiting:
+            return
+        plain = isinstance(self._waiting[0], list)
+        rows = plain_rows(chain.from_iterable(self._waiting)) if plain else torch.cat(self._waiting)
+        self._waiting = []
+        storage = self._buffer.storage
+        for part in rows.to(storage.device).split(storage.max_size):  # no slot twice in one write
+            if len(part):
+                self._buffer.extend(TensorDict({ROW: part}, [len(part)]))
 
     def sample(self, updates: int) -> Iterable[Batch]:
         """One batch of `batch_size` for each of several updates, drawn together."""
-        rows = self.buffer.sample(updates * self.batch_size).get(ROW)
+        rows = self.buffer.sample(updates * self.batch_size).get(ROW).to(self.batch_device)
         return map(Batch, rows.split(self.batch_size))
 
     def feed_back(self, batch: Batch, losses: TensorDictBase) -> None:
@@ -146,18 +158,35 @@ class DeviceReplay(Replay):
 
     def store(self, step: TensorDictBase) -> None:
         """Add the transitions of one vector step."""
-        rows = robot_rows(step, self.done_flag, self.scale)
-        acted = step.get((GROUP, "active")).flatten()
-        self.buffer.extend(TensorDict({ROW: rows, KEEP: acted}, [len(rows)]))
+        if (complete := self._complete(step)) is None:
+            return
+        # As many at a time as there are slots: none is written twice at once.
+        parts = (each.to(self.ring.cursor.device).split(self.ring.capacity) for each in complete)
+        for rows, acted in zip(*parts, strict=True):
+            self.buffer.extend(TensorDict({ROW: rows, KEEP: acted}, [len(rows)]))
 
 
 class LossReplay(Replay):
-    """What the two prioritised replays share: losses become priorities. Arguments are those of `Replay`."""
+    """What the two prioritised replays share: losses become priorities before more is stored or drawn.
+
+    Arguments are those of `Replay`.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._losses: list[tuple[Tensor, Tensor]] = []  # slots and losses of batches
 
     def feed_back(self, batch: Batch, losses: TensorDictBase) -> None:
-        """Update the priorities of the batch with the losses of its samples, the mean over SAC's critics."""
+        """Take the losses of the samples of a batch, the mean over SAC's critics, as their priorities."""
         of_samples = [loss for loss in losses.values() if loss.ndim == 1]
-        self.buffer.update_priority(batch.index, torch.stack(of_samples).mean(0))
+        self._losses.append((batch.index, torch.stack(of_samples).mean(0)))
+
+    def _write_waiting(self) -> None:
+        if self._losses:  # together: for the trees the host waits for a GPU
+            index, loss = map(torch.cat, zip(*self._losses, strict=True))
+            self._losses = []
+            self._buffer.update_priority(index, loss)
+        super()._write_waiting()
 
 
 class PrioritizedReplay(LossReplay):
@@ -170,12 +199,15 @@ class PrioritizedReplay(LossReplay):
     def sample(self, updates: int) -> Iterable[Batch]:
         """See `Replay.sample`."""
         drawn = self.buffer.sample(updates * self.batch_size)
-        parts = (drawn[key].split(self.batch_size) for key in (ROW, "index", "priority_weight"))
+        rows, weight = (drawn.get(key).to(self.batch_device) for key in (ROW, "priority_weight"))
+        parts = (each.split(self.batch_size) for each in (rows, drawn.get("index"), weight))
         return map(Batch, *parts)
 
 
 def prioritized_sampler(capacity: int, exponent: float, weight: float) -> PrioritizedSampler:
     """TorchRL's sampler of Schaul et al. (2016).
+
+    Its trees stay on the CPU, as the released TorchRL has none for a GPU.
 
     Args:
         capacity: Slots.
@@ -186,7 +218,7 @@ def prioritized_sampler(capacity: int, exponent: float, weight: float) -> Priori
         RuntimeError: TorchRL's compiled extension does not load.
     """
     try:
-        return PrioritizedSampler(capacity, alpha=exponent, beta=weight)
+        return PrioritizedSampler(capacity, alpha=exponent, beta=weight, device="cpu")
     except RuntimeError as error:
         raise RuntimeError(
             f"prioritised replay needs TorchRL's compiled extension, which does not load ({error}); install "
@@ -219,7 +251,7 @@ class InterleavedRainbowReplay(LossReplay):
         for _ in range(updates):
             drawn = self.buffer.sample(self.batch_size)
             windows, index, weight = (drawn[key] for key in (ROW, "index", "priority_weight"))
-            yield Batch(self._n_step(windows), index[:, 0], weight[:, 0])
+            yield Batch(self._n_step(windows), index[:, 0], weight[:, 0].to(windows.device))
 
     def _n_step(self, windows: Tensor) -> Tensor:
         """Windows of n + 1 records, (B, n + 1, 77), to n-step transitions (B, 77).

@@ -25,18 +25,21 @@ class RowStorage(LazyTensorStorage):
             super().set(cursor, data, set_cursor=set_cursor)
             return
         if set_cursor:
-            self._set_last_cursor(cursor)
             self._get_new_len(data, cursor)
         rows = self._storage.get(ROW)
         rows.index_copy_(0, cursor.to(rows.device), data.get(ROW).to(rows.device))
         self._bump_mutation_revision()
 
+    def _set_last_cursor(self, cursor: Any) -> None:
+        """Note nothing: samplers of trajectories alone ask, and to note it makes the host wait for a GPU."""
+
     def get(self, index: Any) -> TensorDictBase:
         """Rows of slots of any shape."""
         if not self.initialized or not isinstance(index, Tensor) or index.dtype != torch.int64:
             return super().get(index)
-        rows = self._storage.get(ROW).index_select(0, index.flatten()).unflatten(0, index.shape)
-        return TensorDict({ROW: rows}, index.shape)
+        rows = self._storage.get(ROW)
+        drawn = rows.index_select(0, index.flatten().to(rows.device)).unflatten(0, index.shape)
+        return TensorDict({ROW: drawn}, index.shape)
 
 
 class RowWriter(TensorDictRoundRobinWriter):

@@ -4,7 +4,8 @@ One matrix is written and read in one piece, which for the small batches of the 
 time of nine tensors. Flags are 0 or 1; indices of actions are exact.
 
 A row is: observation, action (2 numbers, or 1 index), reward, end flag, next observation; an observation is
-self state (7), objects (5 x 5), mask (5).
+self state (7), objects (5 x 5), mask (5). The end flag is the share of the next observation's value that is
+not bootstrapped: 0 or 1, and less than 0 for n-step windows that the cut-off has made shorter than n.
 """
 
 from collections.abc import Iterable
@@ -48,11 +49,6 @@ class Batch(NamedTuple):
     weight: Tensor | None = None
 
 
-def row_size(continuous: bool) -> int:
-    """Columns of a row."""
-    return 2 * OBSERVATION_SIZE + (2 if continuous else 1) + 2
-
-
 def observation_columns(robots: TensorDictBase, scale: ObservationScale | None = None) -> Tensor:
     """Observations of robots [E, R], scaled if asked for, as the columns (E R, 37) of rows."""
 
@@ -89,14 +85,12 @@ def robot_rows(step: TensorDictBase, done: str = "done", scale: ObservationScale
     )
 
 
-def transitions(step: TensorDictBase, done: str = "done", scale: ObservationScale | None = None) -> Tensor:
-    """The rows of the robots that acted in a vector step; arguments as of `robot_rows`.
+def who_acted(step: TensorDictBase) -> Tensor:
+    """Which of the rows of `robot_rows` are transitions, bool (E R,).
 
     A robot's last transition is among them, with its true next observation: it is deactivated afterwards.
     """
-    rows = robot_rows(step, done, scale)
-    acted = step.get((GROUP, "active")).flatten()
-    return rows if acted.all() else rows.index_select(0, acted.nonzero()[:, 0])
+    return step.get((GROUP, "active")).flatten()
 
 
 def plain_rows(transitions: Iterable[Transition]) -> Tensor:
@@ -130,7 +124,7 @@ def unpack(batch: Batch, continuous: bool) -> dict[str, Any]:
         **_observation(state),
         "action": action.contiguous() if continuous else action.squeeze(1).long(),
         "reward": reward.contiguous(),
-        "done": done != 0,
+        "done": done.contiguous(),
         "next": _observation(following),
     }
     return layout if batch.weight is None else {**layout, "priority_weight": batch.weight}

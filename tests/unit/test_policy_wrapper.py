@@ -39,6 +39,19 @@ def test_batched_greedy_actions_are_those_of_the_legacy_agent(agent_type):
         assert torch.equal(batched, sequential)
 
 
+@pytest.mark.parametrize("sequential", [False, True])
+@pytest.mark.parametrize("agent_type", ["AC-IQN", "DQN"])
+def test_robots_out_of_the_water_get_zeros(agent_type, sequential):
+    seed_everything(4)
+    _, env, policy = setup(agent_type, sequential=sequential)
+    policy.eps = 1.0
+    state = env.reset()
+    state["agents", "active"][:, 1] = False
+    action = policy(state)["agents", "action"]
+    assert (action[:, 1] == 0).all()
+    assert all((action[:, robot] != 0).any() for robot in (0, 2, 3))
+
+
 @pytest.mark.parametrize("agent_type", ["AC-IQN", "IQN", "SAC"])
 def test_an_environment_runs_under_the_policy(agent_type):
     agent, env, policy = setup(agent_type)

@@ -13,7 +13,7 @@ from torchrl_gpu.observation_scale import ObservationScale
 from torchrl_gpu.replay import DeviceReplay, PrioritizedReplay, Replay, prioritized_sampler
 from torchrl_gpu.robot_windows import RobotWindows
 from torchrl_gpu.row_storage import ROW
-from torchrl_gpu.rows import Batch, plain_rows, transitions, unpack
+from torchrl_gpu.rows import Batch, plain_rows, unpack
 
 GAMMA = 0.9
 
@@ -50,8 +50,15 @@ def vector_step(t, active, done, terminated=None):
     return TensorDict({"agents": TensorDict(before, size), "next": {"agents": TensorDict(after, size)}}, [1])
 
 
+def rows_of(step, **options):
+    """The rows that a replay stores of one vector step."""
+    replay = Replay(100, 4, **options)
+    replay.store(step)
+    return replay.buffer[:][ROW]
+
+
 def test_only_robots_that_acted_are_stored_each_with_its_own_next_observation():
-    stored = read(transitions(vector_step(2, [True, False, True], [False, True, True])))
+    stored = read(rows_of(vector_step(2, [True, False, True], [False, True, True])))
     assert stored["self_state"][:, 0].tolist() == [20.0, 22.0]
     assert stored["next"]["self_state"][:, 0].tolist() == [30.0, 32.0]
     assert stored["reward"].flatten().tolist() == [21.0, 23.0]
@@ -61,13 +68,13 @@ def test_only_robots_that_acted_are_stored_each_with_its_own_next_observation():
 
 def test_the_cut_off_is_terminal_unless_it_is_bootstrapped():
     step = vector_step(0, [True, True], done=[True, True], terminated=[True, False])
-    assert read(transitions(step))["done"].flatten().tolist() == [True, True]
-    assert read(transitions(step, done="terminated"))["done"].flatten().tolist() == [True, False]
+    assert read(rows_of(step))["done"].flatten().tolist() == [True, True]
+    assert read(rows_of(step, bootstrap_on_timeout=True))["done"].flatten().tolist() == [True, False]
 
 
 def test_stored_observations_are_scaled_and_nothing_else_is():
     step = vector_step(1, [True], [False])
-    rows = read(transitions(step, scale=ObservationScale("cpu")))
+    rows = read(rows_of(step, scale=ObservationScale("cpu")))
     assert rows["self_state"][0].tolist() == pytest.approx([0.5, 0.5, 5, 5, 5, 0.01, 0.01])
     assert rows["next"]["self_state"][0, 0] == pytest.approx(1.0)
     assert rows["reward"].item() == 11.0
@@ -90,7 +97,7 @@ def test_rows_of_plain_numbers_are_those_of_the_tensors(continuous):
     endings = (after[key][0, :, 0].tolist() for key in ("reward", "done"))
     rewards, dones = endings
     items = zip(states(robots), robots["action"][0].tolist(), rewards, states(after), dones, strict=True)
-    assert torch.equal(plain_rows(items), transitions(step))
+    assert torch.equal(plain_rows(items), rows_of(step))
 
 
 @pytest.mark.parametrize("count", [30, 50, 50 + 17])
@@ -137,19 +144,21 @@ def brute_force(episode, n):
     return found
 
 
+@pytest.mark.parametrize("kind", [Replay, DeviceReplay])
 @pytest.mark.parametrize("n", [1, 2, 3])
-def test_n_step_windows_follow_each_robot_and_end_at_its_terminal(n):
+def test_n_step_windows_follow_each_robot_and_end_at_its_terminal(n, kind):
     # Robot 1 finishes at t = 2 and is out until the environment resets after t = 4.
     active = [[True, True]] * 3 + [[True, False]] * 2 + [[True, True]] * 4
     done = [[False, False]] * 2 + [[False, True]] * 2 + [[True, True]] + [[False, False]] * 4
-    windows = RobotWindows(n, GAMMA, "done", None)
-    replay = Replay(100, 4, windows=windows)
+    windows = RobotWindows(n, GAMMA)
+    replay = kind(100, 4, device="cpu", windows=windows)
     for t, (a, d) in enumerate(zip(active, done, strict=True)):
         replay.store(vector_step(t, a, d))
     going_on = [([False, False], [False, False])] * n
     expected = brute_force([*zip(active, done, strict=True), *going_on], n)
-    complete = {key: value for key, value in expected.items() if key[0] < len(active) - n}
-    stored = read(replay.buffer[:][ROW])
+    complete = {key: value for key, value in expected.items() if key[0] <= len(active) - n}
+    stored = read(replay.buffer[torch.arange(len(complete))][ROW])
+    assert replay.stored == len(complete)
     found = {
         (int(number) // 10, int(number) % 10): (float(reward), float(following), bool(ended))
         for number, reward, following, ended in zip(
@@ -163,6 +172,30 @@ def test_n_step_windows_follow_each_robot_and_end_at_its_terminal(n):
     assert found.keys() == complete.keys()
     for key, value in complete.items():
         assert found[key] == pytest.approx(value), key
+
+
+def test_windows_that_the_cut_off_shortens_are_bootstrapped_with_the_discount_of_their_length():
+    replay = Replay(100, 4, windows=RobotWindows(3, GAMMA), bootstrap_on_timeout=True)
+    for t in range(6):
+        replay.store(vector_step(t, [True, True], done=[t == 3] * 2, terminated=[t == 3, False]))
+    stored = read(replay.buffer[:][ROW])
+    bootstrapped = (GAMMA**3 * (1 - stored["done"])).flatten().tolist()
+    # Robot 0 ends at t = 3, where robot 1 is only cut off; the windows of t = 1, 2, 3 have 3, 2, 1 steps.
+    assert bootstrapped[0::2] == pytest.approx([GAMMA**3, 0, 0, 0])
+    assert bootstrapped[1::2] == pytest.approx([GAMMA**3, GAMMA**3, GAMMA**2, GAMMA])
+    assert stored["next"]["self_state"][1::2, 0].tolist() == [31.0, 41.0, 41.0, 41.0]
+
+
+def test_windows_go_on_after_a_restart_as_if_nothing_had_happened():
+    whole, first, second = (RobotWindows(3, GAMMA) for _ in range(3))
+    steps = [vector_step(t, [True, True], [t == 2, False]) for t in range(5)]
+    for step in steps[:3]:
+        whole(step)
+        first(step)
+    second.load_state_dict(first.state_dict())
+    for step in steps[3:]:
+        expected, found = whole(step), second(step)
+        assert all(torch.equal(a, b) for a, b in zip(expected, found, strict=True))
 
 
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
@@ -223,7 +256,7 @@ def test_every_terminal_transition_of_a_real_run_is_stored_once():
     finished = (after["outcome"] == 1) | (after["outcome"] == 2)
     assert finished.sum() > 3
     assert stored["done"].sum() == finished.sum()
-    terminal = stored["next"]["self_state"][stored["done"].squeeze(-1)]
+    terminal = stored["next"]["self_state"][stored["done"].squeeze(-1) == 1]
     order = finished.squeeze(-1).transpose(0, 1)
     expected = after["self_state"].transpose(0, 1)[order]
     assert torch.equal(terminal, expected)
