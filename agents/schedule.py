@@ -73,16 +73,8 @@ class Schedule:
 
     def updates(self, start: int, stop: int) -> int:
         """Number of gradient updates due in the timesteps ``start <= t < stop``."""
-        return self._multiples(self.UPDATE_EVERY, start, stop)
-
-    def target_copies(self, start: int, stop: int) -> int:
-        """Number of target copies due in the timesteps ``start <= t < stop``."""
-        return self._multiples(self.target_update_interval, start, stop)
-
-    def evaluations(self, start: int, stop: int) -> int:
-        """Number of evaluations due in the timesteps ``start <= t < stop``."""
-        first = start <= self.learning_starts < stop and self.learning_starts % self.eval_freq != 0
-        return first + self._multiples(self.eval_freq, start, stop)
+        start = max(start, self.learning_starts)
+        return max(0, (stop - 1) // self.UPDATE_EVERY - (start - 1) // self.UPDATE_EVERY)
 
     def spans(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
         """Split the timesteps ``start <= t < stop`` after each one that copies the target or evaluates.
@@ -104,8 +96,3 @@ class Schedule:
         for last in sorted(due):
             yield last, self.updates(start, last + 1)
             start = last + 1
-
-    def _multiples(self, interval: int, start: int, stop: int) -> int:
-        """Multiples of ``interval`` in ``start <= t < stop`` and not before the learning start."""
-        start = max(start, self.learning_starts)
-        return max(0, (stop - 1) // interval - (start - 1) // interval)

@@ -32,6 +32,10 @@ FREE_KEYS = ("save_dir", "logger", "checkpoint_every", "checkpoint_keep", "train
 """Keys of a trial that may change between a checkpoint and its use."""
 
 
+MOST_GPUS = 64
+"""Of a machine that a checkpoint may come from."""
+
+
 class NoUsableCheckpointError(RuntimeError):
     """There are checkpoints, and none can be used."""
 
@@ -102,7 +106,10 @@ class Checkpoints:
         self.warn = warn
         self.last: int | None = None
         values = {key: value for key, value in trial.values.items() if key not in FREE_KEYS}
-        self._made_by = {"trial": values, "device": torch.device(trainer.agent.device).type}
+        device = torch.device(trainer.agent.device)
+        # From whichever GPU to this one; what was on the CPU stays there.
+        self._device_of = dict.fromkeys((f"cuda:{k}" for k in range(MOST_GPUS)), device)
+        self._made_by = {"trial": values, "device": device.type}
         self._rotation = CheckpointRotation(self.folder, keep_last=trial["checkpoint_keep"])
         self._checkpoint = self._of(trainer, folder)
 
@@ -156,7 +163,7 @@ class Checkpoints:
         made_by = Checkpoint.manifest(path)["metadata"]
         if made_by != self._made_by:
             raise ValueError(f"it was made by another trial: {_difference(made_by, self._made_by)}")
-        self._checkpoint.load(path)
+        self._checkpoint.load(path, map_location=self._device_of)
 
     def _of(self, trainer: TorchRLTrainer, folder: Path) -> Checkpoint:
         """Everything that makes up a run. Generators come last by name: parts may draw while they load."""

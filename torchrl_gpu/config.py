@@ -245,8 +245,14 @@ def validate(trial: Trial) -> None:
         )
     if trial["stage_mix"] and trial["backend"] != "torch":
         raise ConfigError("key 'stage_mix': true needs 'backend' \"torch\"")
-    if trial["bootstrap_on_timeout"] and trial["agent_type"] == "Rainbow":
-        raise ConfigError("key 'bootstrap_on_timeout': true is not supported by Rainbow's n-step returns")
+    stages = len(trial["training_schedule"]["timesteps"])
+    if trial["stage_mix"] and trial["num_envs"] < stages:
+        raise ConfigError(
+            f"key 'stage_mix': true needs an environment for each stage; 'num_envs' is {trial['num_envs']}, "
+            f"'training_schedule' has {stages} stages"
+        )
+    if trial["autocast"] and not trial["compile"]:
+        raise ConfigError("key 'autocast': true needs 'compile' true")
     if trial["agent_type"] == "Rainbow" and trial.reproduction and trial["buffer_size"] % 2:
         raise ConfigError(
             f"key 'buffer_size': {trial['buffer_size']} must be even for Rainbow in reproduction mode"

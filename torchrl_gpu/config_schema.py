@@ -248,7 +248,8 @@ SCHEMA: dict[str, Key] = {
     "n_step_streams": Key(
         str,
         "auto",
-        "Rainbow's n-step windows: `robot` follows each robot; `auto` does, except in reproduction mode",
+        "Rainbow's n-step windows: `auto` follows each robot's own stream, in reproduction mode that of all "
+        "robots together; `robot` leaves this mode",
         choices=("auto", "robot"),
         throughput=True,
     ),

@@ -47,8 +47,6 @@ class FastUpdate:
         self.autocast = autocast
         algorithm.drop_empty_objects = False  # it looks at the batch from the host
         algorithm.noise_source = algorithm.device
-        for optimizer in algorithm.optimizers.values():
-            _materialise_state(optimizer)
         # Calls between kernels take as long as small kernels do. On the CPU C++ makes them, not Python; on a
         # GPU they are recorded once, as a CUDA graph.
         self.captured = self.device_type == "cuda"
@@ -61,6 +59,9 @@ class FastUpdate:
         """One update; see `Algorithm.update`."""
         noise = self.algorithm.draw_noise(len(batch.rows))
         self._learning_rate.fill_(self.algorithm.learning_rate)
+        if self._shape is None:  # not before: a resumed run restores the state first
+            for optimizer in self.algorithm.optimizers.values():
+                _materialise_state(optimizer)
         known, self._shape = self._shape == batch.rows.shape, batch.rows.shape
         with unguarded() if known else differentiable_graphs():
             losses = self._graph(batch.rows, batch.weight, noise, self._learning_rate)

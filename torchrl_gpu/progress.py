@@ -76,11 +76,15 @@ class Progress:
         self._success = "-"
         self._return = "-"
         self._minutes = 0.0  # before the last interruption
+        self._begin(0)
+
+    def _begin(self, timestep: int) -> None:
+        self._began = self._last_time = time.monotonic()
+        self._first = self._last = timestep
 
     def start(self, timestep: int) -> None:
         """Begin at a timestep, later than 0 if the run was resumed."""
-        self._began = self._last_time = time.monotonic()
-        self._first = self._last = timestep
+        self._begin(timestep)
         if self.verbosity > Verbosity.QUIET and on_terminal():
             self.bar = tqdm(
                 total=self.schedule.total_timesteps + 1,

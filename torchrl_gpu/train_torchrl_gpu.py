@@ -11,7 +11,7 @@ from torchrl_gpu.config import Trial
 from torchrl_gpu.interruption import Interrupted, StopRequests
 from torchrl_gpu.resuming import resume
 from torchrl_gpu.run_folder import locked, mark_finished
-from torchrl_gpu.trials import build_parser, launch
+from torchrl_gpu.trials import build_parser, check_device, launch
 
 if TYPE_CHECKING:
     from torchrl_gpu.checkpoints import Checkpoints
@@ -34,6 +34,8 @@ def run_trial(trial: Trial, folder: Path, device: str, verbosity: str = "normal"
         verbosity: ``"quiet"``, ``"normal"`` or ``"verbose"``.
     """
     # Imported here: torch takes seconds, and help, version and refused configs need none of this.
+    import torch
+
     from torchrl_gpu.checkpoints import Checkpoints
     from torchrl_gpu.experiment import build_trainer
     from torchrl_gpu.loggers import rewind
@@ -41,6 +43,8 @@ def run_trial(trial: Trial, folder: Path, device: str, verbosity: str = "normal"
     from torchrl_gpu.progress import Verbosity
 
     logging.getLogger("torchrl").setLevel(logging.WARNING)  # it announces every storage it allocates
+    if torch.device(device).index is not None:
+        torch.cuda.set_device(device)  # or libraries would start one on the first GPU as well
     with locked(folder), StopRequests() as requests, explaining_shortage(trial):
         trainer = build_trainer(trial, device, folder, Verbosity[verbosity.upper()])
         checkpoints = Checkpoints(trainer, trial, folder)
@@ -89,11 +93,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def check(trial: Trial, at_once: int, device: str) -> None:
-    """Refuse a trial that needs what is not there: a logger, or memory for itself and others beside it."""
+    """Refuse a trial that needs what is not there: a logger, a device, or memory for all that run at once."""
     from torchrl_gpu.loggers import check_logger
     from torchrl_gpu.memory import check_memory
 
     check_logger(trial)
+    if trial["replay_device"] != "auto":
+        check_device(trial["replay_device"], "key 'replay_device'")
     check_memory(trial, device, at_once)
 
 

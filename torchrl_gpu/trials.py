@@ -128,8 +128,8 @@ def run_jobs(jobs: Sequence["Job"], num_procs: int) -> int:
     return 1 if failed else 0
 
 
-def check_device(name: str) -> None:
-    """Refuse a device that torch does not know or that this machine does not have."""
+def check_device(name: str, where: str = "argument -D/--device") -> None:
+    """Refuse a device, named by ``where``, that torch does not know or that this machine does not have."""
     import torch  # seconds: help, version and config errors do not wait for it
 
     try:
@@ -138,10 +138,12 @@ def check_device(name: str) -> None:
         device = None
     known = device is not None and (device.type == "cuda" or device == torch.device("cpu"))
     if not known:
-        raise ConfigError(f"device {name!r} is unknown; allowed are cpu, cuda and cuda:N")
+        raise ConfigError(f"{where}: device {name!r} is unknown; allowed are cpu, cuda and cuda:N")
     count = torch.cuda.device_count()
     if device.type == "cuda" and (device.index or 0) >= count:
-        raise ConfigError(f"device {name!r} is not available; this machine has {count} CUDA device(s)")
+        raise ConfigError(
+            f"{where}: device {name!r} is not available; this machine has {count} CUDA device(s)"
+        )
 
 
 def check_model(trial: Trial) -> None:

@@ -27,8 +27,6 @@ def test_a_trained_policy_beats_the_untrained_one(agent_type: str, tmp_path: Pat
     config = json.loads(CONFIG.read_text(encoding="utf-8"))
     config |= {"agent_type": agent_type, "record_histories": False}
     config["eval_schedule"]["num_episodes"] = [100]
-    if agent_type == "Rainbow":
-        del config["bootstrap_on_timeout"]  # not supported by its n-step returns
     [trial] = make_trials(config)
     trainer = build_trainer(trial, "cpu", tmp_path, Verbosity.QUIET)
     with trainer.raw_networks():

@@ -4,9 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
-from torchrl_gpu.config import make_trials
+from torchrl_gpu.config import ConfigError, make_trials
 from torchrl_gpu.experiment import build_agent, build_schedule
+from torchrl_gpu.train_torchrl_gpu import check
 
 CONFIG = json.loads((Path(__file__).parents[2] / "config" / "ac_iqn.json").read_text())
 
@@ -51,3 +53,9 @@ def test_the_schedule_gets_its_keys():
     schedule = build_schedule(trial_of(update_every=8, **keys))
     assert {key: getattr(schedule, key) for key in keys} == keys
     assert schedule.UPDATE_EVERY == 8
+
+
+def test_a_replay_device_that_is_not_there_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(ConfigError, match="key 'replay_device': device 'cuda' is not available"):
+        check(trial_of(replay_device="cuda"), 1, "cpu")

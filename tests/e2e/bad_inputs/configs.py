@@ -112,10 +112,11 @@ CONFIGS = [
         # ---- keys against each other, and against the disk
         ("mixed stages in the NumPy world", config(stage_mix=True), "needs 'backend' \"torch\""),
         (
-            "bootstrapping in Rainbow",
-            config(agent_type="Rainbow", bootstrap_on_timeout=True),
-            "true is not supported by Rainbow",
+            "more stages than environments to mix",
+            config(stage_mix=True, backend="torch"),
+            "needs an environment for each stage; 'num_envs' is 1, 'training_schedule' has 2",
         ),
+        ("autocast without compile", config(autocast=True), "'autocast': true needs 'compile' true"),
         ("save_dir empty", config(save_dir=""), "'save_dir': \"\" is not allowed"),
         ("save_dir a number", config(save_dir=3), "'save_dir': 3"),
         ("save_dir with a null", config(save_dir="a\0b"), "'save_dir'"),
@@ -134,7 +135,7 @@ LEGACY = [
     for what, spoil, says in (
         ("several environments", config(num_envs=2), "'num_envs': 2 is not allowed in the legacy pipeline"),
         ("tensor world", config(backend="torch"), "'backend': \"torch\" is not allowed in the legacy"),
-        ("autocast", config(autocast=True), "use python -m torchrl_gpu.train_torchrl_gpu"),
+        ("autocast", config(autocast=True, compile=True), "use python -m torchrl_gpu.train_torchrl_gpu"),
         ("another logger", config(logger="wandb"), "'logger': \"wandb\" is not allowed in the legacy"),
         ("unknown agent", config(agent_type="PPO"), 'it must be one of "AC-IQN"'),
         ("imitation learning", config(imitation_learning=True), "true is not supported"),
