@@ -61,6 +61,8 @@ def test_a_training_step_never_waits_for_the_device(agent_type, compile, tmp_pat
     options = {"agent_type": agent_type, "compile": compile}
     if agent_type in ("IQN", "DQN"):
         options["action_noise"] = 0.0
+    if agent_type in ("DDPG", "DQN"):
+        options["bootstrap_steps"] = 3
     [trial] = make_trials({**CONFIG, **options})
     trainer = build_trainer(trial, "cuda", tmp_path)
     guard = NoHostWait(64 * 30, 64 * 40)

@@ -1,0 +1,129 @@
+"""Trainings for a GPU run on a simulated one: devices are never mixed, and the host does not wait."""
+
+import pytest
+import torch
+
+import agents.evaluation
+import torchrl_gpu.evaluation
+from marinenav_env.envs.torchrl_gpu import vector_world
+from tests.contract.simulated_gpu import simulated_gpu, waits, watch
+from torchrl_gpu.config import make_trials
+from torchrl_gpu.experiment import build_trainer
+from torchrl_gpu.progress import Verbosity
+
+pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a real GPU")
+
+ENVS = 3
+CONFIG = {
+    "seed": 3,
+    "save_dir": "unused",
+    "total_timesteps": 24,
+    "eval_freq": 10_000,
+    "training_schedule": {
+        "timesteps": [0, 6],
+        "num_robots": [2, 3],
+        "num_cores": [0, 1],
+        "num_obstacles": [0, 1],
+        "min_start_goal_dis": [20.0, 20.0],
+    },
+    "eval_schedule": {
+        "num_episodes": [1],
+        "num_robots": [2],
+        "num_cores": [0],
+        "num_obstacles": [0],
+        "min_start_goal_dis": [10.0],
+    },
+    "imitation_learning": False,
+    "batch_size": 3,
+    "buffer_size": 150,
+    "learning_starts": 9,
+    "target_update_interval": 10,
+}
+FAST = {"num_envs": ENVS, "backend": "torch", "update_every": ENVS, "record_histories": False}
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch):
+    monkeypatch.setattr(vector_world, "POOL_SIZE", 8)
+    for module in (agents.evaluation, torchrl_gpu.evaluation):
+        monkeypatch.setattr(module, "EPISODE_LIMIT", 1)
+
+
+def train(folder, unwatched_until=10**9, **options):
+    """A whole training on the simulated GPU; from a timestep on, waits are noted."""
+    [trial] = make_trials({**CONFIG, **options})
+    with simulated_gpu():
+        trainer = build_trainer(trial, "cuda", folder, Verbosity.QUIET)
+        while trainer.timestep < min(unwatched_until, trial["total_timesteps"]):
+            trainer._advance(folder)
+        with watch():
+            while trainer.timestep < trial["total_timesteps"]:
+                trainer._advance(folder)
+    assert trainer.updates > 0
+    assert trainer.record.timesteps == [9]
+    return trainer
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"agent_type": "AC-IQN", "observation_scale": True, "action_noise": 0.1, "stage_mix": True},
+        {"agent_type": "IQN"},
+        {"agent_type": "DDPG", "bootstrap_steps": 3, "average_tau": 0.1, "bootstrap_on_timeout": True},
+        {"agent_type": "DQN"},
+        {"agent_type": "SAC"},
+    ],
+    ids=lambda options: options["agent_type"],
+)
+def test_a_training_step_in_throughput_mode_never_waits(options, tmp_path):
+    train(tmp_path, 15, **FAST, **options)
+    assert waits == {}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"agent_type": "Rainbow"},
+        {"agent_type": "AC-IQN"},
+        {"agent_type": "DQN", **FAST, "prioritized_replay": True, "n_step_streams": "robot"},
+        {"agent_type": "Rainbow", **FAST},
+        {"agent_type": "DQN", **FAST, "replay_device": "cpu"},
+        {"agent_type": "DDPG", "num_envs": 2},
+    ],
+    ids=["Rainbow as ever", "AC-IQN as ever", "prioritised", "Rainbow", "replay on the CPU", "NumPy world"],
+)
+def test_trainings_that_may_wait_run_on_a_gpu_too(options, tmp_path):
+    train(tmp_path, **options)
+
+
+def test_the_simulation_refuses_what_a_gpu_refuses():
+    with simulated_gpu():
+        there, here = torch.zeros(3), torch.zeros(3, device="cuda")
+        assert here.device == torch.device("cuda:0")
+        with pytest.raises(RuntimeError, match="same device"):
+            here + there
+        with pytest.raises(TypeError, match="numpy"):
+            here.numpy()
+        assert torch.equal((here + 1).cpu(), there + 1)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda x: x.tolist(),
+        lambda x: bool(x.any()),
+        lambda x: x[x > 0],
+        lambda x: x.cpu(),
+        lambda x: x[torch.tensor([0])],
+        lambda x: torch.tensor([1.0], device="cuda"),
+    ],
+    ids=["tolist", "bool", "mask", "cpu", "index", "new"],
+)
+def test_the_simulation_notes_what_makes_the_host_wait(ask):
+    with simulated_gpu():
+        x = torch.ones(3, device="cuda")
+        with watch():
+            (x + x).sum()
+            assert waits == {}
+            ask(x)
+        assert sum(waits.values()) == 1
