@@ -142,11 +142,8 @@ def compute(func: Any, args: tuple, kwargs: dict) -> Any:
 def _check(func: Any, args: tuple, kwargs: dict, tensors: list, here: list) -> None:
     """Refuse a mix of devices; note what the host waits for."""
     there = [tensor for tensor in tensors if not isinstance(tensor, GpuTensor)]
-    if (
-        func in INDEXING
-        and here
-        and any(index is not None and index.dtype == torch.bool for index in args[1])
-    ):
+    indices = [index for index in args[1] if index is not None] if func in INDEXING else []
+    if here and any(index.dtype == torch.bool for index in indices):
         note("mask as index")
     if func in READS and here:
         note(str(func))
@@ -210,6 +207,7 @@ def _named(args: tuple) -> tuple:
 
 
 def _told(kwargs: dict) -> dict:
+    """The same for named arguments."""
     given = {name: value for name, value in kwargs.items() if name not in ("copy", "other")}
     if "other" in kwargs:
         given |= {"device": kwargs["other"].device, "dtype": kwargs["other"].dtype}
