@@ -267,6 +267,11 @@ class Algorithm:
         nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)
         optimizer.step()
 
+    def stay_on_device(self) -> None:
+        """From now on draw on the device, and look at no batch from the host."""
+        self.noise_source = self.device
+        self.drop_empty_objects = False
+
     @torch.no_grad()
     def update_target(self) -> None:
         """Target ← τ·local + (1 - τ)·target for every parameter; buffers stay (agents spec 7)."""

@@ -132,8 +132,7 @@ def build_update(trial: Trial, agent: Agent) -> Callable[[Batch], TensorDictBase
     if trial["compile"]:
         return FastUpdate(algorithm, autocast=trial["autocast"])
     if not trial.reproduction:
-        algorithm.drop_empty_objects = False
-        algorithm.noise_source = algorithm.device
+        algorithm.stay_on_device()
         for optimizer in algorithm.optimizers.values():
             optimizer.param_groups[0].update(fused=True, foreach=False)
     return lambda batch: algorithm.update(unpack(batch, algorithm.continuous))

@@ -45,8 +45,7 @@ class FastUpdate:
         self.algorithm = algorithm
         self.device_type = torch.device(algorithm.device).type
         self.autocast = autocast
-        algorithm.drop_empty_objects = False  # it looks at the batch from the host
-        algorithm.noise_source = algorithm.device
+        algorithm.stay_on_device()
         # Calls between kernels take as long as small kernels do. On the CPU C++ makes them, not Python; on a
         # GPU they are recorded once, as a CUDA graph.
         self.captured = self.device_type == "cuda"

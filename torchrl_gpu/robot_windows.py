@@ -9,43 +9,26 @@ from torch import Tensor
 
 from marinenav_env.envs.torchrl_gpu.specs import GROUP
 from torchrl_gpu.observation_scale import ObservationScale
-from torchrl_gpu.rows import action_columns, observation_columns, who_acted
+from torchrl_gpu.rows import OBSERVATION_SIZE, robot_rows, who_acted
 
 
 class Step(NamedTuple):
     """One vector step of N = E R robots, in (environment, robot) order.
 
     Attributes:
-        state: Observations, (N, 37).
-        action: (N, 2) or (N, 1).
+        rows: What `robot_rows` makes of it.
         acted: Who was in the water, bool (N,).
-        reward: (N, 1).
         done: Whose stream ends here, by a terminal or the cut-off, bool (N, 1).
-        ended: Who is not bootstrapped here, bool (N, 1).
-        following: Next observations, (N, 37).
     """
 
-    state: Tensor
-    action: Tensor
+    rows: Tensor
     acted: Tensor
-    reward: Tensor
     done: Tensor
-    ended: Tensor
-    following: Tensor
 
-    @classmethod
-    def of(cls, step: TensorDictBase, done: str, scale: ObservationScale | None) -> "Step":
-        """From what ``env.step`` returned; arguments as of `robot_rows`."""
-        robots, after = step[GROUP], step["next", GROUP]
-        return cls(
-            observation_columns(robots, scale),
-            action_columns(robots),
-            who_acted(step),
-            after["reward"].float().flatten(0, 1),
-            after["done"].flatten(0, 1),
-            after[done].flatten(0, 1),
-            observation_columns(after, scale),
-        )
+    def parts(self) -> tuple[Tensor, ...]:
+        """State and action, reward (N, 1), end flag (N, 1), next observation: the columns of the rows."""
+        after = (1, 1, OBSERVATION_SIZE)
+        return self.rows.split((self.rows.shape[1] - sum(after), *after), dim=1)
 
 
 class RobotWindows:
@@ -73,25 +56,29 @@ class RobotWindows:
             Rows of all robots n - 1 vector steps ago, and who of them acted, bool (E R,); None before there
             have been so many.
         """
-        self._steps.append(Step.of(step, done, scale))
+        ends = step["next", GROUP, "done"].flatten(0, 1)
+        self._steps.append(Step(robot_rows(step, done, scale), who_acted(step), ends))
         if len(self._steps) < self.n:
             return None
         *earlier, last = self._steps
-        total, missing, following = last.reward, self._missing(last, self.n), last.following
+        _, total, end, following = last.parts()
+        missing = self._missing(end, self.n)
         for k, each in zip(range(self.n - 1, 0, -1), reversed(earlier), strict=True):
-            total = each.reward + self.discount * ~each.done * total
-            missing = torch.where(each.done, self._missing(each, k), missing)
-            following = torch.where(each.done, each.following, following)
+            _, reward, end, after = each.parts()
+            total = reward + self.discount * ~each.done * total
+            missing = torch.where(each.done, self._missing(end, k), missing)
+            following = torch.where(each.done, after, following)
         first = self._steps[0]
-        return torch.cat((first.state, first.action, total, missing, following), dim=1), first.acted
+        return torch.cat((first.parts()[0], total, missing, following), dim=1), first.acted
 
-    def _missing(self, end: Step, k: int) -> Tensor:
-        """What is missing of the bootstrapped value where a window of k steps ends, (N, 1): 1 is all of it.
+    def _missing(self, end: Tensor, k: int) -> Tensor:
+        """End flags (N, 1) of windows of k steps, from those of their last steps.
 
-        Learners discount that value by n steps; after fewer it counts for more, so less than 0 is missing.
+        Learners discount the value that follows by n steps; after fewer it counts for more, and less than 0
+        is missing of it.
         """
         of_shorter = 1 - self.discount ** (k - self.n) if self.discount else 0.0
-        return torch.where(end.ended, 1.0, of_shorter)
+        return torch.where(end == 1, 1.0, of_shorter)
 
     def state_dict(self) -> dict[str, list]:
         """The last steps of every robot, whose windows are not complete."""

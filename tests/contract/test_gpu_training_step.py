@@ -6,6 +6,13 @@ import torch
 from torchrl_gpu.config import make_trials
 from torchrl_gpu.experiment import build_trainer
 
+ONE_SMALL_EPISODE = {
+    "num_episodes": [1],
+    "num_robots": [2],
+    "num_cores": [0],
+    "num_obstacles": [0],
+    "min_start_goal_dis": [10.0],
+}
 CONFIG = {
     "seed": 3,
     "total_timesteps": 64 * 60,
@@ -18,13 +25,7 @@ CONFIG = {
         "num_obstacles": [4],
         "min_start_goal_dis": [40.0],
     },
-    "eval_schedule": {
-        "num_episodes": [1],
-        "num_robots": [2],
-        "num_cores": [0],
-        "num_obstacles": [0],
-        "min_start_goal_dis": [10.0],
-    },
+    "eval_schedule": ONE_SMALL_EPISODE,
     "imitation_learning": False,
     "agent_type": "AC-IQN",
     "num_envs": 64,

@@ -7,6 +7,7 @@ import agents.evaluation
 import torchrl_gpu.evaluation
 from marinenav_env.envs.torchrl_gpu import vector_world
 from tests.contract.simulated_gpu import simulated_gpu, waits, watch
+from tests.contract.test_gpu_training_step import ONE_SMALL_EPISODE
 from torchrl_gpu.config import make_trials
 from torchrl_gpu.experiment import build_trainer
 from torchrl_gpu.progress import Verbosity
@@ -26,13 +27,7 @@ CONFIG = {
         "num_obstacles": [0, 1],
         "min_start_goal_dis": [20.0, 20.0],
     },
-    "eval_schedule": {
-        "num_episodes": [1],
-        "num_robots": [2],
-        "num_cores": [0],
-        "num_obstacles": [0],
-        "min_start_goal_dis": [10.0],
-    },
+    "eval_schedule": ONE_SMALL_EPISODE,
     "imitation_learning": False,
     "batch_size": 3,
     "buffer_size": 150,
@@ -61,7 +56,6 @@ def train(folder, unwatched_until=10**9, **options):
                 trainer._advance(folder)
     assert trainer.updates > 0
     assert trainer.record.timesteps == [9]
-    return trainer
 
 
 @pytest.mark.parametrize(

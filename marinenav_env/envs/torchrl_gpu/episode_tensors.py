@@ -1,5 +1,6 @@
 """Episode dictionaries of many environments as tensors, and back (environment spec 13)."""
 
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -119,13 +120,19 @@ def default_constants() -> Constants:
 
 def default_params(num_envs: int) -> WorldParams:
     """Constants of new robots, all alike, [.., 1, 1], and of `num_envs` new maps; float64 on the CPU."""
+    one = _default_params()
+    return WorldParams(one.robot.clone(), one.thrust_change.clone(), one.map.repeat(1, num_envs))
+
+
+@cache  # every reset and every draw asks, and a world takes 5 ms to build
+def _default_params() -> WorldParams:
     robot = Robot()
     values = [_default(robot, name) for name in RobotParams._fields]
     change = np.stack([getattr(robot, key) for key in THRUST_KEYS])
     return WorldParams(
         robot=torch.tensor(values, dtype=torch.float64)[:, None, None],
         thrust_change=torch.tensor(change, dtype=torch.float64)[..., None, None],
-        map=map_params([default_constants()]).repeat(1, num_envs),
+        map=map_params([default_constants()]),
     )
 
 

@@ -111,7 +111,6 @@ class VectorWorld:
         self._stage_index = torch.zeros(num_envs, dtype=torch.int64)
         self._constants = [{**default_constants(), "seed": seed}] * num_envs
         self._pool: ScenarioPool | None = None
-        self._loaded_robots = False  # some may have other constants than the default ones
         self._set_robots(default_params(num_envs))
         self.seed(seed)
         self._step = _noisy_step
@@ -222,7 +221,6 @@ class VectorWorld:
             raise ValueError(f"{len(episodes)} episodes given; allowed are exactly num_envs={self.num_envs}")
         tensors = read_episodes(episodes, self.max_robots, *self._slots)
         self._constants, self._pool = tensors.constants, None
-        self._loaded_robots = True
         self._slots = [tensors.scenario.cores.shape[1], tensors.scenario.obstacles.shape[1]]
         self._set_robots(WorldParams(tensors.robot, tensors.thrust_change, map_params(tensors.constants)))
         scenario = tree_map(self._to_world, tensors.scenario)
@@ -349,13 +347,10 @@ class VectorWorld:
         self._radii = tree_map(lambda t: t.to(self.device), radius_maps(named.r_kappa, self.dtype))
 
     def _forget_loaded_robots(self, mask: Tensor) -> None:
-        if not self._loaded_robots:
-            return
         default, loaded = default_params(self.num_envs), self._params64
         if torch.equal(loaded.robot, default.robot) and torch.equal(
             loaded.thrust_change, default.thrust_change
         ):
-            self._loaded_robots = False
             return
         mask, robots = mask.cpu(), (self.max_robots, self.num_envs)
         self._set_robots(
