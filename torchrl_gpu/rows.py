@@ -1,7 +1,7 @@
 """A transition as one row of float32 numbers: what the replay memory stores and batches are made of.
 
 One matrix is written and read in one piece, which for the small batches of the updates takes a tenth of the
-time of nine tensors. Flags are 0 or 1; indices of actions are exact.
+time of nine tensors. Masks are 0 or 1; indices of actions are exact.
 
 A row is: observation, action (2 numbers, or 1 index), reward, end flag, next observation; an observation is
 self state (7), objects (5 x 5), mask (5). The end flag is the share of the next observation's value that is
