@@ -8,16 +8,16 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor
 
-from agents.ac_iqn import AC_IQN
-from agents.algorithm import Algorithm
-from agents.ddpg import DDPG
-from agents.dqn import DQN
-from agents.iqn import IQN
-from agents.modules import Observation, calculate_huber_loss
-from agents.rainbow import Rainbow
-from agents.rainbow_memory import ReplayMemory, Sample
-from agents.replay_buffer import ReplayBuffer, State, StateBatch, state_batch
-from agents.sac import SAC
+from agents.learners.ac_iqn import AC_IQN
+from agents.learners.base import Algorithm
+from agents.learners.ddpg import DDPG
+from agents.learners.dqn import DQN
+from agents.learners.iqn import IQN
+from agents.learners.rainbow import Rainbow
+from agents.learners.sac import SAC
+from agents.legacy.rainbow_memory import ReplayMemory, Sample
+from agents.legacy.replay_buffer import ReplayBuffer, State, StateBatch, state_batch
+from agents.networks import Observation, calculate_huber_loss
 
 __all__ = ["ALGORITHMS", "Agent", "calculate_huber_loss"]
 
@@ -216,7 +216,7 @@ class Agent:
 
     def save_latest_model(self, directory: str) -> None:
         """Write the legacy model folder (agents spec 10); `directory` must exist."""
-        from agents.checkpoint import save_model
+        from agents.models.folder import save_model
 
         save_model(self.algorithm, directory)
 
@@ -226,7 +226,7 @@ class Agent:
         Defect Q12 fixed: the legacy code replaced `policy_local` by new networks, which no optimiser knew,
         so a loaded agent never learned.
         """
-        from agents.checkpoint import load_model
+        from agents.models.folder import load_model
 
         load_model(self.algorithm, path, device)
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scripts.command_line import InputError, new_parser, output_path, run
-from torchrl_gpu.config import ConfigError, Trial, read_config
-from torchrl_gpu.config_schema import AGENT_TYPES
-from torchrl_gpu.trials import check_device, positive
+from torchrl_gpu.runs.sweep import check_device, positive
+from torchrl_gpu.settings.parse import ConfigError, Trial, read_config
+from torchrl_gpu.settings.schema import AGENT_TYPES
 
 if TYPE_CHECKING:
     from scripts.benchmarking.pipelines import LegacyPipeline, TorchRLPipeline
@@ -106,7 +106,7 @@ def work(argv: Sequence[str] | None) -> None:
     trial = usable_trial(args)
     import torch  # seconds: help, version and wrong usage do not wait for it
 
-    from agents.files import replacing
+    from marinenav_env.files import replacing
     from scripts.benchmarking import report
     from scripts.drawing.output import save_figure
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from scripts.command_line import InputError, new_parser, output_path, reason, run
-from torchrl_gpu.config import ConfigError, read_config
-from torchrl_gpu.config_schema import AGENT_TYPES, SCHEMA
-from torchrl_gpu.trials import check_device
+from torchrl_gpu.runs.sweep import check_device
+from torchrl_gpu.settings.parse import ConfigError, read_config
+from torchrl_gpu.settings.schema import AGENT_TYPES, SCHEMA
 
 if TYPE_CHECKING:
     from agents.agent import Agent
-    from agents.evaluation import EpisodeResult
+    from torchrl_gpu.evaluation.one_by_one import EpisodeResult
 
 DESCRIPTION = """\
 Evaluate a model on the evaluation episodes of a config, or on those of an eval_configs.json, in the reference
@@ -134,7 +134,7 @@ def task_from_config(path: Path, per_stage: int | None = None, seed: int | None 
     Raises:
         ConfigError: the config cannot be used.
     """
-    from agents.evaluation import create_eval_configs
+    from torchrl_gpu.evaluation.one_by_one import create_eval_configs
 
     trials = read_config(path).trials
     discounts = {trial["discount"] for trial in trials}
@@ -180,7 +180,7 @@ def task_from_episodes(path: Path) -> Task:
 
 def read_usable_episodes(path: Path, env: Any) -> list[dict]:
     """Read episodes and load each into a world, so that a malformed one is refused before any is played."""
-    from marinenav_env.envs.episode import read_episodes
+    from marinenav_env.envs.contract.episode import read_episodes
     from scripts.drawing.episodes import check_dimensions
 
     robots = []
@@ -202,8 +202,8 @@ def read_usable_episodes(path: Path, env: Any) -> list[dict]:
 
 def evaluation_world(seed: int | None = None) -> Any:
     """The world of every evaluation, or one that draws other episodes."""
-    from agents.seeding import EVAL_SEED
     from marinenav_env.envs import MarineNavEnv3
+    from torchrl_gpu.seeding import EVAL_SEED
 
     return MarineNavEnv3(seed=EVAL_SEED if seed is None else seed, is_eval_env=True)
 
@@ -216,7 +216,7 @@ def evaluate(agent: "Agent", task: Task) -> list["EpisodeResult"]:
     """
     from tqdm import tqdm
 
-    from agents.evaluation import evaluate_episode
+    from torchrl_gpu.evaluation.one_by_one import evaluate_episode
 
     results = []
     for episode in tqdm(task.episodes, desc=agent.agent_type, unit="episode", disable=None):
@@ -293,10 +293,10 @@ def work(argv: Sequence[str] | None) -> None:
     # Imported here: torch takes seconds, and help, version and wrong usage need none of it.
     import torch
 
-    from agents.checkpoint import load_agent
-    from agents.files import replacing
-    from agents.model_files import ModelFileError
-    from agents.seeding import seed_everything
+    from agents.models.files import ModelFileError
+    from agents.models.folder import load_agent
+    from marinenav_env.files import replacing
+    from torchrl_gpu.seeding import seed_everything
 
     try:
         check_device(args.device)

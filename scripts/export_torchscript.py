@@ -50,9 +50,9 @@ def work(argv: Sequence[str] | None) -> None:
     # Imported here: torch takes seconds, and help, version and wrong usage need none of it.
     import torch
 
-    from agents.checkpoint import load_agent
-    from agents.model_files import ModelFileError
-    from agents.torchscript import export_traced, traced_name
+    from agents.models.files import ModelFileError
+    from agents.models.folder import load_agent
+    from agents.models.traced import export_traced, traced_name
 
     try:
         agent = load_agent(args.model, dtype=torch.float64)

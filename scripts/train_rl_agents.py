@@ -11,12 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from torchrl_gpu.config import ConfigError, Trial
-from torchrl_gpu.config_schema import SCHEMA, show
-from torchrl_gpu.trials import build_parser, launch
+from torchrl_gpu.runs.sweep import build_parser, launch
+from torchrl_gpu.settings.parse import ConfigError, Trial
+from torchrl_gpu.settings.schema import SCHEMA, show
 
 if TYPE_CHECKING:
-    from agents.trainer import Trainer
+    from agents.legacy.trainer import Trainer
 
 EXAMPLES = """\
   python scripts/train_rl_agents.py -C config/quickstart_legacy.json
@@ -49,10 +49,10 @@ def check(trial: Trial, at_once: int) -> None:
 def build_trainer(trial: Trial, device: str) -> "Trainer":
     """Seed, then build worlds, agent and trainer in the legacy order (training spec 2.3)."""
     # Imported here: torch takes seconds, and help, version and refused configs need none of this.
-    from agents.seeding import EVAL_SEED, seed_everything
-    from agents.trainer import Trainer
+    from agents.legacy.trainer import Trainer
     from marinenav_env.envs import MarineNavEnv3
     from torchrl_gpu.experiment import build_agent
+    from torchrl_gpu.seeding import EVAL_SEED, seed_everything
 
     seed_everything(trial["seed"])
     train_env = MarineNavEnv3(seed=trial["seed"], schedule=trial["training_schedule"])

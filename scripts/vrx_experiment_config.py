@@ -47,7 +47,7 @@ def work(argv: Sequence[str] | None) -> None:
     """Generate the scenario and write it."""
     options = arguments(argv)
     output = output_path(options.output, (".json",))
-    from marinenav_env.envs.marinenav_env import MarineNavEnv3
+    from marinenav_env.envs.reference.world import MarineNavEnv3
 
     env = MarineNavEnv3(seed=options.seed)
     env.num_robots, env.num_cores, env.num_obs = options.robots, options.cores, options.obstacles

@@ -7,8 +7,8 @@ import torch
 
 # Tests shorten evaluations by changing a constant that these two copy. They must have it before: the first
 # test that loads them would train on short episodes, and all that follow.
-import agents.trainer  # noqa: F401
-import torchrl_gpu.collection  # noqa: F401
+import agents.legacy.trainer  # noqa: F401
+import torchrl_gpu.collect.steps  # noqa: F401
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -11,32 +11,32 @@ import torch
 from tensordict import TensorDictBase
 
 from agents.agent import ALGORITHMS, Agent
-from agents.evaluation import EpisodeResult, create_eval_configs, evaluate
-from agents.files import replacing
-from agents.schedule import Schedule
-from agents.seeding import AGENT_SEED_OFFSET, seed_everything
 from marinenav_env.envs import MarineNavEnv3
 from marinenav_env.envs.torchrl_gpu import MarineNavTorchRLEnv
-from torchrl_gpu.averaged_weights import AveragedWeights
-from torchrl_gpu.config import Trial
-from torchrl_gpu.episode_statistics import EpisodeStatistics
-from torchrl_gpu.evaluation import BatchedEvaluation
-from torchrl_gpu.fast_update import FastUpdate
-from torchrl_gpu.legacy_samplers import LegacyPrioritizedSampler, LegacyUniformSampler
-from torchrl_gpu.loggers import ScalarLog
-from torchrl_gpu.observation_scale import ObservationScale
-from torchrl_gpu.policy_wrapper import PolicyWrapper
-from torchrl_gpu.progress import EpisodeReports, Progress, Verbosity, stage_names
-from torchrl_gpu.replay import (
+from marinenav_env.files import replacing
+from torchrl_gpu.collect.policy_wrapper import PolicyWrapper
+from torchrl_gpu.evaluation.batched import BatchedEvaluation
+from torchrl_gpu.evaluation.one_by_one import EpisodeResult, create_eval_configs, evaluate
+from torchrl_gpu.learn.average import AveragedWeights
+from torchrl_gpu.learn.scale import ObservationScale
+from torchrl_gpu.learn.schedule import Schedule
+from torchrl_gpu.learn.update import FastUpdate
+from torchrl_gpu.replay.buffer import (
     DeviceReplay,
     InterleavedRainbowReplay,
     PrioritizedReplay,
     Replay,
     prioritized_sampler,
 )
-from torchrl_gpu.robot_windows import RobotWindows
-from torchrl_gpu.rows import Batch, unpack
+from torchrl_gpu.replay.legacy_samplers import LegacyPrioritizedSampler, LegacyUniformSampler
+from torchrl_gpu.replay.rows import Batch, unpack
+from torchrl_gpu.replay.windows import RobotWindows
+from torchrl_gpu.seeding import AGENT_SEED_OFFSET, seed_everything
+from torchrl_gpu.settings.parse import Trial
 from torchrl_gpu.torchrl_trainer import StepListener, TorchRLTrainer
+from torchrl_gpu.watch.loggers import ScalarLog
+from torchrl_gpu.watch.progress import EpisodeReports, Progress, Verbosity, stage_names
+from torchrl_gpu.watch.statistics import EpisodeStatistics
 
 STEPS_AT_ONCE = 64
 """Steps of one environment written to replay together at most; an update writes them all before it draws."""

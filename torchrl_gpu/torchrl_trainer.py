@@ -9,16 +9,16 @@ from typing import Protocol
 from tensordict import TensorDictBase
 
 from agents.agent import Agent
-from agents.evaluation import EpisodeResult
-from agents.evaluation_record import EvaluationRecord
-from agents.schedule import Schedule
 from marinenav_env.envs.torchrl_gpu import MarineNavTorchRLEnv
-from torchrl_gpu.averaged_weights import AveragedWeights
-from torchrl_gpu.collection import PlainStep, VectorStep, vector_steps
-from torchrl_gpu.policy_wrapper import PolicyWrapper
-from torchrl_gpu.progress import Progress
-from torchrl_gpu.replay import Replay
-from torchrl_gpu.rows import Batch
+from torchrl_gpu.collect.policy_wrapper import PolicyWrapper
+from torchrl_gpu.collect.steps import PlainStep, VectorStep, vector_steps
+from torchrl_gpu.evaluation.one_by_one import EpisodeResult
+from torchrl_gpu.evaluation.record import EvaluationRecord
+from torchrl_gpu.learn.average import AveragedWeights
+from torchrl_gpu.learn.schedule import Schedule
+from torchrl_gpu.replay.buffer import Replay
+from torchrl_gpu.replay.rows import Batch
+from torchrl_gpu.watch.progress import Progress
 
 
 class StepListener(Protocol):

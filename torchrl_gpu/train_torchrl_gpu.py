@@ -7,14 +7,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from torchrl_gpu.config import Trial
-from torchrl_gpu.interruption import Interrupted, StopRequests
-from torchrl_gpu.resuming import resume
-from torchrl_gpu.run_folder import locked, mark_finished
-from torchrl_gpu.trials import build_parser, check_device, launch
+from torchrl_gpu.runs.folder import locked, mark_finished
+from torchrl_gpu.runs.interruption import Interrupted, StopRequests
+from torchrl_gpu.runs.resuming import resume
+from torchrl_gpu.runs.sweep import build_parser, check_device, launch
+from torchrl_gpu.settings.parse import Trial
 
 if TYPE_CHECKING:
-    from torchrl_gpu.checkpoints import Checkpoints
+    from torchrl_gpu.runs.checkpoint import Checkpoints
 
 EXAMPLES = """\
   python -m torchrl_gpu.train_torchrl_gpu -C config/quickstart.json -D cpu
@@ -36,11 +36,11 @@ def run_trial(trial: Trial, folder: Path, device: str, verbosity: str = "normal"
     # Imported here: torch takes seconds, and help, version and refused configs need none of this.
     import torch
 
-    from torchrl_gpu.checkpoints import Checkpoints
     from torchrl_gpu.experiment import build_trainer
-    from torchrl_gpu.loggers import rewind
-    from torchrl_gpu.memory import explaining_shortage
-    from torchrl_gpu.progress import Verbosity
+    from torchrl_gpu.runs.checkpoint import Checkpoints
+    from torchrl_gpu.runs.memory import explaining_shortage
+    from torchrl_gpu.watch.loggers import rewind
+    from torchrl_gpu.watch.progress import Verbosity
 
     logging.getLogger("torchrl").setLevel(logging.WARNING)  # it announces every storage it allocates
     if torch.device(device).index is not None:
@@ -74,7 +74,7 @@ def stop(checkpoints: "Checkpoints", folder: Path, device: str) -> NoReturn:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns its exit status, see :mod:`torchrl_gpu.trials`."""
+    """Run the command line; returns its exit status, see :mod:`torchrl_gpu.runs.sweep`."""
     description = "Train agents on TorchRL. Exit status: 0 done, 1 failed or interrupted, 2 usage."
     parser = build_parser("train_torchrl_gpu", description, EXAMPLES, config_required=False)
     parser.add_argument(
@@ -94,8 +94,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def check(trial: Trial, at_once: int, device: str) -> None:
     """Refuse a trial that needs what is not there: a logger, a device, or memory for all that run at once."""
-    from torchrl_gpu.loggers import check_logger
-    from torchrl_gpu.memory import check_memory
+    from torchrl_gpu.runs.memory import check_memory
+    from torchrl_gpu.watch.loggers import check_logger
 
     check_logger(trial)
     if trial["replay_device"] != "auto":

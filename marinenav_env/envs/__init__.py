@@ -1,5 +1,5 @@
 """Worlds and their building blocks."""
 
-from marinenav_env.envs.marinenav_env import MarineNavEnv3
+from marinenav_env.envs.reference.world import MarineNavEnv3
 
 __all__ = ["MarineNavEnv3"]

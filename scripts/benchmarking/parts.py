@@ -8,15 +8,15 @@ import torch
 from tensordict import TensorDictBase
 
 from agents.agent import ALGORITHMS, Agent
-from agents.evaluation import EpisodeResult, create_eval_configs, evaluate
-from agents.seeding import EVAL_SEED, seed_everything
 from marinenav_env.envs import MarineNavEnv3
 from marinenav_env.envs.torchrl_gpu import MarineNavTorchRLEnv
 from scripts.benchmarking.measuring import Clock
 from scripts.benchmarking.pipelines import device_clock
-from torchrl_gpu.config import Trial
-from torchrl_gpu.evaluation import BatchedEvaluation
+from torchrl_gpu.evaluation.batched import BatchedEvaluation
+from torchrl_gpu.evaluation.one_by_one import EpisodeResult, create_eval_configs, evaluate
 from torchrl_gpu.experiment import build_agent, build_replay
+from torchrl_gpu.seeding import EVAL_SEED, seed_everything
+from torchrl_gpu.settings.parse import Trial
 
 ROBOTS = 5
 EXTEND = 5000

@@ -13,8 +13,8 @@ import torch
 from scripts import train_rl_agents
 from scripts.benchmarking.measuring import Clock, Counts, Stopwatch
 from torchrl_gpu import experiment
-from torchrl_gpu.collection import PlainStep, PlainSteps, VectorStep
-from torchrl_gpu.config import Trial, validate
+from torchrl_gpu.collect.steps import PlainStep, PlainSteps, VectorStep
+from torchrl_gpu.settings.parse import Trial, validate
 
 NEVER = 10**9
 """A timestep that no benchmark reaches."""

@@ -12,8 +12,8 @@ from scripts import train_rl_agents
 from scripts.benchmarking.measuring import Clock
 from scripts.benchmarking.pipelines import NEVER, device_clock, make_trial
 from torchrl_gpu import experiment
-from torchrl_gpu.config import Trial
-from torchrl_gpu.progress import Verbosity
+from torchrl_gpu.settings.parse import Trial
+from torchrl_gpu.watch.progress import Verbosity
 
 Row = dict[str, Any]
 

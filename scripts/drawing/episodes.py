@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from marinenav_env.envs import episode as schema
-from marinenav_env.envs.marinenav_env import MarineNavEnv3
+from marinenav_env.envs.contract import episode as schema
+from marinenav_env.envs.reference.world import MarineNavEnv3
 from scripts.command_line import InputError, existing_file, reason
 
 Episode = dict[str, Any]

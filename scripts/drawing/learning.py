@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import EngFormatter, PercentFormatter
 
-from agents.evaluation_record import FILE_NAME, EvaluationFileError, EvaluationRecord
 from scripts.command_line import InputError, reason
 from scripts.drawing import style
 from scripts.drawing.episodes import read_json
+from torchrl_gpu.evaluation.record import FILE_NAME, EvaluationFileError, EvaluationRecord
 
 NOT_COMPARED = ("seed", "training_time", "save_dir")
 """Config keys in which trials of one curve may differ."""

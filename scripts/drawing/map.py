@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, Rectangle
 
-from marinenav_env.envs.marinenav_env import MarineNavEnv3
-from marinenav_env.envs.utils.robot import Robot
+from marinenav_env.envs.reference.robot import Robot
+from marinenav_env.envs.reference.world import MarineNavEnv3
 from scripts.drawing import style
 
 SLOWEST = 0.1

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from scipy.ndimage import binary_dilation
 
-from agents.files import replacing
+from marinenav_env.files import replacing
 from scripts.command_line import InputError
 
 Frames = Iterable[np.ndarray]

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from agents.agent import Agent
-from agents.checkpoint import load_agent
-from agents.model_files import ModelFileError
-from agents.replay_buffer import state_batch
+from agents.legacy.replay_buffer import state_batch
+from agents.models.files import ModelFileError
+from agents.models.folder import load_agent
 from scripts.command_line import InputError
 from scripts.drawing.recording import Recording
 from scripts.drawing.returns import ReturnDistribution

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from agents.evaluation_record import FILE_NAME, EvaluationFileError, EvaluationRecord
-from marinenav_env.envs.marinenav_env import MarineNavEnv3
-from marinenav_env.envs.utils.robot import Robot
-from marinenav_env.envs.utils.vessel import CONTINUOUS_THRUST_RATE
+from marinenav_env.envs.reference.robot import Robot
+from marinenav_env.envs.reference.vessel import CONTINUOUS_THRUST_RATE
+from marinenav_env.envs.reference.world import MarineNavEnv3
 from scripts.command_line import InputError, pick, reason
 from scripts.drawing.episodes import Episode, read_episodes, world_of
+from torchrl_gpu.evaluation.record import FILE_NAME, EvaluationFileError, EvaluationRecord
 
 ROW = 13
 """Numbers in a trajectory row (environment spec 13.4)."""

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_rgb
 
-from marinenav_env.envs.utils.robot import Robot
+from marinenav_env.envs.reference.robot import Robot
 from scripts.drawing.style import INK
 
 Shape = np.ndarray

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from marinenav_env.envs.marinenav_env import MarineNavEnv3
+from marinenav_env.envs.reference.world import MarineNavEnv3
 from scripts.command_line import InputError
 from scripts.drawing import map as chart
 from scripts.drawing import style

@@ -13,7 +13,7 @@ from scripts.benchmarking.measuring import Round, measure, run_until
 from scripts.benchmarking.parts import measure_evaluation, measure_replay
 from scripts.benchmarking.pipelines import LegacyPipeline, TorchRLPipeline, make_trial
 from scripts.benchmarking.report import evaluation_rows, evaluation_table, replay_table
-from torchrl_gpu.config import Trial, read_config
+from torchrl_gpu.settings.parse import Trial, read_config
 
 CONFIG = Path(__file__).parents[2] / "config" / "ac_iqn.json"
 FAST = {"backend": "torch", "compile": True}

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from marinenav_env.envs.torchrl_gpu.vector_world import Stage, VectorWorld
+from marinenav_env.envs.torchrl_gpu.world import Stage, VectorWorld
 from marinenav_env.envs.torchrl_gpu.world_benchmark import ROBOTS, Row, measure, measure_one, table
 
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from torchrl_gpu.config import make_trials
 from torchrl_gpu.experiment import build_trainer
+from torchrl_gpu.settings.parse import make_trials
 
 ONE_SMALL_EPISODE = {
     "num_episodes": [1],

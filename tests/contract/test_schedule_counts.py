@@ -6,14 +6,14 @@ import pytest
 import torch
 from tensordict import TensorDict
 
-import agents.trainer
+import agents.legacy.trainer
 from agents.agent import Agent
-from agents.evaluation import EpisodeResult
-from agents.schedule import Schedule
-from agents.trainer import Trainer
+from agents.legacy.trainer import Trainer
 from marinenav_env.envs import MarineNavEnv3
 from marinenav_env.envs.torchrl_gpu import MarineNavTorchRLEnv
-from torchrl_gpu.policy_wrapper import PolicyWrapper
+from torchrl_gpu.collect.policy_wrapper import PolicyWrapper
+from torchrl_gpu.evaluation.one_by_one import EpisodeResult
+from torchrl_gpu.learn.schedule import Schedule
 from torchrl_gpu.torchrl_trainer import TorchRLTrainer
 
 TOTAL, EVAL_FREQ = 430, 150
@@ -65,7 +65,7 @@ def legacy_log(monkeypatch, tmp_path):
         log.append("evaluate")
         return [RESULT]
 
-    monkeypatch.setattr(agents.trainer, "evaluate", evaluate)
+    monkeypatch.setattr(agents.legacy.trainer, "evaluate", evaluate)
     world = MarineNavEnv3(1, schedule=STAGE)
     world.verbose = False
     trainer = Trainer(world, MarineNavEnv3(253, is_eval_env=True), NO_EPISODES, LegacyStub(log), **CADENCE)

@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-import agents.evaluation
-import torchrl_gpu.evaluation
-from marinenav_env.envs.torchrl_gpu import vector_world
+import torchrl_gpu.evaluation.batched
+import torchrl_gpu.evaluation.one_by_one
+from marinenav_env.envs.torchrl_gpu import world as vector_world
 from tests.contract.simulated_gpu import simulated_gpu, waits, watch
 from tests.contract.test_gpu_training_step import ONE_SMALL_EPISODE
-from torchrl_gpu.config import make_trials
 from torchrl_gpu.experiment import build_trainer
-from torchrl_gpu.progress import Verbosity
+from torchrl_gpu.settings.parse import make_trials
+from torchrl_gpu.watch.progress import Verbosity
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a real GPU")
 
@@ -40,7 +40,7 @@ FAST = {"num_envs": ENVS, "backend": "torch", "update_every": ENVS, "record_hist
 @pytest.fixture(autouse=True)
 def _short(monkeypatch):
     monkeypatch.setattr(vector_world, "POOL_SIZE", 8)
-    for module in (agents.evaluation, torchrl_gpu.evaluation):
+    for module in (torchrl_gpu.evaluation.one_by_one, torchrl_gpu.evaluation.batched):
         monkeypatch.setattr(module, "EPISODE_LIMIT", 1)
 
 

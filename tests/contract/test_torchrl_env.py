@@ -10,9 +10,9 @@ from torchrl.collectors import Collector
 from torchrl.envs import EnvCreator, ParallelEnv, RewardSum, SerialEnv, StepCounter, TransformedEnv
 from torchrl.envs.utils import check_env_specs, check_marl_grouping
 
-from marinenav_env.envs.marinenav_env import MarineNavEnv3
-from marinenav_env.envs.torchrl_gpu.marinenav_torchrl_env import BACKENDS, MarineNavTorchRLEnv
-from marinenav_env.envs.torchrl_gpu.outcome import Outcome
+from marinenav_env.envs.contract.outcome import Outcome
+from marinenav_env.envs.reference.world import MarineNavEnv3
+from marinenav_env.envs.torchrl_gpu.env import BACKENDS, MarineNavTorchRLEnv
 from marinenav_env.envs.torchrl_gpu.torch_backend import TorchBackend
 from tests.contract.goal_seeker import GoalSeeker
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from marinenav_env.envs.marinenav_env import MarineNavEnv3
-from marinenav_env.envs.torchrl_gpu.marinenav_torchrl_env import MarineNavTorchRLEnv
-from marinenav_env.envs.torchrl_gpu.outcome import OUTCOME_OF_STATE, Outcome
+from marinenav_env.envs.contract.outcome import OUTCOME_OF_STATE, Outcome
+from marinenav_env.envs.reference.world import MarineNavEnv3
+from marinenav_env.envs.torchrl_gpu.env import MarineNavTorchRLEnv
 from tests.contract.goal_seeker import GoalSeeker
 
 SCHEDULE = {

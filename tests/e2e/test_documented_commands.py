@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-import agents.evaluation
-import torchrl_gpu.evaluation
+import torchrl_gpu.evaluation.batched
+import torchrl_gpu.evaluation.one_by_one
 from scripts import benchmark_pipelines, export_torchscript, vrx_experiment_config
 from tests.e2e.bad_inputs.playing import MAINS
 from tests.e2e.test_shipped_configs import SHORT, SHORT_THROUGHPUT
@@ -55,8 +55,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (folder / "scripts").symlink_to(ROOT / "scripts")
     start = Path.cwd()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(agents.evaluation, "EPISODE_LIMIT", 10)
-        patch.setattr(torchrl_gpu.evaluation, "EPISODE_LIMIT", 10)
+        patch.setattr(torchrl_gpu.evaluation.one_by_one, "EPISODE_LIMIT", 10)
+        patch.setattr(torchrl_gpu.evaluation.batched, "EPISODE_LIMIT", 10)
         patch.chdir(folder)
         stopped_run(patch)
         assert export_torchscript.main(["-M", str(RUN / "seed_0")]) == 0

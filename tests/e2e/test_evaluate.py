@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agents import evaluation
 from agents.agent import ALGORITHMS, Agent
-from agents.evaluation import EpisodeResult
-from agents.evaluation_record import EvaluationRecord
-from agents.torchscript import traced_name
+from agents.models.traced import traced_name
 from marinenav_env.envs import MarineNavEnv3
 from scripts import evaluate, export_torchscript, train_rl_agents
 from torchrl_gpu import train_torchrl_gpu
+from torchrl_gpu.evaluation.batched import one_by_one as evaluation
+from torchrl_gpu.evaluation.one_by_one import EpisodeResult
+from torchrl_gpu.evaluation.record import EvaluationRecord
 
 CONFIG = {
     "seed": 0,

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from agents.agent import ALGORITHMS
-from torchrl_gpu.config import make_trials
 from torchrl_gpu.experiment import build_trainer
-from torchrl_gpu.progress import Verbosity
+from torchrl_gpu.settings.parse import make_trials
+from torchrl_gpu.watch.progress import Verbosity
 
 CONFIG = Path(__file__).parents[2] / "config" / "quickstart.json"
 

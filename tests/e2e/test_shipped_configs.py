@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-import agents.evaluation
-import torchrl_gpu.evaluation
-from agents.algorithm import Algorithm
-from agents.evaluation_record import EvaluationRecord
+import torchrl_gpu.evaluation.batched
+import torchrl_gpu.evaluation.one_by_one
+from agents.learners.base import Algorithm
 from torchrl_gpu import train_torchrl_gpu
+from torchrl_gpu.evaluation.record import EvaluationRecord
 
 CONFIGS = sorted((Path(__file__).parents[2] / "config").glob("*.json"))
 SHORT = {
@@ -26,8 +26,8 @@ SHORT_THROUGHPUT = {"num_envs": 8, "compile": False}
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_a_shipped_config_trains(path, tmp_path, monkeypatch):
-    monkeypatch.setattr(agents.evaluation, "EPISODE_LIMIT", 10)
-    monkeypatch.setattr(torchrl_gpu.evaluation, "EPISODE_LIMIT", 10)
+    monkeypatch.setattr(torchrl_gpu.evaluation.one_by_one, "EPISODE_LIMIT", 10)
+    monkeypatch.setattr(torchrl_gpu.evaluation.batched, "EPISODE_LIMIT", 10)
     updates = []
     update = Algorithm.update
     monkeypatch.setattr(Algorithm, "update", lambda *args: updates.append(1) or update(*args))

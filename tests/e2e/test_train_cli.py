@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 import torch
 
-import agents.evaluation
-from agents.evaluation_record import EvaluationRecord
-from torchrl_gpu import memory, train_torchrl_gpu
-from torchrl_gpu.config import ConfigError, make_trials
-from torchrl_gpu.run_folder import locked
+import torchrl_gpu.evaluation.one_by_one
+from torchrl_gpu import train_torchrl_gpu
+from torchrl_gpu.evaluation.record import EvaluationRecord
+from torchrl_gpu.runs import memory
+from torchrl_gpu.runs.folder import locked
+from torchrl_gpu.settings.parse import ConfigError, make_trials
 from torchrl_gpu.torchrl_trainer import TorchRLTrainer
 
 ROOT = Path(__file__).parents[2]
@@ -51,7 +52,7 @@ SMALL = {
 @pytest.fixture
 def workplace(tmp_path, monkeypatch):
     """An empty current folder with short evaluations, and a function that writes a config next to it."""
-    monkeypatch.setattr(agents.evaluation, "EPISODE_LIMIT", 10)
+    monkeypatch.setattr(torchrl_gpu.evaluation.one_by_one, "EPISODE_LIMIT", 10)
     here = tmp_path / "here"
     here.mkdir()
     monkeypatch.chdir(here)

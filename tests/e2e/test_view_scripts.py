@@ -8,8 +8,6 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from agents.evaluation import EpisodeResult
-from agents.evaluation_record import EvaluationRecord
 from scripts import (
     plot_training_results,
     view_episode,
@@ -19,6 +17,8 @@ from scripts import (
 )
 from tests.unit.recordings import golden_episode
 from torchrl_gpu import __version__
+from torchrl_gpu.evaluation.one_by_one import EpisodeResult
+from torchrl_gpu.evaluation.record import EvaluationRecord
 
 SCRIPTS = (plot_training_results, view_episode, view_scenario, view_vrx_trajectory, vrx_experiment_config)
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from agents.agent import Agent
-from agents.replay_buffer import State
+from agents.legacy.replay_buffer import State
 
 # On unnormalised inputs (thrusts up to 1000) float32 is good for this much: the recorded outputs of forward
 # passes are up to 6e-6 of their scale away from the float64 result, and so are those of other processors.

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from agents.agent import Agent
-from agents.modules import Observation
+from agents.networks import Observation
 from tests.parity.agents_golden import AGENTS, FLOAT32_FORWARD, assert_close, config, load, states
 
 SETS = ("mixed", "empty", "single")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from agents import algorithm as algorithm_module
 from agents.agent import Agent
+from agents.learners import base as algorithm_module
 from tests.parity.agents_golden import (
     AGENTS,
     assert_close,

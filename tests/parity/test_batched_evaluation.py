@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-import agents.evaluation as legacy
-import torchrl_gpu.evaluation as batched
+import torchrl_gpu.evaluation.batched as batched
+import torchrl_gpu.evaluation.one_by_one as legacy
 from agents.agent import ALGORITHMS, Agent
-from agents.evaluation_record import EvaluationRecord
 from marinenav_env.envs import MarineNavEnv3
 from tests.contract.goal_seeker import as_index, seek_goal
-from torchrl_gpu.evaluation import BatchedEvaluation
+from torchrl_gpu.evaluation.batched import BatchedEvaluation
+from torchrl_gpu.evaluation.record import EvaluationRecord
 
 DETERMINISTIC = ("AC-IQN", "DDPG", "DQN", "Rainbow")
 TOLERANCE = 1e-9

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from agents.checkpoint import load_agent, save_model
+from agents.models.folder import load_agent, save_model
 from tests.parity.agents_golden import FLOAT32_FORWARD, assert_close, assert_networks, load
 from tests.parity.test_agents_golden_forward import outputs
 

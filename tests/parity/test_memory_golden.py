@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from agents.rainbow_memory import ReplayMemory
-from agents.replay_buffer import ReplayBuffer, state_batch
+from agents.legacy.rainbow_memory import ReplayMemory
+from agents.legacy.replay_buffer import ReplayBuffer, state_batch
 from tests.parity.agents_golden import assert_close, config, load, states
 
 CONSTRUCT, APPEND, SAMPLE, UPDATE, SEED = 9, 0, 1, 2, 3

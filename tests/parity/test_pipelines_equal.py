@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from agents.agent import ALGORITHMS
-from agents.algorithm import Algorithm
-from agents.evaluation_record import EvaluationRecord
+from agents.learners.base import Algorithm
 from marinenav_env.envs import MarineNavEnv3
 from scripts import train_rl_agents
 from torchrl_gpu import train_torchrl_gpu
-from torchrl_gpu.config import make_trials
+from torchrl_gpu.evaluation.record import EvaluationRecord
+from torchrl_gpu.settings.parse import make_trials
 
 # Crosses a curriculum change, the learning start, a target copy, a wrap of the ring, and two evaluations. The
 # short evaluation distances keep an untrained policy's episodes from lasting 1001 steps each.

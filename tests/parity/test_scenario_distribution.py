@@ -11,10 +11,10 @@ import torch
 from scipy.stats import ks_2samp
 
 from marinenav_env.envs import MarineNavEnv3
-from marinenav_env.envs.torchrl_gpu.episode_tensors import default_constants, map_params
-from marinenav_env.envs.torchrl_gpu.scenario_ops import Request, generate
-from marinenav_env.envs.torchrl_gpu.vector_world import Stage
-from marinenav_env.envs.torchrl_gpu.world_state import MapParams, Scenario
+from marinenav_env.envs.torchrl_gpu.episodes import default_constants, map_params
+from marinenav_env.envs.torchrl_gpu.ops.scenario import Request, generate
+from marinenav_env.envs.torchrl_gpu.state import MapParams, Scenario
+from marinenav_env.envs.torchrl_gpu.world import Stage
 
 SIGNIFICANCE = 1e-3
 USUAL = Stage(5, 4, 4, 40.0)

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from agents.agent import Agent
-from agents.trainer import Trainer
+from agents.legacy.trainer import Trainer
 from marinenav_env.envs import MarineNavEnv3
 
 pytestmark = pytest.mark.slow

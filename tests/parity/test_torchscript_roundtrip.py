@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from agents.agent import ALGORITHMS, Agent
-from agents.checkpoint import load_agent
-from agents.torchscript import export_traced, traced_name
+from agents.models.folder import load_agent
+from agents.models.traced import export_traced, traced_name
 
 STATE = [0.1 * (i + 1) for i in range(7)], [[1, 2, 0.1, -0.2, 1], [-3, 4, 0.3, 0.2, 2.8]]
 TAUS = torch.linspace(1 / 64, 63 / 64, 32, dtype=torch.float64).unsqueeze(0)

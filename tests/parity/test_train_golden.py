@@ -10,8 +10,8 @@ import json
 import numpy as np
 import pytest
 
-from agents.evaluation_record import EvaluationRecord
 from tests.parity.training_run import GuidedRun, settings
+from torchrl_gpu.evaluation.record import EvaluationRecord
 
 AGENTS = ("AC-IQN", "IQN", "DDPG", "DQN", "SAC", "Rainbow")
 

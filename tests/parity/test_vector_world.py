@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from marinenav_env.envs import MarineNavEnv3
-from marinenav_env.envs.torchrl_gpu.noise_ops import Noise, ObjectNoise
-from marinenav_env.envs.torchrl_gpu.outcome import OUTCOME_OF_STATE
-from marinenav_env.envs.torchrl_gpu.vector_world import VectorWorld
-from marinenav_env.envs.torchrl_gpu.world_state import THETA, MapParams, RobotParams, StepResult
-from marinenav_env.envs.utils.perception import Perception
-from marinenav_env.envs.utils.robot import Robot
+from marinenav_env.envs.contract.outcome import OUTCOME_OF_STATE
+from marinenav_env.envs.reference.perception import Perception
+from marinenav_env.envs.reference.robot import Robot
+from marinenav_env.envs.torchrl_gpu.ops.noise import Noise, ObjectNoise
+from marinenav_env.envs.torchrl_gpu.state import THETA, MapParams, RobotParams, StepResult
+from marinenav_env.envs.torchrl_gpu.world import VectorWorld
 
 TOLERANCE = 1e-9
 MAX_ROBOTS, MAX_OBSTACLES = 7, 8

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from marinenav_env.envs.torchrl_gpu.noise_ops import Noise, ObjectNoise
-from marinenav_env.envs.torchrl_gpu.vector_world import VectorWorld
-from marinenav_env.envs.torchrl_gpu.world_state import Observation, RobotParams
+from marinenav_env.envs.torchrl_gpu.ops.noise import Noise, ObjectNoise
+from marinenav_env.envs.torchrl_gpu.state import Observation, RobotParams
+from marinenav_env.envs.torchrl_gpu.world import VectorWorld
 
 CONTINUOUS, DISCRETE = (0, 1, 2, 3, 4, 7), (5, 6)
 TOLERANCE = 1e-9

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from marinenav_env.envs import MarineNavEnv3
-from marinenav_env.envs.marinenav_env import Core, Obstacle
-from marinenav_env.envs.utils.robot import Robot
+from marinenav_env.envs.reference.robot import Robot
+from marinenav_env.envs.reference.world import Core, Obstacle
 from tests.parity.world_replay import (
     GOLDEN,
     INFOS,

@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 import torch
 
-import agents.trainer
+import agents.legacy.trainer
 from agents.agent import Agent
-from agents.evaluation import evaluate
-from agents.schedule import Schedule
-from agents.seeding import AGENT_SEED_OFFSET, EVAL_SEED, seed_everything
-from agents.trainer import Trainer
+from agents.legacy.trainer import Trainer
 from marinenav_env.envs import MarineNavEnv3
+from torchrl_gpu.evaluation.one_by_one import evaluate
+from torchrl_gpu.learn.schedule import Schedule
+from torchrl_gpu.seeding import AGENT_SEED_OFFSET, EVAL_SEED, seed_everything
 
 ROBOTS = 3
 """Robot columns of the recording."""
@@ -105,7 +105,7 @@ class GuidedRun:
             return results
 
         monkeypatch.setattr(agent, "act", guided_act)
-        monkeypatch.setattr(agents.trainer, "evaluate", guided_evaluate)
+        monkeypatch.setattr(agents.legacy.trainer, "evaluate", guided_evaluate)
 
     def _recorded_acts(self, k: int) -> int:
         """Robot-steps of evaluation k: a robot's time is half a second a step."""

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from marinenav_env.envs import MarineNavEnv3
-from marinenav_env.envs.utils.robot import Robot
+from marinenav_env.envs.reference.robot import Robot
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 SLOTS = 5

@@ -5,8 +5,8 @@ import torch
 from tensordict import TensorDict
 
 from agents.agent import ALGORITHMS, Agent
-from agents.modules import calculate_huber_loss, quantile_huber_loss
-from agents.rainbow import project
+from agents.learners.rainbow import project
+from agents.networks import calculate_huber_loss, quantile_huber_loss
 
 
 def test_huber_by_hand():

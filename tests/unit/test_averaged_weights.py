@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from agents.agent import ALGORITHMS, Agent
-from torchrl_gpu.averaged_weights import AveragedWeights
-from torchrl_gpu.observation_scale import ObservationScale
+from torchrl_gpu.learn.average import AveragedWeights
+from torchrl_gpu.learn.scale import ObservationScale
 
 
 def weights(algorithm):

@@ -5,13 +5,13 @@ from collections.abc import Callable
 
 import pytest
 
-import agents.evaluation
-import torchrl_gpu.evaluation
+import torchrl_gpu.evaluation.batched
+import torchrl_gpu.evaluation.one_by_one
 from scripts import benchmark_pipelines
 from scripts.benchmarking import report
 from scripts.benchmarking.measuring import Clock, Counts, Round, Stopwatch, measure, run_until
 from scripts.benchmarking.pipelines import LegacyPipeline, TorchRLPipeline, make_trial
-from torchrl_gpu.config import make_trials
+from torchrl_gpu.settings.parse import make_trials
 
 CONFIG = {
     "seed": 3,
@@ -157,7 +157,7 @@ def test_pipelines_count_what_their_worlds_and_memories_saw(num_envs, tmp_path):
 
 
 def test_everything_is_measured_and_written(tmp_path, capsys, monkeypatch):
-    for module in (agents.evaluation, torchrl_gpu.evaluation):
+    for module in (torchrl_gpu.evaluation.one_by_one, torchrl_gpu.evaluation.batched):
         monkeypatch.setattr(module, "EPISODE_LIMIT", 10)
     config = tmp_path / "config.json"
     config.write_text(json.dumps(CONFIG))

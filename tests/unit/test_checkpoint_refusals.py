@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from agents.agent import ALGORITHMS, Agent
-from agents.checkpoint import load_agent, load_model, save_model
-from agents.model_files import ModelFileError
-from agents.torchscript import export_traced, traced_name
-from agents.torchscript_archive import read_parameters
+from agents.models.archive import read_parameters
+from agents.models.files import ModelFileError
+from agents.models.folder import load_agent, load_model, save_model
+from agents.models.traced import export_traced, traced_name
 
 
 def refusal(call, *arguments, **keywords):
@@ -253,7 +253,7 @@ def test_trust_loads_what_cannot_be_read(traced, tmp_path, monkeypatch):
     path = tmp_path / traced.name
     path.write_bytes(traced.read_bytes())
     expected = load_agent(path).acting_network.state_dict()
-    monkeypatch.setattr("agents.torchscript_archive._STORAGE_DTYPES", {})
+    monkeypatch.setattr("agents.models.archive._STORAGE_DTYPES", {})
     assert "DoubleStorage" in refusal(load_agent, path)
     for name, tensor in load_agent(path, trust=True).acting_network.state_dict().items():
         assert torch.equal(tensor, expected[name])

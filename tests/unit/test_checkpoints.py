@@ -10,18 +10,18 @@ import numpy as np
 import pytest
 import torch
 
-import agents.evaluation
-import torchrl_gpu.evaluation
-from agents.evaluation_record import EvaluationRecord
+import torchrl_gpu.evaluation.batched
+import torchrl_gpu.evaluation.one_by_one
 from marinenav_env.envs import MarineNavEnv3
-from marinenav_env.envs.snapshot import restore, snapshot
-from torchrl_gpu import checkpoints as checkpoints_module
-from torchrl_gpu.checkpoints import Checkpoints, NoUsableCheckpointError
-from torchrl_gpu.collection import PlainSteps
-from torchrl_gpu.config import make_trials
+from marinenav_env.envs.reference.snapshot import restore, snapshot
+from torchrl_gpu.collect.steps import PlainSteps
+from torchrl_gpu.evaluation.record import EvaluationRecord
 from torchrl_gpu.experiment import build_trainer
-from torchrl_gpu.interruption import Interrupted
-from torchrl_gpu.progress import Verbosity
+from torchrl_gpu.runs import checkpoint as checkpoints_module
+from torchrl_gpu.runs.checkpoint import Checkpoints, NoUsableCheckpointError
+from torchrl_gpu.runs.interruption import Interrupted
+from torchrl_gpu.settings.parse import make_trials
+from torchrl_gpu.watch.progress import Verbosity
 
 CONFIG = {
     "seed": 34,
@@ -55,7 +55,7 @@ FAST = {"num_envs": 4, "backend": "torch", "eval_freq": 1000}
 @pytest.fixture(autouse=True)
 def _short_evaluations(monkeypatch):
     """Evaluation episodes of 21 steps at most: what an untrained agent does for 1001 proves no more."""
-    for module in (agents.evaluation, torchrl_gpu.evaluation):
+    for module in (torchrl_gpu.evaluation.one_by_one, torchrl_gpu.evaluation.batched):
         monkeypatch.setattr(module, "EPISODE_LIMIT", 20)
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from torchrl_gpu.config import expand, make_trials, read_config
-from torchrl_gpu.config_schema import REQUIRED, SCHEMA, reference
+from torchrl_gpu.settings.parse import expand, make_trials, read_config
+from torchrl_gpu.settings.schema import REQUIRED, SCHEMA, reference
 
 CONFIGS = Path(__file__).parents[2] / "config"
 LEGACY = json.loads((CONFIGS / "ac_iqn.json").read_text())

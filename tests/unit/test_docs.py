@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from torchrl_gpu.config_schema import reference
+from torchrl_gpu.settings.schema import reference
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", ROOT / "torchrl_gpu" / "README.md", *(ROOT / "docs").glob("*.md")]

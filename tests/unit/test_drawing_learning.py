@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agents.evaluation_record import EvaluationRecord
 from scripts.command_line import InputError
 from scripts.drawing.learning import Curve, curves_of, curves_of_runs, learning_curves, mean_of, spread_of
+from torchrl_gpu.evaluation.record import EvaluationRecord
 
 CONFIG = {"agent_type": "AC-IQN", "eval_freq": 10, "lr": 1e-4}
 

@@ -5,7 +5,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.path import Path as Outline
 
-from marinenav_env.envs.utils.robot import Robot
+from marinenav_env.envs.reference.robot import Robot
 from scripts.drawing.perception import arrow, colregs_duty, probe_of, to_body, zones
 
 ZONES = {0: None, 1: "Head-on", 2: "Crossing"}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from marinenav_env.envs.utils.robot import Robot
+from marinenav_env.envs.reference.robot import Robot
 from scripts.drawing.vessel import catamaran, on_map, paint, thruster
 
 LEFT_HULL = {

@@ -8,9 +8,9 @@ import zipfile
 import numpy as np
 import pytest
 
-from agents.evaluation import EpisodeResult
-from agents.evaluation_record import HISTORIES, KEYS, EvaluationFileError, EvaluationRecord
-from agents.packed import PackedRows
+from torchrl_gpu.evaluation.one_by_one import EpisodeResult
+from torchrl_gpu.evaluation.packed import PackedRows
+from torchrl_gpu.evaluation.record import HISTORIES, KEYS, EvaluationFileError, EvaluationRecord
 
 
 def result(robots: int, steps: int, success: bool = False) -> EpisodeResult:

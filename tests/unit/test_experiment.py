@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from torchrl_gpu.config import ConfigError, make_trials
 from torchrl_gpu.experiment import build_agent, build_schedule
+from torchrl_gpu.settings.parse import ConfigError, make_trials
 from torchrl_gpu.train_torchrl_gpu import check
 
 CONFIG = json.loads((Path(__file__).parents[2] / "config" / "ac_iqn.json").read_text())

@@ -4,9 +4,10 @@ from importlib.util import find_spec
 
 import pytest
 
-from torchrl_gpu import loggers, train_torchrl_gpu
-from torchrl_gpu.config import ConfigError, make_trials
-from torchrl_gpu.loggers import ScalarLog, check_logger, rewind
+from torchrl_gpu import train_torchrl_gpu
+from torchrl_gpu.settings.parse import ConfigError, make_trials
+from torchrl_gpu.watch import loggers
+from torchrl_gpu.watch.loggers import ScalarLog, check_logger, rewind
 
 
 def test_csv_is_always_written(tmp_path):

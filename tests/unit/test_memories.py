@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from agents.rainbow_memory import ReplayMemory, SegmentTree
-from agents.replay_buffer import ReplayBuffer, state_batch
+from agents.legacy.rainbow_memory import ReplayMemory, SegmentTree
+from agents.legacy.replay_buffer import ReplayBuffer, state_batch
 
 
 def state(value: float, objects: int = 0):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from agents.agent import ALGORITHMS, Agent
-from torchrl_gpu.observation_scale import ObservationScale
+from torchrl_gpu.learn.scale import ObservationScale
 
 
 def observation(seed, n=6):

@@ -7,9 +7,9 @@ from torchrl.envs import set_exploration_type
 from torchrl.envs.utils import ExplorationType
 
 from agents.agent import Agent
-from agents.seeding import seed_everything
 from marinenav_env.envs.torchrl_gpu import MarineNavTorchRLEnv
-from torchrl_gpu.policy_wrapper import PolicyWrapper
+from torchrl_gpu.collect.policy_wrapper import PolicyWrapper
+from torchrl_gpu.seeding import seed_everything
 
 SCHEDULE = {
     "timesteps": [0],

@@ -6,13 +6,13 @@ import pytest
 import torch
 from tensordict import TensorDict
 
-from agents.evaluation import EpisodeResult
-from agents.schedule import Schedule
-from marinenav_env.envs.torchrl_gpu.outcome import Outcome
-from torchrl_gpu import progress as progress_module
-from torchrl_gpu.collection import VectorStep
-from torchrl_gpu.episode_statistics import EpisodeStatistics, EpisodeSums
-from torchrl_gpu.progress import EpisodeReports, Progress, Verbosity, stage_names
+from marinenav_env.envs.contract.outcome import Outcome
+from torchrl_gpu.collect.steps import VectorStep
+from torchrl_gpu.evaluation.one_by_one import EpisodeResult
+from torchrl_gpu.learn.schedule import Schedule
+from torchrl_gpu.watch import progress as progress_module
+from torchrl_gpu.watch.progress import EpisodeReports, Progress, Verbosity, stage_names
+from torchrl_gpu.watch.statistics import EpisodeStatistics, EpisodeSums
 
 N, C, G = Outcome.NORMAL, Outcome.COLLISION, Outcome.REACH_GOAL
 AFTER_C, AFTER_G = Outcome.DEACTIVATED_AFTER_COLLISION, Outcome.DEACTIVATED_AFTER_REACHING_GOAL

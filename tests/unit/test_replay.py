@@ -6,14 +6,14 @@ import pytest
 import torch
 from tensordict import TensorDict
 
-from agents.replay_buffer import ReplayBuffer
+from agents.legacy.replay_buffer import ReplayBuffer
 from marinenav_env.envs.torchrl_gpu import MarineNavTorchRLEnv
-from torchrl_gpu.legacy_samplers import LegacyUniformSampler
-from torchrl_gpu.observation_scale import ObservationScale
-from torchrl_gpu.replay import DeviceReplay, PrioritizedReplay, Replay, prioritized_sampler
-from torchrl_gpu.robot_windows import RobotWindows
-from torchrl_gpu.row_storage import ROW
-from torchrl_gpu.rows import Batch, plain_rows, unpack
+from torchrl_gpu.learn.scale import ObservationScale
+from torchrl_gpu.replay.buffer import DeviceReplay, PrioritizedReplay, Replay, prioritized_sampler
+from torchrl_gpu.replay.legacy_samplers import LegacyUniformSampler
+from torchrl_gpu.replay.rows import Batch, plain_rows, unpack
+from torchrl_gpu.replay.storage import ROW
+from torchrl_gpu.replay.windows import RobotWindows
 
 GAMMA = 0.9
 

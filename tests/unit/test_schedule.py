@@ -2,7 +2,7 @@
 
 import pytest
 
-from agents.schedule import Schedule
+from torchrl_gpu.learn.schedule import Schedule
 
 SHIPPED = Schedule(total_timesteps=6_000_000, eval_freq=60_000)
 

@@ -6,8 +6,8 @@ import sys
 import pytest
 import torch
 
+from marinenav_env.envs.contract.outcome import STATE_OF_OUTCOME, Outcome, ending_flags
 from marinenav_env.envs.torchrl_gpu import MarineNavTorchRLEnv, specs
-from marinenav_env.envs.torchrl_gpu.outcome import STATE_OF_OUTCOME, Outcome, ending_flags
 
 SCHEDULE = {
     "timesteps": [0, 10],

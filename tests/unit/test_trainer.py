@@ -4,9 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from agents.evaluation import evaluate, evaluate_episode
-from agents.evaluation_record import EvaluationRecord
-from agents.trainer import Trainer
+from agents.legacy.trainer import Trainer
+from torchrl_gpu.evaluation.one_by_one import evaluate, evaluate_episode
+from torchrl_gpu.evaluation.record import EvaluationRecord
 
 EVAL_SCHEDULE = {
     "num_episodes": [1, 0, 2],

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from torchrl_gpu.unguarded import unguarded
+from torchrl_gpu.learn.unguarded import unguarded
 
 
 def test_a_known_call_gives_the_same_and_a_new_function_is_refused():

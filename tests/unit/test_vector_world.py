@@ -11,9 +11,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map, tree_map_only
 
 from marinenav_env.envs import MarineNavEnv3
-from marinenav_env.envs.torchrl_gpu.outcome import Outcome
-from marinenav_env.envs.torchrl_gpu.scenario_pool import ScenarioPool
-from marinenav_env.envs.torchrl_gpu.vector_world import Stage, VectorWorld, _noisy_step
+from marinenav_env.envs.contract.outcome import Outcome
+from marinenav_env.envs.torchrl_gpu.pool import ScenarioPool
+from marinenav_env.envs.torchrl_gpu.world import Stage, VectorWorld, _noisy_step
 
 SCHEDULE = {
     "timesteps": [10, 40, 90],

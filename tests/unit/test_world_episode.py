@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from marinenav_env.envs import MarineNavEnv3
-from marinenav_env.envs.episode import read_episodes, validate_episode, write_episode
+from marinenav_env.envs.contract.episode import read_episodes, validate_episode, write_episode
 
 
 @pytest.fixture

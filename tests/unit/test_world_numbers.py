@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from marinenav_env.envs import MarineNavEnv3
-from marinenav_env.envs.marinenav_env import Core
-from marinenav_env.envs.utils.robot import Perception, Robot
+from marinenav_env.envs.reference.robot import Perception, Robot
+from marinenav_env.envs.reference.world import Core
 
 GAMMA = 3 * pi
 

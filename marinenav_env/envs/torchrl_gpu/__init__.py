@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from marinenav_env.envs.torchrl_gpu.marinenav_torchrl_env import MarineNavTorchRLEnv
+    from marinenav_env.envs.torchrl_gpu.env import MarineNavTorchRLEnv
 
 __all__ = ["MarineNavTorchRLEnv"]
 
@@ -11,7 +11,7 @@ __all__ = ["MarineNavTorchRLEnv"]
 def __getattr__(name: str) -> Any:
     """Import the environment when it is asked for: it takes torch and torchrl with it."""
     if name == "MarineNavTorchRLEnv":
-        from marinenav_env.envs.torchrl_gpu.marinenav_torchrl_env import MarineNavTorchRLEnv
+        from marinenav_env.envs.torchrl_gpu.env import MarineNavTorchRLEnv
 
         return MarineNavTorchRLEnv
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -5,11 +5,11 @@ from typing import Any
 import torch
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from marinenav_env.envs.snapshot import restore, snapshot
-from marinenav_env.envs.torchrl_gpu.marinenav_torchrl_env import MarineNavTorchRLEnv
-from marinenav_env.envs.torchrl_gpu.numpy_backend import NumpyBackend
+from marinenav_env.envs.reference.snapshot import restore, snapshot
+from marinenav_env.envs.torchrl_gpu.env import MarineNavTorchRLEnv
+from marinenav_env.envs.torchrl_gpu.numpy_worlds import NumpyBackend
 from marinenav_env.envs.torchrl_gpu.torch_backend import TorchBackend
-from marinenav_env.envs.torchrl_gpu.vector_world import VectorWorld
+from marinenav_env.envs.torchrl_gpu.world import VectorWorld
 
 ROWS = ("self_state", "objects_state", "objects_mask", "active", "outcome")
 """Arrays that the NumPy backend keeps between calls."""

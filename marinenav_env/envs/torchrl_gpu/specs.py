@@ -27,7 +27,7 @@ Observations are in the robot frame (forward, starboard) and zero where the robo
 import torch
 from torchrl.data import Bounded, Categorical, Composite, Unbounded
 
-from marinenav_env.envs.torchrl_gpu.outcome import Outcome
+from marinenav_env.envs.contract.outcome import Outcome
 
 GROUP = "agents"
 SELF_SIZE = 7

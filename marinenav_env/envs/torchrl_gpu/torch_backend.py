@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from marinenav_env.envs.torchrl_gpu.outcome import Outcome, ending_flags
+from marinenav_env.envs.contract.outcome import Outcome, ending_flags
 from marinenav_env.envs.torchrl_gpu.specs import Tensors
-from marinenav_env.envs.torchrl_gpu.vector_world import VectorWorld
-from marinenav_env.envs.torchrl_gpu.world_state import Observation
+from marinenav_env.envs.torchrl_gpu.state import Observation
+from marinenav_env.envs.torchrl_gpu.world import VectorWorld
 
 
 class TorchBackend:

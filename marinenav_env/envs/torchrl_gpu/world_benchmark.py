@@ -14,12 +14,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from marinenav_env.envs.marinenav_env import MarineNavEnv3
-from marinenav_env.envs.torchrl_gpu.noise_ops import draw_noise
-from marinenav_env.envs.torchrl_gpu.perception_ops import perceive
-from marinenav_env.envs.torchrl_gpu.vector_world import Stage, VectorWorld
-from marinenav_env.envs.torchrl_gpu.vessel_ops import advance
-from marinenav_env.envs.torchrl_gpu.world_step import current_field
+from marinenav_env.envs.reference.world import MarineNavEnv3
+from marinenav_env.envs.torchrl_gpu.ops.noise import draw_noise
+from marinenav_env.envs.torchrl_gpu.ops.sensor import perceive
+from marinenav_env.envs.torchrl_gpu.ops.vessel import advance
+from marinenav_env.envs.torchrl_gpu.step import current_field
+from marinenav_env.envs.torchrl_gpu.world import Stage, VectorWorld
 
 ROBOTS, OBSTACLES = 5, 4
 SHORT_EPISODE = 55  # steps; random actions make long episodes, which hides the cost of resets

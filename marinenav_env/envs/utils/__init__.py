@@ -1,1 +1,1 @@
-"""One vessel and its sensors."""
+"""Import paths of the legacy code."""

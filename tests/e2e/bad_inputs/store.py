@@ -6,12 +6,12 @@ import shutil
 from pathlib import Path
 
 from agents.agent import Agent
-from agents.evaluation import EpisodeResult
-from agents.evaluation_record import EvaluationRecord
 from scripts import export_torchscript, vrx_experiment_config
 from tests.e2e.bad_inputs.case import CONFIG
 from tests.unit.recordings import golden_episode
 from torchrl_gpu import train_torchrl_gpu
+from torchrl_gpu.evaluation.one_by_one import EpisodeResult
+from torchrl_gpu.evaluation.record import EvaluationRecord
 from torchrl_gpu.torchrl_trainer import TorchRLTrainer
 
 

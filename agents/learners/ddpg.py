@@ -1,0 +1,73 @@
+"""DDPG: deterministic actor, one value critic (Lillicrap et al. 2016; agents spec 4, 5, 6.3)."""
+
+from dataclasses import InitVar, dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from agents.learners.base import ContinuousAlgorithm, Noise, Stage, Transitions
+from agents.models.files import files_of
+from agents.networks import Actor, ActorCriticPolicy, Observation, ObservationNetwork, encoder
+
+
+@dataclass(eq=False, repr=False)
+class Critic(ObservationNetwork):
+    """Value Q(s, a), also of SAC."""
+
+    part = "critic"
+
+    action_dimension: int
+    device: InitVar[str | torch.device] = "cpu"
+    seed: InitVar[int] = 0
+
+    def add_layers(self) -> None:
+        """See `ObservationNetwork.add_layers`."""
+        self.action_encoder = encoder(self.action_dimension, self.hidden_dimension)
+        self.add_hidden_layers()
+        self.output_layer = nn.Linear(self.hidden_dimension, 1)
+
+    def forward(self, observation: Observation, actions: Tensor) -> Tensor:
+        """Value (B, 1) of actions (B, 2)."""
+        features = functional.relu(self.hidden_layer(self.features(observation))) * self.action_encoder(
+            actions
+        )
+        return self.output_layer(functional.relu(self.hidden_layer_2(features)))
+
+
+class DDPG_Policy(ActorCriticPolicy):  # noqa: N801 (legacy public name)
+    """Actor and critic."""
+
+    network_classes: ClassVar = {"actor": Actor, "critic": Critic}
+
+
+class DDPG(ContinuousAlgorithm):
+    """Update and acting of DDPG."""
+
+    name = "DDPG"
+    policy_class = DDPG_Policy
+    model_files = files_of("actor", "critic")
+
+    def greedy(self, observation: Observation, cvar: float = 1.0) -> Tensor:
+        """The actor's output, (B, 2)."""
+        return self.policy_local.actor(observation)
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """Critic, then actor against the updated critic."""
+        return self.critic_loss, self.actor_loss
+
+    def critic_loss(self, transitions: Transitions, noise: Noise) -> dict[str, Tensor]:
+        """Huber loss to the bootstrapped value of the target networks."""
+        with torch.no_grad():
+            next_actions = self.policy_target.actor(transitions.next_state)
+            next_value = self.policy_target.critic(transitions.next_state, next_actions)
+            target = self.bellman_target(transitions, next_value)
+        value = self.policy_local.critic(transitions.state, transitions.action)
+        return {"critic": functional.smooth_l1_loss(value, target, reduction="none").squeeze(1)}
+
+    def actor_loss(self, transitions: Transitions, noise: Noise) -> dict[str, Tensor]:
+        """Minus the mean value of the actor's own actions."""
+        actions = self.policy_local.actor(transitions.state)
+        return {"actor": -self.policy_local.critic(transitions.state, actions).mean()}

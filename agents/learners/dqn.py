@@ -1,0 +1,54 @@
+"""DQN over discrete actions (Mnih et al. 2015; agents spec 4, 5, 6.4)."""
+
+from dataclasses import InitVar, dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from agents.learners.base import DiscreteAlgorithm, Noise, Stage, Transitions
+from agents.models.files import files_of
+from agents.networks import Observation, ObservationNetwork
+
+
+@dataclass(eq=False, repr=False)
+class DQN_Policy(ObservationNetwork):  # noqa: N801 (legacy public name)
+    """Value Q(s, a) of every action."""
+
+    action_size: int
+    device: InitVar[str | torch.device] = "cpu"
+    seed: InitVar[int] = 0
+
+    def add_layers(self) -> None:
+        """See `ObservationNetwork.add_layers`."""
+        self.add_hidden_layers()
+        self.output_layer = nn.Linear(self.hidden_dimension, self.action_size)
+
+    def forward(self, observation: Observation) -> Tensor:
+        """Values (B, 25)."""
+        return self.output_layer(self.hidden(self.features(observation)))
+
+
+class DQN(DiscreteAlgorithm):
+    """Update and acting of DQN."""
+
+    name = "DQN"
+    policy_class = DQN_Policy
+    model_files = files_of("network")
+
+    def action_values(self, observation: Observation, cvar: float = 1.0) -> Tensor:
+        """The network's output, (B, 25)."""
+        return self.policy_local(observation)
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """One loss."""
+        return (self.network_loss,)
+
+    def network_loss(self, transitions: Transitions, noise: Noise) -> dict[str, Tensor]:
+        """Huber loss to the best target value (Defect Q10 fixed: the target is detached)."""
+        with torch.no_grad():
+            next_value = self.policy_target(transitions.next_state).max(dim=1, keepdim=True).values
+            target = self.bellman_target(transitions, next_value)
+        value = self.policy_local(transitions.state).gather(1, transitions.action)
+        return {"network": functional.smooth_l1_loss(value, target, reduction="none").squeeze(1)}

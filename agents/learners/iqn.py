@@ -1,0 +1,87 @@
+"""IQN: implicit quantile network over discrete actions (Dabney et al. 2018; agents spec 4, 5, 6.2)."""
+
+from dataclasses import InitVar, dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from agents.learners.base import DiscreteAlgorithm, Noise, Stage, Transitions
+from agents.models.files import files_of
+from agents.networks import QUANTILES, Observation, QuantileNetwork, draw_taus, quantile_huber_loss
+
+
+@dataclass(eq=False, repr=False)
+class IQN_Policy(QuantileNetwork):  # noqa: N801 (legacy public name)
+    """Quantiles Z(s, a; τ) of the return of every action."""
+
+    action_size: int
+    device: InitVar[str | torch.device] = "cpu"
+    seed: InitVar[int] = 0
+
+    def add_layers(self) -> None:
+        """See `ObservationNetwork.add_layers`."""
+        self.add_cos_embedding()
+        self.add_hidden_layers()
+        self.output_layer = nn.Linear(self.hidden_dimension, self.action_size)
+
+    def quantiles(self, observation: Observation, taus: Tensor) -> Tensor:
+        """Quantiles at given fractions: taus (B, N, 1) -> (B, N, 25)."""
+        return self.output_layer(self.hidden(self.quantile_features(observation, taus)))
+
+    def forward(
+        self, observation: Observation, num_tau: int = QUANTILES, cvar: float = 1.0
+    ) -> tuple[Tensor, Tensor]:
+        """Quantiles (B, N, 25) at random fractions, and the fractions (B, N, 1), scaled by `cvar`."""
+        self_state = observation[0]
+        taus = draw_taus(len(self_state), num_tau, self_state.device) * cvar
+        return self.quantiles(observation, taus), taus
+
+
+class IQN(DiscreteAlgorithm):
+    """Update and acting of IQN."""
+
+    name = "IQN"
+    policy_class = IQN_Policy
+    model_files = files_of("network")
+
+    def sample_quantiles(self, observation: Observation, cvar: float = 1.0) -> tuple[Tensor, Tensor]:
+        """Quantiles (B, 32, 25) to act on and their fractions (B, 32, 1)."""
+        size = len(observation[0])
+        taus = draw_taus(size, self.policy_local.K, self.device, self.noise_source) * cvar
+        return self.policy_local.quantiles(observation, taus), taus
+
+    def action_values(self, observation: Observation, cvar: float = 1.0) -> Tensor:
+        """Mean over 32 random quantiles, (B, 25); `cvar` below 1 keeps to the lower tail."""
+        return self.sample_quantiles(observation, cvar)[0].mean(dim=1)
+
+    def act_with_quantiles(
+        self, observation: Observation, eps: float, use_eval: bool, cvar: float
+    ) -> tuple[np.int64, np.ndarray, np.ndarray]:
+        """`act`, with the quantiles (1, 32, 25) and fractions (1, 32, 1) it rests on."""
+        with self.acting_mode(use_eval), torch.no_grad():
+            quantiles, taus = self.sample_quantiles(observation, cvar)
+        return self.choose(quantiles.mean(dim=1), eps), quantiles.cpu().numpy(), taus.cpu().numpy()
+
+    def draw_noise(self, batch_size: int) -> Noise:
+        """Fractions (B, N, 1) for the target network and for the local network."""
+        size = batch_size, self.num_quantiles, self.device, self.noise_source
+        return {name: draw_taus(*size) for name in ("target_taus", "local_taus")}
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """One loss."""
+        return (self.network_loss,)
+
+    def network_loss(self, transitions: Transitions, noise: Noise) -> dict[str, Tensor]:
+        """Quantile Huber loss to the best target quantiles.
+
+        Quirk Q9: the maximum over actions is taken for every fraction separately, not of the mean.
+        """
+        with torch.no_grad():
+            next_quantiles = self.policy_target.quantiles(transitions.next_state, noise["target_taus"])
+            target = self.bellman_target(transitions, next_quantiles.max(dim=2).values)  # (B, N)
+        quantiles = self.policy_local.quantiles(transitions.state, noise["local_taus"])  # (B, N, 25)
+        index = transitions.action.unsqueeze(1).expand(-1, self.num_quantiles, 1)
+        expected = quantiles.gather(2, index).squeeze(2)  # (B, N)
+        return {"network": quantile_huber_loss(expected, target, noise["local_taus"])}

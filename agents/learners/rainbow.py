@@ -1,0 +1,166 @@
+"""Rainbow: categorical, dueling, noisy, double Q-learning on prioritised n-step returns.
+
+Agents spec 4, 5, 6.6; Hessel et al. 2018; the projection is algorithm 1 of Bellemare et al. 2017. Deviation
+kept because the legacy numbers need it: the local network's noise is never redrawn, so that only ε-greedy
+explores (Quirk Q5).
+"""
+
+from dataclasses import InitVar, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from agents.learners.base import DiscreteAlgorithm, Noise, Stage, Transitions
+from agents.models.files import files_of
+from agents.networks import NoisyLinear, Observation, ObservationNetwork
+
+
+@dataclass(eq=False, repr=False)
+class Rainbow_Policy(ObservationNetwork):  # noqa: N801 (legacy public name)
+    """Distribution of the return of every action over fixed atoms."""
+
+    action_size: int
+    atoms: int
+    device: InitVar[str | torch.device] = "cpu"
+    seed: InitVar[int] = 0
+
+    def add_layers(self) -> None:
+        """Value (`_v`) and advantage (`_a`) streams, in alternation."""
+        width = self.hidden_dimension
+        self.hidden_layer_v = NoisyLinear(self.concat_feature_dimension, width)
+        self.hidden_layer_a = NoisyLinear(self.concat_feature_dimension, width)
+        self.hidden_layer_v_2 = NoisyLinear(width, width)
+        self.hidden_layer_a_2 = NoisyLinear(width, width)
+        self.output_layer_v = NoisyLinear(width, self.atoms)
+        self.output_layer_a = NoisyLinear(width, self.action_size * self.atoms)
+
+    def forward(self, observation: Observation, log: bool = False) -> Tensor:
+        """Probabilities (B, 25, 51), or their logarithms."""
+        features = self.features(observation)
+        value = functional.relu(self.hidden_layer_v_2(functional.relu(self.hidden_layer_v(features))))
+        advantage = functional.relu(self.hidden_layer_a_2(functional.relu(self.hidden_layer_a(features))))
+        value = self.output_layer_v(value).view(-1, 1, self.atoms)
+        advantage = self.output_layer_a(advantage).view(-1, self.action_size, self.atoms)
+        logits = value + advantage - advantage.mean(dim=1, keepdim=True)
+        return functional.log_softmax(logits, dim=2) if log else functional.softmax(logits, dim=2)
+
+    def reset_noise(self) -> None:
+        """Redraw the noise of the six layers in registration order."""
+        for layer in self.children():
+            if isinstance(layer, NoisyLinear):
+                layer.reset_noise()
+
+
+def project(
+    probabilities: Tensor, returns: Tensor, discount: Tensor, support: Tensor, v_min: float, v_max: float
+) -> Tensor:
+    """Distribution of R + discount·Z, moved back onto the atoms of Z (agents spec 6.6, steps 4-5).
+
+    Each shifted atom is clamped to the support and its mass shared between its two neighbours in proportion
+    to their nearness.
+
+    Args:
+        probabilities: distribution of Z, (B, atoms).
+        returns: R, (B, 1).
+        discount: factor on Z, 0 where nothing is bootstrapped, (B, 1).
+        support: the evenly spaced atoms, (atoms,).
+        v_min: first atom.
+        v_max: last atom.
+
+    Returns:
+        Probabilities, (B, atoms).
+    """
+    atoms = len(support)
+    shifted = (returns + discount * support).clamp(v_min, v_max)  # (B, atoms)
+    position = (shifted - v_min) / ((v_max - v_min) / (atoms - 1))
+    lower, upper = position.floor().long(), position.ceil().long()
+    # An atom that falls exactly on another has lower = upper and would lose its mass: move one of them.
+    lower = torch.where((upper > 0) & (lower == upper), lower - 1, lower)
+    upper = torch.where((lower < atoms - 1) & (lower == upper), upper + 1, upper)
+    offset = torch.arange(len(returns), device=returns.device).unsqueeze(1) * atoms
+    projected = torch.zeros_like(probabilities).view(-1)
+    projected.index_add_(0, (lower + offset).view(-1), (probabilities * (upper - position)).view(-1))
+    projected.index_add_(0, (upper + offset).view(-1), (probabilities * (position - lower)).view(-1))
+    return projected.view_as(probabilities)
+
+
+class Rainbow(DiscreteAlgorithm):
+    """Update and acting of Rainbow.
+
+    Its losses are those of the samples, unweighted: the caller turns them into priorities.
+
+    Attributes:
+        atoms: number of atoms of the return's distribution.
+        Vmin: lowest atom.
+        Vmax: highest atom.
+        support: the atoms, (51,) float32.
+        delta_z: their spacing.
+    """
+
+    name = "Rainbow"
+    policy_class = Rainbow_Policy
+    prioritized = True
+    has_noise = True
+    model_files = files_of("network")
+    greedy_type = int
+    # The prioritised memory always gave tensors, also for batches without any object.
+    drop_empty_objects = False
+
+    atoms = 51
+    Vmin = -1.0
+    Vmax = 1.0
+    delta_z = (Vmax - Vmin) / (atoms - 1)
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.support = torch.linspace(self.Vmin, self.Vmax, self.atoms, device=self.device)
+
+    def to_dtype(self, dtype: torch.dtype) -> None:
+        """See `Algorithm.to_dtype`."""
+        super().to_dtype(dtype)
+        self.support = torch.linspace(self.Vmin, self.Vmax, self.atoms, dtype=dtype, device=self.device)
+
+    @property
+    def n(self) -> int:
+        """Steps of the n-step return."""
+        return self.multi_steps
+
+    def make_policy(self) -> Rainbow_Policy:
+        """See `Algorithm.make_policy`."""
+        policy = self.policy_class(*self.sizes, self.action_size, self.atoms, self.device, self.seed)
+        return policy.to(self.device)
+
+    def action_values(self, observation: Observation, cvar: float = 1.0) -> Tensor:
+        """Expected returns, (B, 25)."""
+        return self._expectation(self.policy_local(observation))
+
+    def _expectation(self, probabilities: Tensor) -> Tensor:
+        return (probabilities * self.support).sum(dim=2)
+
+    def draw_noise(self, batch_size: int) -> Noise:
+        """New noise in the target network, in place."""
+        self.policy_target.reset_noise()
+        return {}
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """One loss."""
+        return (self.network_loss,)
+
+    def network_loss(self, transitions: Transitions, noise: Noise) -> dict[str, Tensor]:
+        """Cross-entropy of every sample to its projected target distribution, (B,)."""
+        rows = torch.arange(len(transitions.reward), device=transitions.reward.device)
+        log_probabilities = self.policy_local(transitions.state, log=True)[
+            rows, transitions.action.squeeze(1)
+        ]
+        with torch.no_grad():
+            # Double Q-learning: the local network chooses, the target network evaluates.
+            best = self._expectation(self.policy_local(transitions.next_state)).argmax(dim=1)
+            next_probabilities = self.policy_target(transitions.next_state)[rows, best]
+            discount = transitions.not_done * self.gamma**self.n
+            target = project(
+                next_probabilities, transitions.reward, discount, self.support, self.Vmin, self.Vmax
+            )
+        return {"network": -(target * log_probabilities).sum(dim=1)}

@@ -1,0 +1,1 @@
+"""The legacy training loop and its memories, which nothing but its own command and the benchmarks imports."""

@@ -1,0 +1,271 @@
+"""The legacy prioritised n-step memory of Rainbow (agents spec 9; Schaul et al. 2016).
+
+One stream holds the records of all robots (Quirk Q3): next states are not stored but read from the record n
+slots later, whoever wrote it.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from agents.legacy.replay_buffer import State, StateBatch, state_batch
+from agents.networks import Observation
+
+RECORD = np.dtype(
+    [
+        ("timestep", np.int32),
+        ("self_state", np.float32, 7),
+        ("object_states", np.float32, (5, 5)),
+        ("object_state_masks", np.float32, 5),
+        ("action", np.int32),
+        ("reward", np.float32),
+        ("nonterminal", np.bool_),
+    ]
+)
+BLANK = np.zeros((), dtype=RECORD)
+HISTORY = 1
+MAX_ATTEMPTS = 10_000
+"""Redraws of a batch before `PriorityTree.draw` gives up."""
+
+
+class PriorityTree:
+    """Priorities of a ring of records, in a sum tree.
+
+    Attributes:
+        sum_tree: inner nodes, then `size` leaves from `tree_start` on; float32. Node k is the sum of its
+            children 2k + 1 and 2k + 2.
+        index: the next slot to be written.
+        full: whether the ring has wrapped.
+        max: largest priority ever stored, at least 1; it never decays.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.index = 0
+        self.full = False
+        self.tree_start = 2 ** (size - 1).bit_length() - 1
+        self.sum_tree = np.zeros(self.tree_start + size, dtype=np.float32)
+        self.max = 1
+
+    def push(self, value: float) -> None:
+        """Give the next slot the priority `value`.
+
+        Raises:
+            IndexError: the last slot of an odd `size`: its leaf has no sibling.
+        """
+        node = self.index + self.tree_start
+        self.sum_tree[node] = value
+        while node > 0:
+            node = (node - 1) // 2
+            self.sum_tree[node] = self.sum_tree[2 * node + 1] + self.sum_tree[2 * node + 2]
+        self.index = (self.index + 1) % self.size
+        self.full = self.full or self.index == 0
+        self.max = max(value, self.max)
+
+    def update(self, leaves: np.ndarray, values: np.ndarray) -> None:
+        """Set priorities of leaves; for a leaf named twice the last value holds."""
+        self.sum_tree[leaves] = values
+        nodes = leaves
+        while nodes[0] > 0:
+            nodes = np.unique((nodes - 1) // 2)
+            self.sum_tree[nodes] = self.sum_tree[2 * nodes + 1] + self.sum_tree[2 * nodes + 2]
+        self.max = max(np.max(values), self.max)
+
+    def find(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Leaves under which the cumulated priorities `values` (float64) fall.
+
+        Returns:
+            Their priorities, data slots, and indices in `sum_tree`.
+        """
+        nodes = np.zeros(len(values), dtype=np.int64)
+        while nodes[0] < self.tree_start:
+            left = 2 * nodes + 1
+            # The last inner node of an incomplete level may have no leaves: stay inside the array.
+            left, right = np.minimum((left, left + 1), len(self.sum_tree) - 1)
+            left_sums = self.sum_tree[left]
+            go_right = values > left_sums
+            values = values - np.where(go_right, left_sums, 0.0)
+            nodes = np.where(go_right, right, left)
+        return self.sum_tree[nodes], nodes - self.tree_start, nodes
+
+    def total(self) -> np.float32:
+        """Sum of all priorities."""
+        return self.sum_tree[0]
+
+    def num_elements(self) -> int:
+        """Number of records; one too large before the ring has wrapped (Quirk Q4)."""
+        return self.size if self.full else self.index + 1
+
+    def draw(
+        self, batch_size: int, n: int, max_attempts: int = MAX_ATTEMPTS
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """One record from each of `batch_size` equal segments of the total priority (NumPy's generator).
+
+        Whole batches are redrawn until every record has its window of n more records and a priority.
+        Quirk Q7: the newest n records have no window. While their share of the total is larger than one
+        segment the last segment can only name them, and the legacy code never returned; here it gives up.
+
+        Returns:
+            Priorities (float32), data slots, and indices in `sum_tree`, (B,) each.
+
+        Raises:
+            RuntimeError: no attempt gave a valid batch.
+        """
+        segment = self.total() / batch_size
+        starts = np.arange(batch_size) * segment
+        for _ in range(max_attempts):
+            found = self.find(np.random.uniform(0.0, segment, [batch_size]) + starts)
+            priorities, slots, _ = found
+            has_window = (self.index - slots) % self.size > n
+            has_history = (slots - self.index) % self.size >= HISTORY
+            if np.all(has_window & has_history & (priorities != 0)):
+                return found
+        raise RuntimeError(
+            f"no valid batch in {max_attempts} attempts: of the {self.num_elements()} records stored the "
+            f"newest {n} have no {n}-step window yet and fill one of the {batch_size} segments drawn from; "
+            "begin learning later or use a smaller batch"
+        )
+
+    def importance(self, priorities: np.ndarray, exponent: float) -> np.ndarray:
+        """Importance weights (C·P)^-exponent over their maximum, C the number of records; (B,) float32."""
+        count = self.size if self.full else self.index
+        weights = (count * (priorities / self.total())) ** -exponent
+        return (weights / weights.max()).astype(np.float32)
+
+
+class SegmentTree(PriorityTree):
+    """The ring itself: records with their priorities.
+
+    Attributes:
+        data: the records, slot i belonging to leaf `tree_start + i`.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self.data = np.zeros(size, dtype=RECORD)
+
+    def append(self, record: Any, value: float) -> None:
+        """Write the next slot with priority `value`; raises as `push`."""
+        self.data[self.index] = record
+        self.push(value)
+
+    def get(self, slots: np.ndarray) -> np.ndarray:
+        """Records of slots, counted around the ring."""
+        return self.data[slots % self.size]
+
+
+class Sample(NamedTuple):
+    """What `ReplayMemory.sample` returns, B records each with its window of n + 1."""
+
+    leaves: np.ndarray  # (B,) int64
+    state: Observation
+    actions: Tensor  # (B,) int64
+    returns: Tensor  # (B,) float32
+    next_state: Observation
+    nonterminals: Tensor  # (B, 1) float32
+    weights: Tensor  # (B,) float32
+
+
+class ReplayMemory:
+    """Prioritised memory of one stream of records.
+
+    Quirk Q6: the legacy memory had its own constants for n and the discount; here they are arguments with
+    the legacy values as defaults.
+
+    Args:
+        device: where sampled tensors go.
+        capacity: number of records, even.
+        n: steps of the return.
+        discount: factor between the rewards of a return.
+        priority_weight: exponent of the importance weights (β), never annealed.
+        priority_exponent: exponent on the losses (ω).
+        max_attempts: how often `sample` redraws before it gives up.
+    """
+
+    def __init__(
+        self,
+        device: str | torch.device,
+        capacity: int,
+        n: int = 3,
+        discount: float = 0.99,
+        priority_weight: float = 0.4,
+        priority_exponent: float = 0.5,
+        max_attempts: int = MAX_ATTEMPTS,
+    ) -> None:
+        self.device = device
+        self.capacity = capacity
+        self.history = HISTORY
+        self.n = n
+        self.discount = discount
+        self.priority_weight = priority_weight
+        self.priority_exponent = priority_exponent
+        self.max_attempts = max_attempts
+        self.t = 0
+        self.n_step_scaling = torch.tensor(
+            [discount**k for k in range(n)], dtype=torch.float32, device=device
+        )
+        self.transitions = SegmentTree(capacity)
+
+    def append(self, state: State, action: int, reward: float, terminal: bool) -> None:
+        """Store a record with the largest priority so far; `t` counts records since the last terminal one."""
+        self_states, objects, masks = self.state_batch([state])
+        padded = (objects[0], masks[0]) if objects else (BLANK["object_states"], BLANK["object_state_masks"])
+        record = (self.t, self_states[0], *padded, action, reward, not terminal)
+        self.transitions.append(record, self.transitions.max)
+        self.t = 0 if terminal else self.t + 1
+
+    def state_batch(self, states: Sequence[State]) -> StateBatch:
+        """See `replay_buffer.state_batch`."""
+        return state_batch(states)
+
+    def store(self, state: State, action: int, reward: float, next_state: State, done: bool) -> None:
+        """`append` with the arguments of `ReplayBuffer.store`; `next_state` is not needed."""
+        self.append(state, action, reward, done)
+
+    def size(self) -> int:
+        """Number of records as the trainer counts them (Quirk Q4)."""
+        return self.transitions.num_elements()
+
+    def sample(self, batch_size: int) -> Sample:
+        """Draw a batch in proportion to priority, one record from each of `batch_size` equal segments.
+
+        Raises:
+            RuntimeError: no attempt gave a valid batch, see `PriorityTree.draw`.
+        """
+        priorities, slots, leaves = self.transitions.draw(batch_size, self.n, self.max_attempts)
+        window = self._window(slots)
+        rewards = torch.as_tensor(window["reward"][:, : self.n].copy(), device=self.device)
+        first, last = window[:, 0], window[:, self.n]
+        return Sample(
+            leaves,
+            self._observation(first),
+            torch.as_tensor(first["action"].astype(np.int64), device=self.device),
+            rewards @ self.n_step_scaling,
+            self._observation(last),
+            # Quirk Q6b: the flag is that of the record bootstrapped from, not of the last rewarded one.
+            torch.as_tensor(last["nonterminal"].astype(np.float32), device=self.device).unsqueeze(1),
+            torch.as_tensor(
+                self.transitions.importance(priorities, self.priority_weight), device=self.device
+            ),
+        )
+
+    def _window(self, slots: np.ndarray) -> np.ndarray:
+        """Records slot .. slot + n, (B, n + 1); those after the end of the episode are blank."""
+        window = self.transitions.get(slots[:, None] + np.arange(self.n + 1))
+        starts_episode = window["timestep"] == 0
+        # The first record is never blank; once an episode has begun anew, all that follows is.
+        starts_episode[:, 0] = False
+        window[np.logical_or.accumulate(starts_episode, axis=1)] = BLANK
+        return window
+
+    def _observation(self, records: np.ndarray) -> Observation:
+        """Tensors, also when no record has an object."""
+        names = ("self_state", "object_states", "object_state_masks")
+        return tuple(torch.as_tensor(records[name].copy(), device=self.device) for name in names)
+
+    def update_priorities(self, leaves: np.ndarray, losses: np.ndarray) -> None:
+        """Set priorities of sampled leaves to loss^ω."""
+        self.transitions.update(leaves, np.power(losses, self.priority_exponent))

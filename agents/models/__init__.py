@@ -1,0 +1,1 @@
+"""Agents in files: model folders and traced files, in and out."""

@@ -1,0 +1,173 @@
+"""Reading and checking the single files of a model: every refusal is one line that names the file."""
+
+import json
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from marinenav_env.files import replacing
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+class ModelFiles(NamedTuple):
+    """Where a legacy model folder keeps one network (agents spec 10)."""
+
+    weights: str
+    constructor_parameters: str
+
+
+FILES = {
+    "network": ModelFiles("network_params.pth", "constructor_params.json"),
+    "actor": ModelFiles("actor_network_params.pth", "actor_constructor_params.json"),
+    "critic": ModelFiles("critic_network_params.pth", "critic_constructor_params.json"),
+    "critic_1": ModelFiles("critic_1_params.pth", "critic_1_constructor_params.json"),
+    "critic_2": ModelFiles("critic_2_params.pth", "critic_2_constructor_params.json"),
+}
+"""Files of each network of a policy; a policy that is one network calls it "network"."""
+
+
+def files_of(*parts: str) -> dict[str, ModelFiles]:
+    """The entries of `FILES` that an algorithm has, in order."""
+    return {part: FILES[part] for part in parts}
+
+
+class ModelFileError(ValueError):
+    """A model file or folder that is missing, malformed, or of another kind than asked for.
+
+    The message is one line that begins with the path.
+    """
+
+    def __init__(self, path: str | Path, reason: object) -> None:
+        super().__init__(" ".join(f"{path}: {reason}".split()))
+
+
+def read_constructor_parameters(path: Path) -> dict[str, Any]:
+    """Read the JSON object of one network's constructor parameters.
+
+    Raises:
+        ModelFileError: the file is missing, is not JSON, or not an object.
+    """
+    try:
+        parameters = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelFileError(path, error.strerror) from error
+    except (ValueError, RecursionError) as error:
+        raise ModelFileError(path, f"not valid JSON: {error}") from error
+    if not isinstance(parameters, dict):
+        raise ModelFileError(path, f"must hold a JSON object, holds a {type(parameters).__name__}")
+    return parameters
+
+
+def read_weights(path: Path, device: str | torch.device = "cpu") -> dict[str, Tensor]:
+    """Read one network's ``state_dict``, with an unpickler that runs no code of the file.
+
+    Raises:
+        ModelFileError: the file is missing, unreadable, or holds anything but named floating-point tensors.
+    """
+    try:
+        weights = torch.load(path, map_location=device, weights_only=True)
+    except OSError as error:
+        raise ModelFileError(path, error.strerror) from error
+    except Exception as error:  # torn and hostile files fail with errors of any kind, over many lines
+        kind = type(error).__name__
+        raise ModelFileError(
+            path, f"cannot be read as weights ({kind}): torn, or no state_dict of torch.save"
+        ) from error
+    is_state_dict = isinstance(weights, dict) and all(
+        isinstance(name, str) and isinstance(value, Tensor) and value.is_floating_point()
+        for name, value in weights.items()
+    )
+    if not is_state_dict:
+        raise ModelFileError(path, "must hold a dictionary of named floating-point tensors")
+    return weights
+
+
+def check_weights(network: nn.Module, weights: dict[str, Tensor], path: str | Path, label: str) -> None:
+    """Refuse weights that are not those of a network.
+
+    Args:
+        network: the network they are meant for.
+        weights: tensors by name.
+        path: the file they come from, for the message.
+        label: what the network is, for the message.
+
+    Raises:
+        ModelFileError: a name is missing or unknown, or a shape differs.
+    """
+    expected = network.state_dict()
+    if missing := expected.keys() - weights.keys():
+        raise ModelFileError(path, f"not the weights of {label}: {', '.join(sorted(missing))} missing")
+    if unknown := weights.keys() - expected.keys():
+        raise ModelFileError(path, f"not the weights of {label}: {', '.join(sorted(unknown))} unknown")
+    for name, tensor in expected.items():
+        if weights[name].shape != tensor.shape:
+            shape, needed = tuple(weights[name].shape), tuple(tensor.shape)
+            raise ModelFileError(path, f"{name} has shape {shape}, this {label} needs {needed}")
+
+
+def check_parameters(network: nn.Module, parameters: dict[str, Any], path: Path, label: str) -> None:
+    """Refuse constructor parameters of another network; only the seed may differ.
+
+    Raises:
+        ModelFileError: a key is missing or unknown, or a value differs.
+    """
+    # As JSON gives them back: a range may have been built as a tuple.
+    expected = json.loads(json.dumps(network.get_constructor_parameters()))
+    if parameters.keys() != expected.keys():
+        keys, needed = ", ".join(parameters), ", ".join(expected)
+        raise ModelFileError(path, f"not the parameters of {label}: keys are {keys}; must be {needed}")
+    if type(parameters["seed"]) is not int:
+        raise ModelFileError(path, f"seed is {parameters['seed']!r}, must be an integer")
+    for name, value in expected.items():
+        if name != "seed" and parameters[name] != value:
+            raise ModelFileError(path, f"{name} is {parameters[name]!r}, this {label} needs {value!r}")
+
+
+def write_networks(networks: dict[str, nn.Module], directory: str | Path) -> None:
+    """Write networks, named as in `FILES`, into a model folder.
+
+    All files are written aside before the first of them takes its place.
+
+    Args:
+        networks: each with `get_constructor_parameters`.
+        directory: an existing folder; files of the same names are replaced.
+    """
+    directory = Path(directory)
+    with ExitStack() as files:
+        for part, network in networks.items():
+            names = FILES[part]
+            torch.save(network.state_dict(), files.enter_context(replacing(directory / names.weights)))
+            parameters = files.enter_context(replacing(directory / names.constructor_parameters, "w"))
+            json.dump(network.get_constructor_parameters(), parameters)
+
+
+def read_network(
+    network_class: type[Network], directory: str | Path, part: str, device: str | torch.device = "cpu"
+) -> Network:
+    """Build one network of a model folder. It reseeds torch, as building a network always does.
+
+    Args:
+        network_class: the network's class; its constructor takes what the folder stores.
+        directory: the model folder.
+        part: key of `FILES`.
+        device: where the network lives.
+
+    Raises:
+        ModelFileError: a file is missing or malformed, or holds another kind of network.
+    """
+    files = FILES[part]
+    path = Path(directory) / files.constructor_parameters
+    parameters = read_constructor_parameters(path)
+    try:
+        network = network_class(**parameters, device=device).to(device)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ModelFileError(path, f"no network can be built from it: {error}") from error
+    path = Path(directory) / files.weights
+    weights = read_weights(path, device)
+    check_weights(network, weights, path, part)
+    network.load_state_dict(weights)
+    return network

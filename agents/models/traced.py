@@ -1,0 +1,188 @@
+"""Traced networks for vehicles: written from an agent, and turned back into one (agents spec 11).
+
+A file ``traced_<TYPE>_model.pt`` holds the network that chooses the actions, in float64, for one observation
+``(x1 (1, 7), x2 (1, 5, 5), mask (1, 5))``, all float64:
+
+| TYPE | call | result |
+|---|---|---|
+| ``AC_IQN``, ``DDPG`` | ``model((x1, x2, mask))`` | action (1, 2) in (-1, 1) |
+| ``SAC`` | ``model((x1, x2, mask))`` | tuple: mean (1, 2), log standard deviation (1, 2), clamped; not
+squashed | | ``DQN`` | ``model((x1, x2, mask))`` | action values (1, 25) |
+| ``Rainbow`` | ``model((x1, x2, mask))`` | probabilities (1, 25, 51) of the mean weights |
+| ``IQN`` | ``model((x1, x2, mask), taus (1, 32))`` | quantiles (1, 32, 25) |
+"""
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from agents.agent import ALGORITHMS, Agent
+from agents.learners.base import Algorithm
+from agents.models.archive import read_parameters
+from agents.models.files import ModelFileError, check_weights
+from marinenav_env.files import replacing
+
+PLANNER_CALLS: dict[str, Callable[..., Any]] = {
+    "SAC": lambda actor, state: actor.distribution(state),
+    "IQN": lambda network, state, taus: network.quantiles(state, taus.unsqueeze(-1)),
+}
+"""What the vehicle's planner computes where it is not the network's own forward."""
+
+
+def traced_name(agent_type: str) -> str:
+    """File name of a released model, e.g. ``traced_AC_IQN_model.pt``."""
+    return f"traced_{agent_type.replace('-', '_')}_model.pt"
+
+
+# ---- out
+
+
+class _PlannerModule(nn.Module):
+    """The layers of a network under their own names, and the call of the planner as ``forward``."""
+
+    def __init__(self, network: nn.Module, call: Callable[..., Any]) -> None:
+        super().__init__()
+        for name, layer in network.named_children():
+            self.add_module(name, layer)
+        # A plain closure, so that the network is not registered and its parameter names get no prefix.
+        self.__dict__["_call"] = lambda *inputs: call(network, *inputs)
+
+    def forward(self, *inputs: Any) -> Any:
+        return self._call(*inputs)
+
+
+def trace_network(algorithm: Algorithm) -> torch.jit.ScriptModule:
+    """Trace the acting network of an algorithm for the planner.
+
+    Args:
+        algorithm: a learner in float64 on the CPU (`Algorithm.to_dtype`).
+
+    Returns:
+        The traced module; Rainbow's noise buffers are in it, but it computes with the mean weights.
+    """
+    call = PLANNER_CALLS.get(algorithm.name, nn.Module.__call__)
+    with algorithm.acting_mode(use_eval=True), warnings.catch_warnings():
+        # torch.jit is deprecated in favour of torch.export; libtorch on the vehicles loads TorchScript.
+        warnings.simplefilter("ignore", FutureWarning)
+        module = _PlannerModule(algorithm.acting_network, call).eval()
+        return torch.jit.trace(module, example_inputs(algorithm))
+
+
+def example_inputs(algorithm: Algorithm) -> tuple[Any, ...]:
+    """Random float64 inputs of the traced call: the observation, and 32 fractions for IQN."""
+    network = algorithm.acting_network
+    objects = network.max_object_num
+    shapes = ((1, network.self_dimension), (1, objects, network.object_dimension), (1, objects))
+    state = tuple(torch.rand(shape, dtype=torch.float64) for shape in shapes)
+    return (state, torch.rand(1, network.K, dtype=torch.float64)) if algorithm.name == "IQN" else (state,)
+
+
+def export_traced(algorithm: Algorithm, path: str | Path) -> None:
+    """Write the traced acting network of a float64 algorithm; written aside, then renamed."""
+    traced = trace_network(algorithm)
+    with replacing(path) as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        torch.jit.save(traced, file)
+
+
+# ---- in
+
+
+def agent_from_traced(
+    path: Path,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float64,
+    agent_type: str | None = None,
+    trust: bool = False,
+) -> Agent:
+    """Build an agent around the parameters of a traced file, which is read as data unless that fails.
+
+    The file holds the acting network only; critics of the agent stay as they were initialised.
+
+    Args:
+        path: a TorchScript file.
+        device: where the networks live.
+        dtype: precision of the agent.
+        agent_type: a key of `ALGORITHMS`; told by the file's name or its parameters unless given.
+        trust: whether a file that cannot be read as data may be loaded by `torch.jit.load`, which can run
+            code of the file.
+
+    Raises:
+        ModelFileError: it is no TorchScript file, or its parameters fit no agent type, another one than asked
+            for, or two (AC-IQN and DDPG have equal actors).
+    """
+    weights = _read_traced(path, trust)
+    named = [name for name in ALGORITHMS if traced_name(name) == path.name]
+    types = [agent_type] if agent_type else named or list(ALGORITHMS)
+    agents, problem = [], None
+    for each in types:
+        try:
+            agents.append(_agent_with(weights, path, each, device, dtype))
+        except ModelFileError as error:
+            problem = error
+    if len(agents) == 1:
+        return agents[0]
+    if len(types) == 1:
+        raise problem
+    fitting = [agent.agent_type for agent in agents]
+    if not fitting:
+        raise ModelFileError(path, f"not the parameters of any of {', '.join(types)}")
+    names = " or ".join(traced_name(name) for name in fitting)
+    raise ModelFileError(path, f"fits {' and '.join(fitting)} alike; say which, or name it {names}")
+
+
+def _agent_with(
+    weights: dict[str, Tensor], path: Path, agent_type: str, device: str | torch.device, dtype: torch.dtype
+) -> Agent:
+    """Build an agent of one type around the weights, or raise ModelFileError if they are not its own."""
+    try:
+        agent = Agent(agent_type=agent_type, device=device, training=False, **_sizes(weights))
+    except (KeyError, IndexError, ValueError, ZeroDivisionError) as error:
+        raise ModelFileError(
+            path, f"not the weights of {agent_type}: no sizes can be read from them"
+        ) from error
+    check_weights(agent.algorithm.acting_network, weights, path, agent_type)
+    agent.algorithm.to_dtype(dtype)
+    agent.algorithm.acting_network.load_state_dict(weights)
+    return agent
+
+
+def _sizes(weights: dict[str, Tensor]) -> dict[str, int]:
+    """Network sizes, by the names of `Agent`'s arguments, from the shapes (out, in) of the first layers."""
+    own, objects = weights["self_encoder.0.weight"].shape, weights["object_encoder.0.weight"].shape
+    hidden_name = "hidden_layer.weight" if "hidden_layer.weight" in weights else "hidden_layer_v.weight_mu"
+    hidden, concat = weights[hidden_name].shape
+    return {
+        "self_dimension": own[1],
+        "object_dimension": objects[1],
+        "max_object_num": (concat - own[0]) // objects[0],
+        "self_feature_dimension": own[0],
+        "object_feature_dimension": objects[0],
+        "concat_feature_dimension": concat,
+        "hidden_dimension": hidden,
+    }
+
+
+def _read_traced(path: Path, trust: bool) -> dict[str, Tensor]:
+    """Parameters and buffers by name; the tensors of the root module, without a dot, are its constants."""
+    try:
+        tensors = read_parameters(path)
+    except ModelFileError:
+        if not (trust and path.is_file()):
+            raise
+        tensors = _execute(path)
+    return {name: tensor for name, tensor in tensors.items() if "." in name}
+
+
+def _execute(path: Path) -> dict[str, Tensor]:
+    """Parameters of a file by loading it, which compiles its code and may run it."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            return torch.jit.load(path, map_location="cpu").state_dict()
+    except RuntimeError as error:
+        raise ModelFileError(path, f"torch.jit.load cannot load it: {error}") from error

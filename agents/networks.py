@@ -1,0 +1,313 @@
+"""Network parts shared by the six learners (agents spec 3 and 4).
+
+An observation is the triple `(self_state (B, 7), objects_state (B, 5, 5), objects_mask (B, 5))`. The last
+two are `None` when no state of the batch has an object; see `ObservationNetwork.features`.
+"""
+
+import math
+from dataclasses import InitVar, dataclass, fields
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from agents.models.files import read_network, write_networks
+
+Observation = tuple[Tensor, Tensor | None, Tensor | None]
+
+QUANTILES = 8  # quantile fractions per state in an update
+
+
+def encoder(in_features: int, out_features: int) -> nn.Sequential:
+    """Linear layer and ReLU; `Sequential`, because legacy parameter names carry its index."""
+    return nn.Sequential(nn.Linear(in_features, out_features), nn.ReLU())
+
+
+def draw_taus(batch_size: int, num_tau: int, device: str | torch.device, source: str = "cpu") -> Tensor:
+    """Uniform quantile fractions, drawn on `source` and moved to `device`.
+
+    The legacy learners draw on the CPU whatever the device (agents spec 3); `source=device` saves the
+    transfer.
+
+    Returns:
+        Fractions in [0, 1), shape (batch_size, num_tau, 1), float32.
+    """
+    return torch.rand(batch_size, num_tau, device=source).to(device).unsqueeze(-1)
+
+
+@dataclass(eq=False, repr=False)
+class NetworkSizes:
+    """The seven sizes every network and every policy takes first.
+
+    Attributes:
+        self_dimension: numbers in a robot's own state.
+        object_dimension: numbers per observed object.
+        max_object_num: most objects per observation.
+        self_feature_dimension: width of the encoded own state.
+        object_feature_dimension: width of one encoded object.
+        concat_feature_dimension: width of the encoded own state and all objects together.
+        hidden_dimension: width of all hidden layers.
+    """
+
+    self_dimension: int
+    object_dimension: int
+    max_object_num: int
+    self_feature_dimension: int
+    object_feature_dimension: int
+    concat_feature_dimension: int
+    hidden_dimension: int
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The seven sizes in order."""
+        return tuple(getattr(self, size.name) for size in fields(NetworkSizes))
+
+
+class ObservationNetwork(NetworkSizes, nn.Module):
+    """Base of every network: seeds torch, builds the two encoders, computes the features φ (agents spec 3).
+
+    A network is a dataclass whose fields are exactly what a legacy model folder stores to rebuild it;
+    `device` (where constants are made; the caller moves the parameters) and `seed` follow as constructor-only
+    arguments.
+
+    Attributes:
+        part: what the network is called in a model folder, see `model_files.FILES`.
+        seed_id: the integer that seeded torch.
+        seed: the generator seeded by it, torch's default one.
+
+    Raises:
+        ValueError: `concat_feature_dimension` is not the sum of the encoded parts.
+    """
+
+    part: ClassVar[str] = "network"
+
+    def __post_init__(self, device: str | torch.device, seed: int) -> None:
+        nn.Module.__init__(self)
+        expected = self.self_feature_dimension + self.max_object_num * self.object_feature_dimension
+        if self.concat_feature_dimension != expected:
+            raise ValueError(
+                f"concat_feature_dimension is {self.concat_feature_dimension}, must be "
+                f"self_feature_dimension + max_object_num * object_feature_dimension = {expected}"
+            )
+        self.device = device
+        self.make_constants(device)
+        self.seed_id = seed
+        self.seed = torch.manual_seed(seed)
+        self.self_encoder = encoder(self.self_dimension, self.self_feature_dimension)
+        self.object_encoder = encoder(self.object_dimension, self.object_feature_dimension)
+        self.add_layers()
+
+    def add_layers(self) -> None:
+        """Register what follows the encoders; the order decides random draws, names and Adam states."""
+        raise NotImplementedError
+
+    def add_hidden_layers(self) -> None:
+        """Register the two hidden layers."""
+        self.hidden_layer = nn.Linear(self.concat_feature_dimension, self.hidden_dimension)
+        self.hidden_layer_2 = nn.Linear(self.hidden_dimension, self.hidden_dimension)
+
+    def make_constants(self, device: str | torch.device, dtype: torch.dtype = torch.float32) -> None:
+        """Create the tensor constants, which are not in `state_dict`; again after a change of precision."""
+
+    def get_constructor_parameters(self) -> dict[str, Any]:
+        """Arguments that rebuild this network, as legacy model folders store them (agents spec 10)."""
+        return {field.name: getattr(self, field.name) for field in fields(self)} | {"seed": self.seed_id}
+
+    def save(self, directory: str | Path) -> None:
+        """Write this network into an existing model folder."""
+        write_networks({self.part: self}, directory)
+
+    @classmethod
+    def load(cls, directory: str | Path, device: str | torch.device = "cpu") -> Self:
+        """Build a network from a model folder; see `model_files.read_network`."""
+        return read_network(cls, directory, cls.part, device)
+
+    def hidden(self, features: Tensor) -> Tensor:
+        """Two hidden layers with ReLU, (..., 256) -> (..., 128)."""
+        return functional.relu(self.hidden_layer_2(functional.relu(self.hidden_layer(features))))
+
+    def features(self, observation: Observation) -> Tensor:
+        """Observation features φ, shape (B, 256) (agents spec 3).
+
+        Padded rows are zeroed after the ReLU, so they contribute 0 and not the encoded bias. Without objects
+        (`None`) `object_encoder` is not called: the value is the same, but its gradient is `None` and Adam
+        skips it (Quirk Q15).
+        """
+        assert len(observation) == 3, f"observation has {len(observation)} parts, must have 3"
+        self_state, objects_state, objects_mask = observation
+        self_features = self.self_encoder(self_state)
+        if objects_state is None:
+            object_features = self_features.new_zeros(
+                len(self_state), self.max_object_num * self.object_feature_dimension
+            )
+        else:
+            padding = (objects_mask < 0.5).unsqueeze(-1)
+            object_features = self.object_encoder(objects_state).masked_fill(padding, 0.0).flatten(1)
+        return torch.cat((self_features, object_features), dim=1)
+
+
+class QuantileNetwork(ObservationNetwork):
+    """Base of the implicit quantile networks: cosine embedding of fractions (Dabney et al. 2018)."""
+
+    K = 32  # fractions per state when acting
+    n = 64  # cosines per fraction
+
+    def add_cos_embedding(self) -> None:
+        """Register the embedding of fractions."""
+        self.cos_embedding = nn.Linear(self.n, self.concat_feature_dimension)
+
+    def make_constants(self, device: str | torch.device, dtype: torch.dtype = torch.float32) -> None:
+        """`pis` (1, 1, 64): π·k, rounded once from float64."""
+        multiples = [math.pi * k for k in range(self.n)]
+        self.pis = torch.tensor(multiples, dtype=dtype, device=device).view(1, 1, -1)
+
+    def quantile_features(self, observation: Observation, taus: Tensor) -> Tensor:
+        """φ times ψ(τ), with ψ(τ) = ReLU(linear(cos(π k τ))); taus (B, N, 1) -> (B, N, 256)."""
+        embedding = functional.relu(self.cos_embedding(torch.cos(taus * self.pis)))
+        return self.features(observation).unsqueeze(1) * embedding
+
+
+@dataclass(eq=False, repr=False)
+class Actor(ObservationNetwork):
+    """Deterministic actor of AC-IQN and DDPG: a = (2/π) atan(o(h2(h(φ)))), inside (-1, 1).
+
+    Quirk Q14: `value_ranges_of_action` sets only the number of dimensions and the range of exploration.
+    """
+
+    part = "actor"
+
+    value_ranges_of_action: list[list[float]]
+    device: InitVar[str | torch.device] = "cpu"
+    seed: InitVar[int] = 0
+
+    def add_layers(self) -> None:
+        """See `ObservationNetwork.add_layers`."""
+        self.add_hidden_layers()
+        self.output_layer = nn.Linear(self.hidden_dimension, len(self.value_ranges_of_action))
+
+    def make_constants(self, device: str | torch.device, dtype: torch.dtype = torch.float32) -> None:
+        """`atan_scale`: 2/π, 0-d."""
+        self.atan_scale = torch.tensor(2 / math.pi, dtype=dtype, device=device)
+
+    def squash(self, x: Tensor) -> Tensor:
+        """Map the real line onto (-1, 1)."""
+        return self.atan_scale * torch.atan(x)
+
+    def forward(self, observation: Observation) -> Tensor:
+        """Action (B, action_dimension)."""
+        return self.squash(self.output_layer(self.hidden(self.features(observation))))
+
+
+@dataclass(eq=False, repr=False)
+class ActorCriticPolicy(NetworkSizes):
+    """Base of the policies with an actor and critics: plain objects that hold the networks as attributes.
+
+    `network_classes` names them in construction order; each is seeded one above the one before.
+    """
+
+    network_classes: ClassVar[dict[str, type[ObservationNetwork]]]
+
+    value_ranges_of_action: list[list[float]]
+    device: InitVar[str | torch.device] = "cpu"
+    seed: InitVar[int] = 0
+
+    def __post_init__(self, device: str | torch.device, seed: int) -> None:
+        for offset, (name, network_class) in enumerate(self.network_classes.items()):
+            ranges = self.value_ranges_of_action
+            own_parameter = ranges if name == "actor" else len(ranges)
+            setattr(self, name, network_class(*self.sizes, own_parameter, device, seed + offset).to(device))
+
+    def save(self, directory: str | Path) -> None:
+        """Write all networks into an existing model folder."""
+        write_networks({name: getattr(self, name) for name in self.network_classes}, directory)
+
+    @classmethod
+    def load(cls, directory: str | Path, device: str | torch.device = "cpu") -> Self:
+        """Build a policy from a model folder; torch's generator is left as by a policy with seed 0."""
+        networks = {
+            name: read_network(network_class, directory, name, device)
+            for name, network_class in cls.network_classes.items()
+        }
+        actor = networks["actor"]
+        policy = cls(*actor.sizes, actor.value_ranges_of_action, device)
+        vars(policy).update(networks)
+        return policy
+
+
+class NoisyLinear(nn.Module):
+    """Linear layer with factorised Gaussian noise on its parameters (Fortunato et al. 2018; agents spec 3).
+
+    In train mode it computes with μ + σ⊙ε, in eval mode with μ. The noise ε is held in two buffers that only
+    `reset_noise` changes.
+    """
+
+    def __init__(self, in_features: int, out_features: int, std_init: float = 0.05) -> None:
+        super().__init__()
+        self.in_features = in_features
+        self.out_features = out_features
+        bound = 1 / math.sqrt(in_features)
+        self.weight_mu = nn.Parameter(torch.empty(out_features, in_features).uniform_(-bound, bound))
+        self.weight_sigma = nn.Parameter(
+            torch.full((out_features, in_features), std_init / math.sqrt(in_features))
+        )
+        self.bias_mu = nn.Parameter(torch.empty(out_features).uniform_(-bound, bound))
+        self.bias_sigma = nn.Parameter(torch.full((out_features,), std_init / math.sqrt(out_features)))
+        self.register_buffer("weight_epsilon", torch.empty(out_features, in_features))
+        self.register_buffer("bias_epsilon", torch.empty(out_features))
+        self.reset_noise()
+
+    def _scaled_noise(self, size: int) -> Tensor:
+        x = torch.randn(size, device=self.weight_mu.device)
+        return x.sign() * x.abs().sqrt()
+
+    def reset_noise(self) -> None:
+        """Draw new noise in place: `randn(in)`, then `randn(out)`, on the parameters' device."""
+        noise_in = self._scaled_noise(self.in_features)
+        noise_out = self._scaled_noise(self.out_features)
+        self.weight_epsilon.copy_(torch.outer(noise_out, noise_in))
+        self.bias_epsilon.copy_(noise_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., in) -> (..., out)."""
+        if not self.training:
+            return functional.linear(x, self.weight_mu, self.bias_mu)
+        weight = self.weight_mu + self.weight_sigma * self.weight_epsilon
+        bias = self.bias_mu + self.bias_sigma * self.bias_epsilon
+        return functional.linear(x, weight, bias)
+
+
+def calculate_huber_loss(td_errors: Tensor, k: float = 1.0) -> Tensor:
+    """Huber loss of each temporal-difference error: ½δ² up to |δ| = k, then k(|δ| - ½k) (agents spec 6).
+
+    Args:
+        td_errors: shape (B, 8, 8); anything else is an assertion error, as in the legacy code.
+        k: where the parabola turns into a line.
+    """
+    assert td_errors.shape[1:] == (QUANTILES, QUANTILES), f"td_errors has shape {tuple(td_errors.shape)}"
+    return _huber(td_errors, k)
+
+
+def _huber(td_errors: Tensor, k: float = 1.0) -> Tensor:
+    """`calculate_huber_loss` of any number of quantiles."""
+    return torch.where(td_errors.abs() <= k, 0.5 * td_errors.pow(2), k * (td_errors.abs() - 0.5 * k))
+
+
+def quantile_huber_loss(expected: Tensor, target: Tensor, taus: Tensor) -> Tensor:
+    """Quantile regression loss of each sample: mean over target samples, sum over local quantiles.
+
+    Agents spec 6.1, step 4; Dabney et al. 2018, equation 9.
+
+    Args:
+        expected: local quantiles Z_i, (B, N).
+        target: samples y_j of the target distribution without gradient, (B, N').
+        taus: fractions τ_i of the local quantiles, (B, N, 1).
+
+    Returns:
+        mean_j Σ_i |τ_i - 1[δ_ij < 0]| L(δ_ij), (B,).
+    """
+    td_errors = target.unsqueeze(1) - expected.unsqueeze(2)  # (B, i, j)
+    overestimated = (td_errors.detach() < 0).float()
+    loss = (taus - overestimated).abs() * _huber(td_errors)
+    return loss.sum(dim=1).mean(dim=1)

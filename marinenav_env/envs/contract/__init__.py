@@ -1,0 +1,1 @@
+"""What both worlds share: numbers, names, shapes and the episode file."""

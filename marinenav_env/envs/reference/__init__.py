@@ -1,0 +1,1 @@
+"""The reference world: NumPy, one robot at a time, bit-exact."""

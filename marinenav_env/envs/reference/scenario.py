@@ -1,0 +1,275 @@
+"""What an episode is made of: robots, vortices, obstacles, and how they are drawn (environment spec 3-5)."""
+
+from collections.abc import Callable, Mapping, Sequence
+from math import isfinite, pi, sqrt
+from typing import Any
+
+import numpy as np
+from scipy.spatial import KDTree
+
+from marinenav_env.envs.reference.robot import Robot
+from marinenav_env.envs.reference.vessel import NO_CURRENT, Current
+
+START_MARGIN = 2.0
+OBSTACLE_MARGIN = 5.0
+MAX_ATTEMPTS = 500
+
+
+class Core:
+    """Vortex core.
+
+    Args:
+        x: centre, north (m).
+        y: centre, east (m).
+        clockwise: sense of rotation. Quirk Q2: seen from above on the north-up map it is the opposite one.
+        Gamma: circulation (m^2/s).
+    """
+
+    def __init__(self, x: float, y: float, clockwise: int, Gamma: float) -> None:
+        self.x, self.y, self.clockwise, self.Gamma = x, y, clockwise, Gamma
+
+
+class Obstacle:
+    """Static disc.
+
+    Args:
+        x: centre, north (m).
+        y: centre, east (m).
+        r: radius (m).
+    """
+
+    def __init__(self, x: float, y: float, r: float) -> None:
+        self.x, self.y, self.r = x, y, r
+
+
+def _distance(a: Sequence[float], b: Sequence[float]) -> float:
+    dx, dy = float(a[0]) - float(b[0]), float(a[1]) - float(b[1])
+    return sqrt(dx * dx + dy * dy)
+
+
+class Scenario:
+    """A map with robots, vortices and obstacles, and the random stream `rd` that places them.
+
+    Quirk Q1: the map has no boundary; robots and currents leave it without effect.
+
+    Args:
+        seed: seed of `rd`.
+        schedule: curriculum of equally long lists `timesteps`, `num_robots`, `num_cores`, `num_obstacles`,
+            `min_start_goal_dis`; or None.
+    """
+
+    def __init__(self, seed: int = 0, schedule: Mapping[str, Sequence[Any]] | None = None) -> None:
+        self.seed = seed
+        self.rd = np.random.RandomState(seed)
+        self.schedule = schedule
+        self.total_timesteps = 0
+        self.verbose = True  # whether the curriculum stage is printed at a reset
+
+        self.width = 55
+        self.height = 55
+        self.r = 0.5
+        self.v_rel_max = 1.0
+        self.p = 0.8
+        self.v_range = [3, 3]
+        self.obs_r_range = [1, 1]
+        self.clear_r = 10.0
+        self.num_cores = 8
+        self.num_obs = 8
+        self.min_start_goal_dis = 30.0
+        self.num_robots = 6
+
+        # Quirk Q28: no episode uses these robots, but their seeds are drawn.
+        self.robots = [self.draw_robot() for _ in range(self.num_robots)]
+        self.cores: list[Core] = []
+        self.obstacles: list[Obstacle] = []
+
+    # ---- generation -------------------------------------------------------------------------------------
+
+    def _generate(self) -> None:
+        """Draw the next scenario of the stream, in place."""
+        self.cores.clear()
+        self.obstacles.clear()
+        self.robots.clear()
+        self._place_robots()
+        self._place(self.cores, self.num_cores, self._draw_core, self.check_core)
+        self.index_cores()
+        self._place(self.obstacles, self.num_obs, self._draw_obstacle, self.check_obstacle)
+
+    def _enter_stage(self, schedule: Mapping[str, Sequence[Any]]) -> None:
+        # Quirk Q10: before the first threshold the stage is -1, the last one.
+        stage = sum(start <= self.total_timesteps for start in schedule["timesteps"]) - 1
+        self.num_robots = schedule["num_robots"][stage]
+        if self.num_robots <= 0:
+            raise AssertionError("Number of robots is 0!")
+        self.num_cores = schedule["num_cores"][stage]
+        self.num_obs = schedule["num_obstacles"][stage]
+        self.min_start_goal_dis = schedule["min_start_goal_dis"][stage]
+        if self.verbose:
+            self._announce_stage()
+
+    def _announce_stage(self) -> None:
+        print("\n======== training schedule ========")
+        print("num of robots: ", self.num_robots)
+        print("num of cores: ", self.num_cores)
+        print("num of obstacles: ", self.num_obs)
+        print("min start goal dis: ", self.min_start_goal_dis)
+        print("======== training schedule ========\n")
+
+    def draw_robot(self) -> Robot:
+        """Make a robot with a perception seed from `rd`. Quirk Q29: seeds may coincide."""
+        return Robot(self.rd.randint(0, 5 * self.num_robots))
+
+    def _uniform_point(self, margin: float) -> tuple[float, float]:
+        # rd.uniform bit for bit, at a tenth of its cost
+        x = margin + (self.width - margin - margin) * self.rd.random_sample()
+        return x, margin + (self.height - margin - margin) * self.rd.random_sample()
+
+    def _place_robots(self) -> None:
+        for _ in range(MAX_ATTEMPTS):
+            start, goal = self._uniform_point(START_MARGIN), self._uniform_point(START_MARGIN)
+            if self.check_start_and_goal(start, goal):
+                robot = self.draw_robot()
+                robot.start, robot.goal = np.array(start), np.array(goal)
+                self.reset_robot(robot)
+                self.robots.append(robot)
+            if len(self.robots) == self.num_robots:
+                break
+
+    def _place(self, placed: list, number: int, draw: Callable[[], Any], accept: Callable[..., bool]) -> None:
+        """Fill a list by rejection. Quirk Q9: what the attempts do not suffice for is silently missing."""
+        for _ in range(MAX_ATTEMPTS):
+            if len(placed) >= number:
+                break
+            candidate = draw()
+            if accept(candidate):
+                placed.append(candidate)
+
+    def _draw_core(self) -> Core:
+        x, y = self._uniform_point(0.0)
+        clockwise = self.rd.binomial(1, 0.5)
+        edge_speed = self.rd.uniform(self.v_range[0], self.v_range[1])
+        return Core(x, y, clockwise, 2 * pi * self.r * edge_speed)
+
+    def _draw_obstacle(self) -> Obstacle:
+        x, y = self._uniform_point(OBSTACLE_MARGIN)
+        return Obstacle(x, y, self.rd.uniform(self.obs_r_range[0], self.obs_r_range[1]))
+
+    def reset_robot(self, rob: Robot) -> None:
+        """Put a robot at its start with a random yaw, one draw of `rd`.
+
+        Quirk Q6: robots are placed before the cores exist, so their first velocity knows no current.
+        """
+        rob.reach_goal = False
+        rob.collision = False
+        rob.deactivated = False
+        rob.init_theta = self.rd.uniform(0.0, 2 * pi)
+        rob.init_velocity_r = np.zeros(3)
+        rob.init_pos = 0.0
+        rob.init_thrust = 0.0
+        rob.reset_state(self.get_velocity(*rob.start))
+
+    # ---- acceptance -------------------------------------------------------------------------------------
+
+    def check_start_and_goal(self, start: Sequence[float], goal: Sequence[float]) -> bool:
+        """Whether a start and a goal, (2,) m each, are far apart and clear of those of the robots placed.
+
+        Quirk Q5: a start is not compared with the goals of others, nor a goal with their starts.
+        """
+        if _distance(start, goal) < self.min_start_goal_dis:
+            return False
+        return all(
+            _distance(robot.start, start) > self.clear_r and _distance(robot.goal, goal) > self.clear_r
+            for robot in self.robots
+        )
+
+    def check_core(self, core_j: Core) -> bool:
+        """Whether a core fits into the map, between the robots and among the cores (environment spec 4.3)."""
+        centre = (core_j.x, core_j.y)
+        # Quirk Q7: the width bounds both axes.
+        if any(c - self.r < 0 or c + self.r > self.width for c in centre):
+            return False
+        if not self._clear_of_robots(centre, self.r + self.clear_r):
+            return False
+        return all(self._compatible(core_i, core_j) for core_i in self.cores)
+
+    def check_obstacle(self, obs: Obstacle) -> bool:
+        """Whether an obstacle fits into the map, between robots, cores and obstacles (spec 4.4)."""
+        centre = (obs.x, obs.y)
+        if any(
+            c - obs.r < 0 or c + obs.r > limit
+            for c, limit in zip(centre, (self.width, self.height), strict=True)
+        ):
+            return False
+        if not self._clear_of_robots(centre, obs.r + self.clear_r):
+            return False
+        if any(_distance((core.x, core.y), centre) <= self.r + obs.r for core in self.cores):
+            return False
+        return all(_distance((other.x, other.y), centre) > other.r + obs.r for other in self.obstacles)
+
+    def _clear_of_robots(self, centre: tuple[float, float], clearance: float) -> bool:
+        return all(
+            _distance(centre, robot.start) >= clearance and _distance(centre, robot.goal) >= clearance
+            for robot in self.robots
+        )
+
+    def _compatible(self, core_i: Core, core_j: Core) -> bool:
+        distance = _distance((core_i.x, core_i.y), (core_j.x, core_j.y))
+        weak, strong = sorted((core_i.Gamma, core_j.Gamma))
+        if core_i.clockwise == core_j.clockwise:
+            return distance >= weak / (2 * pi * self.v_rel_max) + strong / (2 * pi * self.v_rel_max)
+        # Quirk Q8: the gap of heavily overlapping cores is negative, they pass.
+        gap = distance - 2 * self.r
+        return gap != 0.0 and strong / (2 * pi * gap) <= self.p * (weak / (2 * pi * self.r))
+
+    # ---- current ----------------------------------------------------------------------------------------
+
+    def compute_speed(self, Gamma: float, d: float) -> float:
+        """Speed (m/s) of a vortex of circulation Gamma (m^2/s) at distance d (m), a Rankine profile."""
+        if d <= self.r:
+            return Gamma / (2 * pi * self.r * self.r) * d
+        return Gamma / (2 * pi * d)
+
+    def get_velocity(self, x: float, y: float) -> np.ndarray:
+        """Current at a position (m), world frame, array (3,): vx, vy (m/s) and 0.
+
+        Quirk Q3: every core contributes, whatever lies between.
+
+        Raises:
+            ValueError: a non-finite position while there are cores.
+        """
+        return np.array(self._current()(float(x), float(y)))
+
+    def _current(self) -> Current:
+        """Bind the vortex field to the present cores."""
+        if not self.cores:
+            return lambda x, y: NO_CURRENT
+        cores = [(float(c.x), float(c.y), 1.0 if c.clockwise else -1.0, float(c.Gamma)) for c in self.cores]
+        compute_speed = self.compute_speed
+
+        def current(x: float, y: float) -> tuple[float, float, float]:
+            if not (isfinite(x) and isfinite(y)):
+                raise ValueError(f"get_velocity: a finite position is needed, not ({x}, {y})")
+            contributions = []
+            for core_x, core_y, sense, Gamma in cores:
+                dx, dy = x - core_x, y - core_y
+                d = sqrt(dx * dx + dy * dy)
+                if d > 0.0:  # Quirk Q4: nothing at the very centre
+                    k = sense * compute_speed(Gamma, d) / d
+                    contributions.append((d, k * dy, -k * dx))
+            contributions.sort()
+            vx = vy = 0.0
+            for _, ax, ay in contributions:
+                vx += ax
+                vy += ay
+            return vx, vy, 0.0
+
+        return current
+
+    def index_cores(self) -> None:
+        """Keep `core_centers`, the public index over the cores; absent until cores first exist."""
+        if self.cores:
+            self.core_centers = KDTree([(core.x, core.y) for core in self.cores])
+
+    def get_velocity_test(self, x: float, y: float) -> np.ndarray:
+        """A uniform current of 1 m/s to the north-east whatever the position, array (2,)."""
+        return np.array([1.0, 1.0]) / np.sqrt(2)

@@ -1,0 +1,37 @@
+"""Vortex field on tensors (environment spec 3)."""
+
+import math
+
+from torch import Tensor
+
+from marinenav_env.envs.torchrl_gpu.state import CORE_CLOCKWISE, CORE_GAMMA, CORE_X, CORE_Y
+
+
+def core_strength(cores: Tensor) -> Tensor:
+    """Signed circulation over 2π of each core (m²/s), [C, E]; zero where there is none.
+
+    Quirk Q2: `clockwise` is named for axes with x right and y up.
+    """
+    return cores[CORE_GAMMA] * (2 * cores[CORE_CLOCKWISE] - 1) / (2 * math.pi)
+
+
+def current(x: Tensor, y: Tensor, cores: Tensor, strength: Tensor, core_r: Tensor) -> tuple[Tensor, Tensor]:
+    """Current at the points (x, y): the plain superposition of all cores (Quirk Q3).
+
+    Speed over distance is Γ/(2π r²) inside a core and Γ/(2π d²) outside, that is Γ/(2π max(d², r²)), so that
+    neither a root nor a case for the centre of a core (Quirk Q4) is needed.
+
+    Args:
+        x: world coordinates of the points (m), [R, E].
+        y: as `x`.
+        cores: [4, C, E], rows as in `Scenario`.
+        strength: from `core_strength`, [C, E].
+        core_r: radius of all cores of an environment (m), [E].
+
+    Returns:
+        World-frame components (m/s), each [R, E].
+    """
+    north = x - cores[CORE_X][:, None]
+    east = y - cores[CORE_Y][:, None]
+    spin = strength[:, None] / (north * north + east * east).clamp(min=core_r * core_r)
+    return (spin * east).sum(0), -(spin * north).sum(0)

@@ -1,0 +1,117 @@
+"""One step of E worlds as a pure function of (state, constants, action, noise) (environment spec 10)."""
+
+import torch
+from torch import Tensor
+
+from marinenav_env.envs.contract.outcome import Outcome
+from marinenav_env.envs.torchrl_gpu.ops.current import core_strength, current
+from marinenav_env.envs.torchrl_gpu.ops.noise import Noise
+from marinenav_env.envs.torchrl_gpu.ops.sensor import Perception, perceive
+from marinenav_env.envs.torchrl_gpu.ops.vessel import Field, advance, thrust_rates
+from marinenav_env.envs.torchrl_gpu.state import (
+    ROBOTS,
+    MapParams,
+    Observation,
+    Scenario,
+    StepResult,
+    WorldParams,
+    WorldState,
+    X,
+    Y,
+    begin,
+    present,
+)
+
+EPISODE_LIMIT = 1000
+
+
+def world_step(
+    state: WorldState,
+    params: WorldParams,
+    action: Tensor,
+    noise: Noise,
+    *,
+    continuous: bool = True,
+    substeps: tuple[int, int] = (10, 10),
+) -> tuple[WorldState, StepResult]:
+    """Move, perceive, reward and deactivate all robots of E environments once.
+
+    Robots that collided or arrived leave the water at the end of the step, after everybody has perceived
+    them for the last time; in the legacy environment that is the caller's duty (Quirk Q22).
+
+    Args:
+        state: before the step; it is not changed.
+        params: constants of robots and environments.
+        action: commands [2, R, E], or indices [R, E] where not `continuous`; ignored where inactive.
+        noise: of one perception.
+        continuous: kind of action.
+        substeps: least and greatest ``N`` of the robots.
+
+    Returns:
+        The new state, and what the step gave, with flags and outcomes as int32; nothing is reset.
+    """
+    robot, limits = params.of_robots(), params.of_map()
+    rates = thrust_rates(action, params.thrust_change, continuous)
+    moved = advance(state.motion, rates, current_field(state.scenario, limits.r), robot, substeps)
+    before = distance_to_goal(state.motion, state.scenario.goal)
+    acting = state.active > 0
+    state = state._replace(motion=torch.where(acting, moved, state.motion))
+    progress = before - distance_to_goal(state.motion, state.scenario.goal)
+
+    seen = perceive(state, robot, noise)
+    state = state._replace(collision=seen.collision, reach_goal=seen.reach_goal)
+    cut_off = state.timesteps >= EPISODE_LIMIT
+    reward = step_reward(progress, seen, cut_off, limits)
+    active = state.active & (1 - (seen.collision | seen.reach_goal))
+    result = StepResult(
+        observation=seen.observation,
+        reward=torch.where(acting, reward, 0.0),
+        outcome=outcomes(state, cut_off),
+        done=(cut_off | (active.sum(0) == 0)).int(),
+        apply_colregs=seen.apply_colregs,
+        phi=seen.phi,
+    )
+    return state._replace(active=active, timesteps=state.timesteps + 1), result
+
+
+def world_begin(scenario: Scenario, params: WorldParams, noise: Noise) -> tuple[WorldState, Observation]:
+    """State and first observation of new episodes; goal and collision flags are already tested there."""
+    state = begin(scenario)
+    seen = perceive(state, params.of_robots(), noise)
+    return state._replace(collision=seen.collision, reach_goal=seen.reach_goal), seen.observation
+
+
+def current_field(scenario: Scenario, core_r: Tensor) -> Field:
+    """Current at a position; without core slots there is none to compute."""
+    if scenario.cores.shape[1] == 0:
+        return lambda x, y: (torch.zeros_like(x), torch.zeros_like(y))
+    strength = core_strength(scenario.cores)
+    return lambda x, y: current(x, y, scenario.cores, strength, core_r)
+
+
+def distance_to_goal(motion: Tensor, goal: Tensor) -> Tensor:
+    """Distance of every robot to its goal (m), [R, E]."""
+    return torch.sqrt((goal[0] - motion[X]) ** 2 + (goal[1] - motion[Y]) ** 2)
+
+
+def step_reward(progress: Tensor, seen: Perception, cut_off: Tensor, limits: MapParams) -> Tensor:
+    """Reward of a robot in the water, [R, E], terms in the legacy order (environment spec 10).
+
+    Quirk Q23: on the cut-off step neither collision nor arrival counts. A collision outranks an arrival.
+    """
+    event = torch.where(seen.reach_goal > 0, limits.goal_reward, 0.0)
+    event = torch.where(seen.collision > 0, limits.collision_penalty, event)
+    colregs = limits.COLREGs_penalty * seen.phi  # 0 where no turn is asked for
+    return limits.timestep_penalty + progress + colregs + torch.where(cut_off, 0.0, event)
+
+
+def outcomes(state: WorldState, cut_off: Tensor) -> Tensor:
+    """`Outcome` of every robot, int32 [R, E]; `state` still counts those active who finish with this step."""
+    collided, arrived = state.collision > 0, state.reach_goal > 0
+    ended = torch.where(arrived, Outcome.REACH_GOAL, Outcome.NORMAL)
+    ended = torch.where(collided, Outcome.COLLISION, ended)
+    ended = torch.where(cut_off, Outcome.TOO_LONG_EPISODE, ended)
+    out = torch.where(collided, Outcome.DEACTIVATED_AFTER_COLLISION, Outcome.DEACTIVATED_AFTER_REACHING_GOAL)
+    exists = present(state.scenario.counts[ROBOTS], state.active.shape[0])
+    out = torch.where(exists, out, Outcome.ABSENT)
+    return torch.where(state.active > 0, ended, out).int()

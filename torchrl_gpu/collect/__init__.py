@@ -1,0 +1,1 @@
+"""Vector steps: acting and stepping."""

@@ -1,0 +1,1 @@
+"""Evaluations, one by one or side by side, and their record."""

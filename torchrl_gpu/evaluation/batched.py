@@ -1,0 +1,308 @@
+"""Evaluation in throughput mode: all episodes side by side on the training device (training spec 5).
+
+Metrics, endings and histories are those of the legacy evaluation. Its random numbers are its own (unlike
+Defects D6 and D7): an evaluation neither shifts a training run nor differs from its repetition.
+"""
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from agents.agent import Agent
+from marinenav_env.envs.torchrl_gpu.state import LEFT, ROBOTS, Observation, present
+from marinenav_env.envs.torchrl_gpu.world import VectorWorld
+from torchrl_gpu.evaluation.one_by_one import EPISODE_LIMIT, EpisodeResult, report
+from torchrl_gpu.seeding import EVAL_SEED
+
+GPU_CHECK_INTERVAL = 32
+"""Steps between two looks at whether all episodes have ended, where looking makes the host wait."""
+
+
+class Tally(NamedTuple):
+    """What the episodes have come to; rows of robots that do not exist stay 0.
+
+    Attributes:
+        returns: Discounted return of each robot, [R, E].
+        energies: Energy of each robot (N s), [R, E].
+        steps: Steps each robot has made, int64 [R, E].
+        success: Whether all robots had arrived when the episode ended, bool [E].
+        running: Whether the episode goes on, bool [E].
+    """
+
+    returns: Tensor
+    energies: Tensor
+    steps: Tensor
+    success: Tensor
+    running: Tensor
+
+
+@dataclass
+class Recording:
+    """What happened in T steps, on the device; the world makes new tensors at every step, so none is copied.
+
+    Attributes:
+        observations: T + 1 of them, [.., R, E].
+        motions: T + 1 states of the robots, [11, R, E].
+        actions: T of them, [2, R, E] or int64 [R, E].
+    """
+
+    observations: list[Observation] = field(default_factory=list)
+    motions: list[Tensor] = field(default_factory=list)
+    actions: list[Tensor] = field(default_factory=list)
+
+    def look(self, world: VectorWorld) -> None:
+        """Note what the robots see and where they are."""
+        self.observations.append(world.observation)
+        self.motions.append(world.state.motion)
+
+
+class BatchedEvaluation:
+    """Callable that plays all episodes with the agent's local networks, greedily, and returns their results.
+
+    Each episode ends by itself as a legacy one does: at the first collision of any robot, when all robots are
+    out of the water, or after 1001 steps; what its world does afterwards does not count. Sensor noise and the
+    draws of stochastic agents (IQN, SAC) start from `seed` at every call, so networks that have not changed
+    give the same results.
+
+    Args:
+        agent: Acts through `Algorithm.greedy` on raw observations.
+        episodes: Episode dictionaries (environment spec 13), at least one.
+        device: Of the worlds; the agent's.
+        dtype: Precision of the worlds, float32 or float64.
+        histories: Keep observations, actions and trajectories; without them a result's lists are empty.
+        compile: Compile the step of the worlds, at the first call.
+        seed: Of all draws.
+        verbose: Print the report of each evaluation.
+
+    Raises:
+        ValueError: There is no episode.
+    """
+
+    def __init__(
+        self,
+        agent: Agent,
+        episodes: list[dict],
+        device: torch.device | str = "cpu",
+        *,
+        dtype: torch.dtype = torch.float32,
+        histories: bool = True,
+        compile: bool = False,
+        seed: int = EVAL_SEED,
+        verbose: bool = True,
+    ) -> None:
+        if not episodes:
+            raise ValueError("episodes is empty; allowed are lists of at least one episode")
+        self.agent = agent
+        self.histories = histories
+        self.seed = seed
+        self.verbose = verbose
+        self.world = VectorWorld(
+            len(episodes),
+            max(episode["env"]["num_robots"] for episode in episodes),
+            continuous=agent.continuous,
+            device=device,
+            dtype=dtype,
+            seed=seed,
+            compile=compile,
+        )
+        self.world.load(episodes)
+        self._start = self.world.state, self.world.observation
+        self._host_waits = self.world.device.type != "cpu"  # to read a number from the device
+
+    @torch.no_grad()
+    def __call__(self) -> list[EpisodeResult]:
+        """Play all episodes once; results in the order of the episodes."""
+        self.world.state, self.world.observation = self._start
+        self.world.seed(self.seed + 1)  # `seed` itself gave the noise of the first observation
+        algorithm = self.agent.algorithm
+        with separate_draws(self.seed, self.world.device), algorithm.acting_mode(use_eval=True):
+            tally, recording = self._play()
+        with no_garbage_collection():
+            results = self._results(tally, recording)
+        if self.verbose:
+            print(report(results))
+        return results
+
+    def _play(self) -> tuple[Tally, Recording | None]:
+        tally = self._new_tally()
+        recording = Recording() if self.histories else None
+        interval = GPU_CHECK_INTERVAL if self._host_waits else 1
+        for t in range(EPISODE_LIMIT + 1):
+            acting = self.world.state.active.bool() & tally.running
+            action = self._act(self.world.observation, acting)
+            if recording:
+                recording.look(self.world)
+                recording.actions.append(action)
+            reward = self.world.step(action).reward
+            tally = self._count(tally, acting, self.agent.GAMMA**t * reward)
+            if (t + 1) % interval == 0 and not tally.running.any():
+                break
+        if recording:
+            recording.look(self.world)
+        return tally, recording
+
+    def _new_tally(self) -> Tally:
+        zeros = torch.zeros_like(self.world.state.motion[0])
+        flags = torch.zeros_like(self.world.state.active[0], dtype=torch.bool)
+        return Tally(zeros, zeros, zeros.long(), flags, ~flags)
+
+    def _count(self, tally: Tally, acting: Tensor, reward: Tensor) -> Tally:
+        """Add the step just made, and end the episodes that end with it."""
+        state = self.world.state
+        exists = present(state.scenario.counts[ROBOTS], len(acting))
+        running = tally.running & ~state.collision.any(0) & state.active.any(0)
+        # Defect D14: success looks at the arrival of the robots only, not at what ended the episode.
+        success = tally.running & (state.reach_goal.bool() | ~exists).all(0)
+        return Tally(
+            returns=tally.returns + torch.where(acting, reward, 0.0),
+            energies=tally.energies + torch.where(acting, self.world.step_energy(), 0.0),
+            steps=tally.steps + acting,
+            success=tally.success | success,
+            running=running,
+        )
+
+    def _act(self, observation: Observation, acting: Tensor) -> Tensor:
+        """Greedy actions [2, R, E] or [R, E]; on the CPU the network runs only for robots that act."""
+        parts = (observation.self_state, observation.objects_state, observation.objects_mask)
+        rows = [values.flatten(-2).movedim(-1, 0) for values in parts]  # (R E, ..)
+        if self._host_waits:
+            return self._shaped(self._greedy(rows), acting.shape)
+        chosen = acting.flatten().nonzero()[:, 0]
+        some = self._greedy([values.index_select(0, chosen) for values in rows])
+        action = some.new_zeros(acting.numel(), *some.shape[1:]).index_copy_(0, chosen, some)
+        return self._shaped(action, acting.shape)
+
+    def _greedy(self, observation: list[Tensor]) -> Tensor:
+        self_state, objects_state, objects_mask = observation
+        algorithm = self.agent.algorithm
+        dtype = algorithm.dtype
+        return algorithm.greedy((self_state.to(dtype), objects_state.to(dtype), objects_mask))
+
+    def _shaped(self, action: Tensor, shape: torch.Size) -> Tensor:
+        if not self.agent.continuous:
+            return action.unflatten(0, shape)
+        return action.to(self.world.dtype).T.unflatten(-1, shape).contiguous()
+
+    def _results(self, tally: Tally, recording: Recording | None) -> list[EpisodeResult]:
+        """Means over the robots of each episode, and its histories."""
+        robot = self.world.params.of_robots()
+        counts = self.world.state.scenario.counts[ROBOTS]
+        times = tally.steps * (robot.dt * robot.N)
+        sums = torch.stack((tally.returns, times, tally.energies)).sum(1)  # over robots: [3, E]
+        means = (sums / counts).double().cpu().numpy()
+        histories = Histories(self.world, recording, tally.steps) if recording else None
+        index_type = None if self.agent.continuous else self.agent.algorithm.greedy_type
+        return [
+            EpisodeResult(
+                reward=reward,
+                success=success,
+                time=time,
+                energy=energy,
+                observations=histories.observations(k) if histories else [],
+                actions=histories.actions(k, index_type) if histories else [],
+                trajectories=histories.trajectories(k) if histories else [],
+            )
+            for k, (reward, time, energy, success) in enumerate(
+                zip(*means, tally.success.tolist(), strict=True)
+            )
+        ]
+
+
+class Histories:
+    """The legacy histories of all robots (environment spec 13.5), made of a recording.
+
+    Args:
+        world: The world that was recorded.
+        recording: Of T steps, at least those until all episodes had ended.
+        steps: Steps each robot has made, int64 [R, E].
+    """
+
+    def __init__(self, world: VectorWorld, recording: Recording, steps: Tensor) -> None:
+        parts = zip(*recording.observations, strict=True)
+        self_states, objects, num_objects = (torch.stack(part) for part in parts)
+        motion = torch.stack(recording.motions)
+        robot = world.params.of_robots()
+        angles = torch.stack((robot.left_pos, robot.right_pos)).expand(len(motion), 2, *steps.shape)
+        # From here on environment, robot, step come first, and everything is on the CPU.
+        self._steps = steps.T.tolist()
+        self._counts = world.state.scenario.counts[ROBOTS].tolist()
+        self._self_states = _by_robot(self_states)
+        self._objects = _by_robot(objects)
+        self._num_objects = _by_robot(num_objects)
+        self._actions = _by_robot(torch.stack(recording.actions))
+        self._rows = _by_robot(torch.cat((motion[:, :LEFT], angles, motion[:, LEFT:]), dim=1))
+
+    def observations(self, k: int) -> list:
+        """[robot][step] ``[self, objects]`` of episode k, ``[None, None]`` once the robot is deactivated."""
+        length = max(self._steps[k])
+        return [
+            self._seen(k, i, steps) + [[None, None] for _ in range(length - steps)]
+            for i, steps in self._robots(k)
+        ]
+
+    def actions(self, k: int, index_type: type | None) -> list:
+        """[robot][step] two floats, or for discrete agents an index of the type that they give."""
+        lists = [self._actions[k, i, :steps].tolist() for i, steps in self._robots(k)]
+        if index_type is None:
+            return lists
+        return [[index_type(action) for action in actions] for actions in lists]
+
+    def trajectories(self, k: int) -> list:
+        """[robot][step] rows of 13 floats (environment spec 13.4), row 0 at the start."""
+        return [self._rows[k, i, : steps + 1].tolist() for i, steps in self._robots(k)]
+
+    def _robots(self, k: int) -> Iterator[tuple[int, int]]:
+        return enumerate(self._steps[k][: self._counts[k]])
+
+    def _seen(self, k: int, i: int, steps: int) -> list:
+        parts = (self._self_states, self._objects, self._num_objects)
+        own, objects, number = (values[k, i, : steps + 1] for values in parts)
+        # Most rows are padding, and turning numbers into Python's is what takes the time here.
+        rows = iter(objects[np.arange(objects.shape[1]) < number[:, None]].tolist())
+        return [
+            [state, list(islice(rows, n))] for state, n in zip(own.tolist(), number.tolist(), strict=True)
+        ]
+
+
+def _by_robot(values: Tensor) -> Any:
+    """From steps first, robots and environments last to (E, R, T, ..), a NumPy array."""
+    return values.movedim((-1, -2, 0), (0, 1, 2)).contiguous().cpu().numpy()
+
+
+@contextmanager
+def no_garbage_collection() -> Iterator[None]:
+    """Within the block Python does not look for garbage.
+
+    While histories grow to hundreds of thousands of lists it would go through all of them again and again.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@contextmanager
+def separate_draws(seed: int, device: torch.device) -> Iterator[None]:
+    """Let torch draw from `seed` within the block, and go on afterwards as if nothing had been drawn.
+
+    Args:
+        seed: Of the CPU's generator and the device's.
+        device: Whose generator is put aside, besides the CPU's.
+    """
+    on_gpu = device.type == "cuda"
+    with torch.random.fork_rng([device] if on_gpu else []):
+        torch.default_generator.manual_seed(seed)
+        if on_gpu:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        yield

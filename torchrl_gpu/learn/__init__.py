@@ -1,0 +1,1 @@
+"""Updates, and when they happen."""

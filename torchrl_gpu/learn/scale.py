@@ -1,0 +1,71 @@
+"""Observations scaled to about 1 while training; the scale ends up in the weights of every saved model.
+
+The legacy learners take raw observations, with thrusts up to 1000 N (Quirk Q13 of the agents). Scaling the
+input of a linear layer is the same as scaling the columns of its weight, so a network trained on scaled
+observations, with the scale folded into its encoders' first weights, is the same function of raw ones. Models
+are always saved folded: they load in the legacy pipeline and in the vessel's planner like any other.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from agents.learners.base import Algorithm
+from torchrl_gpu.learn.borrowed_weights import borrowed
+
+SELF_SCALE = (1 / 20, 1 / 20, 1 / 2, 1 / 2, 1 / 2, 1 / 1000, 1 / 1000)
+"""Goal x, y (m), surge, sway velocity (m/s), yaw rate (rad/s), left, right thrust (N)."""
+OBJECT_SCALE = (0.3, 0.3, 1.5, 1.5, 1.5)
+"""Object x, y (m), velocity x, y (m/s), radius (m).
+
+Larger than 1 where an object is far away: within the metre that decides over a collision a network must still
+tell positions apart. A third of it learned to avoid collisions later and less.
+"""
+
+
+class ObservationScale:
+    """Scales observations, and folds itself into networks.
+
+    Args:
+        device: Of the observations.
+    """
+
+    def __init__(self, device: torch.device | str) -> None:
+        self.scales = {
+            "self_state": torch.tensor(SELF_SCALE, device=device),
+            "objects_state": torch.tensor(OBJECT_SCALE, device=device),
+        }
+
+    def __call__(self, key: str, values: Tensor) -> Tensor:
+        """The observation ``key``, (..., 7) or (..., 5), scaled; any other entry as it is."""
+        scale = self.scales.get(key)
+        return values if scale is None else values * scale
+
+    @contextmanager
+    def folded(self, algorithm: Algorithm) -> Iterator[None]:
+        """Within the block the local networks take raw observations; afterwards scaled ones again."""
+        weights = [
+            (layer.weight, scale)
+            for network in algorithm.networks(algorithm.policy_local).values()
+            for layer, scale in self._first_layers(network)
+        ]
+        with borrowed(weight for weight, _ in weights):
+            for weight, scale in weights:
+                weight.mul_(scale)
+            yield
+
+    def unfold_(self, algorithm: Algorithm) -> None:
+        """Make networks that take raw observations, those of a loaded model, take scaled ones."""
+        for policy in (algorithm.policy_local, algorithm.policy_target):
+            for network in algorithm.networks(policy).values():
+                for layer, scale in self._first_layers(network):
+                    with torch.no_grad():
+                        layer.weight.div_(scale)
+
+    def _first_layers(self, network: nn.Module) -> tuple[tuple[nn.Linear, Tensor], ...]:
+        return (
+            (network.self_encoder[0], self.scales["self_state"]),
+            (network.object_encoder[0], self.scales["objects_state"]),
+        )

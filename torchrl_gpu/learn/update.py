@@ -1,0 +1,152 @@
+"""An algorithm's update as one compiled graph: losses, gradients, clipping and Adam together.
+
+Most of an eager update is autograd and optimiser dispatch on small matrices; compiling only the losses leaves
+that cost in place. Random numbers are drawn outside the graph and handed in, so that a replayed CUDA graph
+never repeats them.
+"""
+
+import math
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from tensordict import TensorDict
+from torch import Tensor
+
+from agents.learners.base import Algorithm, Noise
+from marinenav_env.envs.torchrl_gpu.compilation import compile_whole
+from torchrl_gpu.learn.unguarded import unguarded
+from torchrl_gpu.replay.rows import Batch, unpack
+
+CLIP_EPS = 1e-6
+"""What `torch.nn.utils.clip_grad_norm_` adds to the norm."""
+
+
+class FastUpdate:
+    """Callable like `Algorithm.update`, with the same numbers up to rounding.
+
+    It works on the algorithm's own parameters and on the state of its own optimisers, so that checkpoints and
+    target copies see nothing of it. Precision and clipping are those of the first update.
+
+    Args:
+        algorithm: The learner.
+        autocast: bfloat16 matrix products in forward and backward passes.
+
+    Raises:
+        RuntimeError: this torch cannot trace a differentiation inside a compiled graph.
+    """
+
+    def __init__(self, algorithm: Algorithm, *, autocast: bool = False) -> None:
+        if not hasattr(torch._dynamo.config, "trace_autograd_ops"):
+            raise RuntimeError(
+                f"compiled updates need a torch that traces torch.autograd.grad; {torch.__version__} does "
+                'not. Install a newer one (2.15 does), or set "compile": false'
+            )
+        self.algorithm = algorithm
+        self.device_type = torch.device(algorithm.device).type
+        self.autocast = autocast
+        algorithm.stay_on_device()
+        # Calls between kernels take as long as small kernels do. On the CPU C++ makes them, not Python; on a
+        # GPU they are recorded once, as a CUDA graph.
+        self.captured = self.device_type == "cuda"
+        options = {"triton.cudagraphs": True} if self.captured else {"cpp_wrapper": True}
+        self._graph = compile_whole(self._stages, options=options)
+        self._learning_rate = torch.empty((), device=algorithm.device)  # an input: it may change
+        self._shape: torch.Size | None = None  # of the rows of the update before
+
+    def __call__(self, batch: Batch) -> TensorDict:
+        """One update; see `Algorithm.update`."""
+        noise = self.algorithm.draw_noise(len(batch.rows))
+        self._learning_rate.fill_(self.algorithm.learning_rate)
+        if self._shape is None:  # not before: a resumed run restores the state first
+            for optimizer in self.algorithm.optimizers.values():
+                _materialise_state(optimizer)
+        known, self._shape = self._shape == batch.rows.shape, batch.rows.shape
+        with unguarded() if known else differentiable_graphs():
+            losses = self._graph(batch.rows, batch.weight, noise, self._learning_rate)
+        if self.captured:  # the next replay writes its losses to the same places
+            losses = {name: loss.clone() for name, loss in losses.items()}
+        return TensorDict(losses, batch_size=[])
+
+    def _stages(
+        self, rows: Tensor, weight: Tensor | None, noise: Noise, learning_rate: Tensor
+    ) -> dict[str, Tensor]:
+        algorithm = self.algorithm
+        transitions = algorithm.transitions(unpack(Batch(rows, weight=weight), algorithm.continuous))
+        losses = {}
+        for stage in algorithm.stages:
+            # Without the cache of cast weights: stages differentiate one after the other.
+            with torch.autocast(self.device_type, torch.bfloat16, enabled=self.autocast, cache_enabled=False):
+                staged = stage(transitions, noise)
+            for name, loss in staged.items():
+                objective = algorithm.objective(loss, transitions)
+                self._descend(name, objective, learning_rate)
+                losses[name] = algorithm.told(loss, objective, transitions)
+        return losses
+
+    def _descend(self, name: str, objective: Tensor, learning_rate: Tensor) -> None:
+        """Adam with a clipped gradient (Kingma & Ba 2015), on the state of the algorithm's optimiser."""
+        optimizer = self.algorithm.optimizers[name]
+        group = optimizer.param_groups[0]
+        parameters = group["params"]
+        gradients = torch.autograd.grad(objective, parameters)
+        ratio = self.algorithm.max_grad_norm / (total_norm(gradients) + CLIP_EPS)
+        scale = ratio.log().clamp(max=0.0).exp()  # what holds an exponential is computed once, see `adam`
+        with torch.no_grad():
+            scaled = [gradient * scale for gradient in gradients]
+            adam(group, learning_rate, optimizer.state, parameters, scaled)
+
+
+def differentiable_graphs() -> AbstractContextManager:
+    """Within the block graphs that are compiled may differentiate; switched on for those of updates alone."""
+    return torch._dynamo.config.patch(trace_autograd_ops=True)
+
+
+def total_norm(gradients: tuple[Tensor, ...]) -> Tensor:
+    """2-norm over all entries of all gradients, 0-d."""
+    return torch.stack([gradient.square().sum() for gradient in gradients]).sum().sqrt()
+
+
+def adam(
+    group: dict[str, Any],
+    learning_rate: Tensor,
+    state: dict,
+    parameters: list[Tensor],
+    gradients: list[Tensor],
+) -> None:
+    """One Adam step in place: the formulas of `torch.optim.Adam`, written for the compiler to take whole.
+
+    Args:
+        group: ``betas`` and ``eps``.
+        learning_rate: Step size, 0-d.
+        state: ``step``, ``exp_avg`` and ``exp_avg_sq`` of each parameter, as in the optimiser.
+        parameters: Updated in place.
+        gradients: One a parameter.
+    """
+    beta1, beta2 = group["betas"]
+    states = [state[parameter] for parameter in parameters]
+    torch._foreach_add_([s["step"] for s in states], 1)
+    step = states[0]["step"]
+    # On the CPU the compiler computes a reused number again for every few weights, which took as long as all
+    # matrix products, unless there is an exponential in it.
+    step_size = learning_rate / (1 - torch.exp(step * math.log(beta1)))
+    root_correction = (1 - torch.exp(step * math.log(beta2))).sqrt()
+    for parameter, gradient, s in zip(parameters, gradients, states, strict=True):
+        s["exp_avg"].lerp_(gradient, 1 - beta1)
+        s["exp_avg_sq"].mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+        denominator = s["exp_avg_sq"].sqrt() / root_correction + group["eps"]
+        parameter.sub_(step_size * s["exp_avg"] / denominator)
+
+
+def _materialise_state(optimizer: torch.optim.Optimizer) -> None:
+    """Create Adam's state as its first step would, so that the graph finds it in place."""
+    for parameter in optimizer.param_groups[0]["params"]:
+        state = optimizer.state[parameter]
+        if state:
+            state["step"] = state["step"].to(parameter.device)
+        else:
+            state["step"] = torch.zeros((), device=parameter.device)
+            state["exp_avg"] = torch.zeros_like(parameter)
+            state["exp_avg_sq"] = torch.zeros_like(parameter)
+        for value in state.values():  # CUDA graphs take inputs that change only where they stay
+            torch._dynamo.mark_static_address(value)

@@ -1,0 +1,94 @@
+"""The folder of a run, its own alone, and of a trial: owned by one process at a time, marked when done."""
+
+import fcntl
+import json
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+
+from marinenav_env.files import replacing
+from torchrl_gpu.settings.parse import ConfigError, Experiment
+
+CONFIG_FILE = "config.json"
+"""The config of a run as written, in its folder."""
+
+LOCK_FILE = ".lock"
+FINISHED_FILE = "finished.json"
+
+
+class FolderInUseError(RuntimeError):
+    """Another process writes into the folder."""
+
+
+def create_run_folders(experiment: Experiment, keep_config: bool) -> str:
+    """Create ``<save_dir>/training_<stamp>`` for a time stamp no other run has taken.
+
+    Returns:
+        The time stamp.
+    """
+    roots = sorted({trial["save_dir"] for trial in experiment.trials})
+    while True:
+        stamp = datetime.now().strftime("%Y-%m-%d-%H-%M-%S")
+        try:
+            with ExitStack() as undo:
+                for root in roots:
+                    folder = Path(root, f"training_{stamp}")
+                    create_folder(folder, undo)
+                    if keep_config:
+                        undo.callback((folder / CONFIG_FILE).unlink, missing_ok=True)
+                        with replacing(folder / CONFIG_FILE, "w") as file:
+                            json.dump(experiment.written | {"save_dir": root}, file)
+                undo.pop_all()
+            return stamp
+        except FileExistsError as error:
+            if not Path(error.filename).is_dir():
+                raise ConfigError(f"key 'save_dir': {error.filename} is a file, not a folder") from None
+            time.sleep(0.2)  # another run of this second owns it: two runs never share a folder
+        except OSError as error:
+            raise ConfigError(f"key 'save_dir': cannot create a folder: {error}") from None
+
+
+def create_folder(folder: Path, undo: ExitStack) -> None:
+    """Create a folder, and the folders above it that are missing; ``undo`` removes what was created.
+
+    Raises:
+        OSError: It cannot be created, or is there already.
+    """
+    missing = [parent for parent in folder.parents if not parent.exists()]
+    for path in (*reversed(missing), folder):
+        path.mkdir(exist_ok=path != folder)
+        undo.callback(remove_if_empty, path)
+
+
+def remove_if_empty(folder: Path) -> None:
+    """Remove a folder, unless another run has written into it meanwhile."""
+    with suppress(OSError):
+        folder.rmdir()
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Own a folder within the block. The system lets go of it however the process ends.
+
+    Raises:
+        FolderInUseError: Another process owns it.
+    """
+    with open(folder / LOCK_FILE, "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise FolderInUseError(f"another run writes into {folder}") from None
+        yield
+
+
+def mark_finished(folder: Path, timesteps: int, updates: int) -> None:
+    """Note that the trial of a folder has reached its end."""
+    with replacing(folder / FINISHED_FILE, "w") as file:
+        json.dump({"timesteps": timesteps, "updates": updates}, file)
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether the trial of a folder has reached its end."""
+    return (folder / FINISHED_FILE).is_file()

@@ -1,0 +1,97 @@
+"""Whether the memory suffices: known before training for the replay, said in one line later."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from torchrl_gpu.settings.parse import ConfigError, Trial
+from torchrl_gpu.replay.rows import OBSERVATION_SIZE
+
+BYTES_PER_TRANSITION = (2 * OBSERVATION_SIZE + 2 + 2) * 4
+"""A row of float32 numbers, see `torchrl_gpu.replay.rows`."""
+BYTES_PER_PRIORITY = 4 * 8
+"""Two trees of twice as many nodes as there are slots."""
+
+CGROUP = Path("/sys/fs/cgroup")
+MEMINFO = Path("/proc/meminfo")
+
+
+class ShortOfMemoryError(RuntimeError):
+    """Memory ran out while training."""
+
+
+def check_memory(trial: Trial, device: str, at_once: int = 1) -> None:
+    """Refuse a trial whose replay memory does not fit.
+
+    Args:
+        trial: A validated trial.
+        device: Device of the run, one that exists.
+        at_once: Trials that share the memory.
+
+    Raises:
+        ConfigError: It needs more than is free.
+    """
+    where = device if trial["replay_device"] == "auto" else trial["replay_device"]
+    needed = replay_bytes(trial) * at_once
+    free = free_bytes(torch.device(where))
+    if free is not None and needed > free:
+        trials = f" in each of {at_once} trials" if at_once > 1 else ""
+        raise ConfigError(
+            f"key 'buffer_size': {trial['buffer_size']} transitions{trials} need {gigabytes(needed)} "
+            f"of memory on {where}, {gigabytes(free)} are free"
+        )
+
+
+@contextmanager
+def explaining_shortage(trial: Trial) -> Iterator[None]:
+    """Name the keys that decide about memory where it runs out within the block.
+
+    Raises:
+        ShortOfMemoryError: In place of the errors of torch and Python.
+    """
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        said = str(error).partition("\n")[0] or "out of memory"
+        raise ShortOfMemoryError(
+            f"{said} (key 'buffer_size': {trial['buffer_size']} transitions take "
+            f"{gigabytes(replay_bytes(trial))}; key 'num_envs': {trial['num_envs']})"
+        ) from error
+
+
+def replay_bytes(trial: Trial) -> int:
+    """Bytes of the replay memory once it is full."""
+    return trial["buffer_size"] * (BYTES_PER_TRANSITION + trial.prioritized * BYTES_PER_PRIORITY)
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """Bytes free on a device, within the limits of a container; None if the system does not tell."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    free = [value for value in (_free_of_machine(), _free_of_container()) if value is not None]
+    return min(free, default=None)
+
+
+def gigabytes(count: float) -> str:
+    """A number of bytes for people."""
+    return f"{count / 1e9:,.1f} GB"
+
+
+def _free_of_machine() -> int | None:
+    try:
+        lines = MEMINFO.read_text().splitlines()
+    except OSError:
+        return None
+    fields = dict(line.split(":", 1) for line in lines if ":" in line)
+    available = fields.get("MemAvailable")
+    return None if available is None else int(available.split()[0]) * 1024
+
+
+def _free_of_container() -> int | None:
+    try:
+        limit, used = ((CGROUP / f"memory.{name}").read_text().strip() for name in ("max", "current"))
+    except OSError:
+        return None
+    return None if limit == "max" else max(0, int(limit) - int(used))

@@ -1,0 +1,93 @@
+"""Going on with the trials of a run folder: ``--resume``."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from torchrl_gpu.settings.parse import ConfigError, Trial, make_trials, read_config
+from torchrl_gpu.runs.folder import CONFIG_FILE, FolderInUseError, is_finished, locked
+from torchrl_gpu.runs.sweep import TRIAL_FILE, Check, Job, RunTrial, check_device, check_model, run_jobs
+
+
+def resume(args: argparse.Namespace, run_trial: RunTrial, check: Check) -> int:
+    """Go on with every unfinished trial in ``args.resume``, the folder of a trial or of a run.
+
+    Args:
+        args: With ``resume``, ``device``, ``num_procs`` and ``verbosity``.
+        run_trial: Runs one trial, from where its folder says it stands.
+        check: Refuses a trial that cannot be run here.
+
+    Returns:
+        Exit status: 0, 1 or 2, see :mod:`torchrl_gpu.runs.sweep`.
+    """
+    try:
+        check_device(args.device)
+        found = trials_in(Path(args.resume))
+        left = {folder: trial for folder, trial in found.items() if not is_finished(folder)}
+        at_once = min(args.num_procs, len(left))
+        for folder, trial in left.items():
+            check(trial, at_once)
+            check_model(trial)
+            _check_free(folder)
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    if args.verbosity != "quiet":
+        print(f"{len(found) - len(left)} of {len(found)} trials are finished")
+    jobs = [
+        Job(run_trial, trial, folder, _stamp(folder), args.device, resumed=True)
+        for folder, trial in left.items()
+    ]
+    return run_jobs(jobs, args.num_procs)
+
+
+def trials_in(folder: Path) -> dict[Path, Trial]:
+    """Trials of the folder of one trial, or of the folder of a run, those not yet begun included.
+
+    Raises:
+        ConfigError: It is neither, or a config in it cannot be used.
+    """
+    if (folder / TRIAL_FILE).is_file():
+        return {folder: _read_trial(folder)}
+    if not (folder / CONFIG_FILE).is_file():
+        raise ConfigError(
+            f"--resume: {folder} holds neither {TRIAL_FILE} nor {CONFIG_FILE}; it is no run folder"
+        )
+    trials = {}
+    for trial in read_config(folder / CONFIG_FILE).trials:
+        each = folder / trial.name
+        trials[each] = _read_trial(each) if (each / TRIAL_FILE).is_file() else trial
+    return trials
+
+
+def _stamp(folder: Path) -> str:
+    """Time stamp of the run that a trial's folder belongs to."""
+    return folder.absolute().parent.name.removeprefix("training_")
+
+
+def _read_trial(folder: Path) -> Trial:
+    """The trial that ``trial_config.json`` of a folder describes."""
+    path = folder / TRIAL_FILE
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(values, dict):
+            raise ValueError("must hold one JSON object")
+        values.pop("training_time", None)
+        trials = make_trials(values)
+        if len(trials) > 1:
+            raise ValueError("describes several trials; a trial has one value for each key")
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: {error}") from None
+    return trials[0]
+
+
+def _check_free(folder: Path) -> None:
+    """Refuse a folder into which another run writes."""
+    if not folder.is_dir():
+        return
+    try:
+        with locked(folder):
+            pass
+    except FolderInUseError as error:
+        raise ConfigError(f"--resume: {error}") from None

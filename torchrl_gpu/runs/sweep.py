@@ -1,0 +1,313 @@
+"""What both command lines share: arguments, trial folders, and sweeps that one failing trial does not stop.
+
+Exit statuses: 0 every trial finished, 1 a trial failed or the run was interrupted, 2 the command line or the
+config cannot be run.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+from marinenav_env.files import replacing
+from torchrl_gpu import __version__
+from torchrl_gpu.settings.parse import ConfigError, Experiment, Trial, read_config
+from torchrl_gpu.runs.folder import create_run_folders
+
+RunTrial = Callable[[Trial, Path, str], None]
+"""Runs one trial: (trial, its folder, device). A module-level function, so that a process can be given it."""
+
+Check = Callable[[Trial, int], None]
+"""Raises ConfigError for a trial that cannot be run; called with how many run at a time."""
+
+TRIAL_FILE = "trial_config.json"
+"""What describes a trial in its folder."""
+
+LARGEST_ARGUMENT = 10**9
+"""Largest number of processes, environments or the like that a command line takes."""
+
+ALMOST_NOTHING = 2**20
+"""Bytes free on a disk below which a failure is probably due to it; torch does not say so."""
+
+SUMMARY_KEYS = ("seed", "total_timesteps", "eval_freq", "imitation_learning", "agent_type")
+
+
+def build_parser(
+    prog: str, description: str, examples: str, config_required: bool = True
+) -> argparse.ArgumentParser:
+    """Parser with the flags of the legacy command line, ``--version``, and examples below the help."""
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description=description,
+        epilog="examples:\n" + examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("-C", "--config-file", required=config_required, help="JSON file of the experiment")
+    parser.add_argument(
+        "-P", "--num-procs", type=positive, default=1, help="trials run at a time (default: %(default)s)"
+    )
+    parser.add_argument(
+        "-D", "--device", default="cpu", help="cpu, cuda or cuda:N, for all trials (default: %(default)s)"
+    )
+    volume = parser.add_mutually_exclusive_group()
+    volume.add_argument(
+        "--quiet", dest="verbosity", action="store_const", const="quiet", help="print errors only"
+    )
+    volume.add_argument(
+        "--verbose",
+        dest="verbosity",
+        action="store_const",
+        const="verbose",
+        help="also print the legacy reports of episodes and evaluations",
+    )
+    parser.set_defaults(verbosity="normal")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    return parser
+
+
+def positive(text: str) -> int:
+    """A whole number from 1 to `LARGEST_ARGUMENT`, for argparse."""
+    if not text.isdecimal() or len(text) > 20 or not 1 <= int(text) <= LARGEST_ARGUMENT:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to {LARGEST_ARGUMENT}")
+    return int(text)
+
+
+def launch(
+    args: argparse.Namespace,
+    run_trial: RunTrial,
+    check: Check = lambda trial, at_once: None,
+    keep_config: bool = False,
+) -> int:
+    """Check everything, then run every trial of the config.
+
+    Args:
+        args: From a parser of :func:`build_parser`.
+        run_trial: Runs one trial. It may raise KeyboardInterrupt to end the whole sweep.
+        check: Refuses a trial that this pipeline cannot run.
+        keep_config: Leave the config in the run's folder too; resuming needs it for trials not yet begun.
+
+    Returns:
+        Exit status: 0, 1 or 2. Before anything wrong with the input is known, nothing is written.
+    """
+    try:
+        experiment = read_config(args.config_file)
+        check_device(args.device)
+        at_once = min(args.num_procs, len(experiment.trials))
+        for trial in experiment.trials:
+            check(trial, at_once)
+            check_model(trial)
+        if args.verbosity != "quiet":
+            print(setup_summary(experiment))
+        stamp = create_run_folders(experiment, keep_config)
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    jobs = [
+        Job(run_trial, trial, trial_folder(trial, stamp), stamp, args.device) for trial in experiment.trials
+    ]
+    return run_jobs(jobs, args.num_procs)
+
+
+def run_jobs(jobs: Sequence["Job"], num_procs: int) -> int:
+    """Run jobs, ``num_procs`` at a time, and name those that did not finish; returns the exit status."""
+    finished = run_in_turn(jobs) if num_procs == 1 else run_in_processes(jobs, num_procs)
+    failed = [job.trial.name for job, done in zip(jobs, finished, strict=True) if not done]
+    if failed:
+        print(f"{len(failed)} of {len(jobs)} trials did not finish: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def check_device(name: str, where: str = "argument -D/--device") -> None:
+    """Refuse a device, named by ``where``, that torch does not know or that this machine does not have."""
+    import torch  # seconds: help, version and config errors do not wait for it
+
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    known = device is not None and (device.type == "cuda" or device == torch.device("cpu"))
+    if not known:
+        raise ConfigError(f"{where}: device {name!r} is unknown; allowed are cpu, cuda and cuda:N")
+    count = torch.cuda.device_count()
+    if device.type == "cuda" and (device.index or 0) >= count:
+        raise ConfigError(
+            f"{where}: device {name!r} is not available; this machine has {count} CUDA device(s)"
+        )
+
+
+def check_model(trial: Trial) -> None:
+    """Refuse a trial whose ``load_model`` is not a model folder of its agent."""
+    if trial["load_model"] is None:
+        return
+    from agents.agent import Agent
+    from agents.models.files import ModelFileError
+
+    try:
+        Agent(agent_type=trial["agent_type"], training=False).load_model(trial["load_model"])
+    except ModelFileError as error:
+        raise ConfigError(f"key 'load_model': {error}") from error
+
+
+def setup_summary(experiment: Experiment) -> str:
+    """The config's main keys as written, lists not yet expanded."""
+    lines = [f"{key}: {json.dumps(experiment.written[key])}" for key in SUMMARY_KEYS]
+    return "\n".join(["======== training setup ========", *lines, "======== training setup ========", ""])
+
+
+def trial_folder(trial: Trial, stamp: str) -> Path:
+    """Where a trial writes (training spec 2.3)."""
+    return Path(trial["save_dir"], f"training_{stamp}", trial.name)
+
+
+@dataclass
+class Job:
+    """One trial about to run.
+
+    Attributes:
+        run_trial: What runs it.
+        trial: The trial.
+        folder: Its folder, not yet there, or with ``trial_config.json`` in it if the trial is resumed.
+        stamp: Time stamp shared by the trials of a sweep.
+        device: Device name.
+        resumed: Whether the folder may be there already.
+    """
+
+    run_trial: RunTrial
+    trial: Trial
+    folder: Path
+    stamp: str
+    device: str
+    resumed: bool = False
+
+    def run(self) -> bool:
+        """Create the folder and ``trial_config.json`` if new, run, report a failure. True when done."""
+        try:
+            if not (self.folder / TRIAL_FILE).exists():
+                self.folder.mkdir(exist_ok=self.resumed)
+                with replacing(self.folder / TRIAL_FILE, "w") as file:
+                    json.dump(trial_config(self.trial, self.stamp), file)
+            use_one_thread()
+            self.run_trial(self.trial, self.folder, self.device)
+        except Exception as error:
+            self._report(error)
+            return False
+        return True
+
+    def _report(self, error: Exception) -> None:
+        """One line for the user; the traceback goes into the trial's folder, if it can."""
+        line = " ".join(f"trial {self.trial.name} failed: {type(error).__name__}: {error}".split())
+        if shutil.disk_usage(self.folder.parent).free < ALMOST_NOTHING:
+            line += f"; there is no space left for {self.folder}"
+        try:
+            with replacing(self.folder / "failure.txt", "w") as file:
+                file.write(traceback.format_exc())
+            line += f" (traceback in {self.folder / 'failure.txt'})"
+        except OSError:
+            pass
+        print(line, file=sys.stderr, flush=True)
+
+
+def use_one_thread() -> None:
+    """Use one CPU thread in torch, unless OMP_NUM_THREADS says otherwise.
+
+    Networks and batches are small, and threads that wait for each other cost several times the work where
+    cores are shared: with a second thread the tensor world was measured four times slower there.
+    """
+    import torch
+
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(1)
+
+
+def trial_config(trial: Trial, stamp: str) -> dict[str, Any]:
+    """The content of ``trial_config.json``: the trial's keys, then the stamp and the schedules."""
+    schedules = ("training_schedule", "eval_schedule")
+    scalars = {key: value for key, value in trial.values.items() if key not in schedules}
+    return scalars | {"training_time": stamp} | {key: trial[key] for key in schedules}
+
+
+def run_in_turn(jobs: Sequence[Job]) -> list[bool]:
+    """Run the jobs one after another in this process; an interruption leaves the rest undone."""
+    finished = [False] * len(jobs)
+    try:
+        for k, job in enumerate(jobs):
+            finished[k] = job.run()
+    except KeyboardInterrupt as stop:
+        print(_interrupted(stop), file=sys.stderr)
+    return finished
+
+
+def _interrupted(stop: KeyboardInterrupt) -> str:
+    return f"interrupted; {stop}" if str(stop) else "interrupted"
+
+
+@dataclass
+class Workers:
+    """The processes of a sweep: one a trial, so that a killed one takes no other with it."""
+
+    active: set[BaseProcess] = field(default_factory=set)
+
+    def run(self, job: Job) -> bool:
+        """Run a job in a fresh process; it inherits no random state (Defect D9)."""
+        process = multiprocessing.get_context("spawn").Process(target=_work, args=(job,))
+        try:
+            process.start()
+        except OSError as error:
+            print(f"trial {job.trial.name} failed: cannot start a process: {error}", file=sys.stderr)
+            return False
+        self.active.add(process)
+        process.join()
+        self.active.discard(process)
+        if process.exitcode < 0:
+            name = signal.Signals(-process.exitcode).name
+            print(f"trial {job.trial.name} failed: its process was ended by {name}", file=sys.stderr)
+        return process.exitcode == 0
+
+    @contextmanager
+    def terminated_with_us(self) -> Any:
+        """Pass SIGTERM on to the processes, and end the sweep as an interruption."""
+
+        def forward(signum: int, frame: Any) -> None:
+            for process in tuple(self.active):
+                process.terminate()
+            raise KeyboardInterrupt
+
+        previous = signal.signal(signal.SIGTERM, forward)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, previous)
+
+
+def run_in_processes(jobs: Sequence[Job], num_procs: int) -> list[bool]:
+    """Run the jobs in processes, ``num_procs`` at a time; an interruption waits for those under way."""
+    workers = Workers()
+    with workers.terminated_with_us(), ThreadPoolExecutor(num_procs) as pool:
+        futures = [pool.submit(workers.run, job) for job in jobs]
+        try:
+            return [future.result() for future in futures]
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            pool.shutdown(cancel_futures=True)
+    return [future.done() and not future.cancelled() and future.result() for future in futures]
+
+
+def _work(job: Job) -> None:
+    """What a process does: one job, its outcome as exit status."""
+    try:
+        finished = job.run()
+    except KeyboardInterrupt as stop:
+        print(_interrupted(stop), file=sys.stderr, flush=True)
+        finished = False
+    sys.exit(0 if finished else 1)

@@ -1,0 +1,275 @@
+"""What a run shows while it trains: a bar on a terminal, else one line per evaluation; and its scalars."""
+
+import multiprocessing
+import sys
+import time
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+from tensordict import TensorDictBase
+from torch import Tensor
+from tqdm import tqdm
+
+from marinenav_env.envs.contract.outcome import STATE_OF_OUTCOME, Outcome
+from torchrl_gpu.collect.steps import PlainStep, VectorStep
+from torchrl_gpu.evaluation.one_by_one import EpisodeResult
+from torchrl_gpu.learn.schedule import Schedule
+from torchrl_gpu.watch.episode_report import episode_report
+from torchrl_gpu.watch.statistics import EpisodeStatistics, EpisodeSums
+
+LOG_POINTS = 500
+"""Moments of a run at which its scalars are written, at most."""
+MIN_LOG_STEPS = 100
+"""Vector steps between two of them, at least: reading statistics makes the host wait for the device."""
+
+
+BAR_FORMAT = "{n_fmt}/{total_fmt} |{bar}| {rate_fmt}, {remaining} left{postfix}"
+"""Of the bar; what matters most comes first, as a narrow terminal cuts off the end."""
+
+
+class Verbosity(IntEnum):
+    """How much a run says: nothing, progress, or also the legacy reports of episodes and evaluations."""
+
+    QUIET = 0
+    NORMAL = 1
+    VERBOSE = 2
+
+
+class Progress:
+    """Follows a run: a bar if the output is a terminal, else a line at each evaluation, and the scalars.
+
+    Args:
+        schedule: The run's.
+        num_envs: Timesteps of one vector step.
+        stage: Name of the curriculum stage at a timestep.
+        statistics: Of the training episodes; it is shown every step.
+        log: Takes named scalars and their timestep.
+        verbosity: How much to print.
+
+    Attributes:
+        bar: The `tqdm` bar, or None.
+    """
+
+    def __init__(
+        self,
+        schedule: Schedule,
+        num_envs: int,
+        stage: Callable[[int], str],
+        statistics: EpisodeStatistics,
+        log: Callable[[dict[str, float], int], None],
+        verbosity: Verbosity = Verbosity.NORMAL,
+    ) -> None:
+        self.schedule = schedule
+        self.num_envs = num_envs
+        self.stage = stage
+        self.statistics = statistics
+        self.log = log
+        self.verbosity = verbosity
+        self.bar: tqdm | None = None
+        self._interval = max(schedule.total_timesteps // LOG_POINTS, MIN_LOG_STEPS * num_envs)
+        self._sums = EpisodeSums()
+        self._losses: dict[str, Tensor] = {}
+        self._updates = 0
+        self._success = "-"
+        self._return = "-"
+        self._minutes = 0.0  # before the last interruption
+        self._begin(0)
+
+    def _begin(self, timestep: int) -> None:
+        self._began = self._last_time = time.monotonic()
+        self._first = self._last = timestep
+
+    def start(self, timestep: int) -> None:
+        """Begin at a timestep, later than 0 if the run was resumed."""
+        self._begin(timestep)
+        if self.verbosity > Verbosity.QUIET and on_terminal():
+            self.bar = tqdm(
+                total=self.schedule.total_timesteps + 1,
+                initial=timestep,
+                unit=" timesteps",
+                unit_scale=True,
+                dynamic_ncols=True,
+                bar_format=BAR_FORMAT,
+            )
+
+    def __call__(self, step: VectorStep | PlainStep, timestep: int) -> None:
+        """Look at one vector step, whose first timestep is ``timestep``."""
+        self.statistics(step, timestep)
+        after = min(timestep + self.num_envs, self.schedule.total_timesteps + 1)
+        if self.bar is not None:
+            self.bar.update(after - timestep)
+        if after // self._interval > timestep // self._interval:
+            self._write_scalars(after)
+
+    def learned(self, losses: TensorDictBase, updates: int) -> None:
+        """Take note of updates; the losses of the first one after each writing are kept for the next."""
+        self._updates += updates
+        if not self._losses:
+            self._losses = {f"loss/{name}": loss.mean() for name, loss in losses.items()}
+
+    def evaluated(self, timestep: int, results: Sequence[EpisodeResult]) -> None:
+        """Write the scalars of an evaluation, and say how it went."""
+        scalars = evaluation_scalars(results)
+        self.log({**scalars, "speed/wall_minutes": self._wall_minutes()}, timestep)
+        self._success = f"{scalars['eval/success']:.2f}"
+        if self.verbosity > Verbosity.QUIET:
+            self.say(
+                f"timestep {timestep} of {self.schedule.total_timesteps}  stage {self.stage(timestep)}  "
+                f"epsilon {self.schedule.epsilon(timestep):.3f}  success {self._success}  "
+                f"return {scalars['eval/return']:.2f}  {self._speed(timestep)}"
+            )
+        self._show(timestep)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the next scalars are made of, but for the speeds."""
+        return {
+            "statistics": self.statistics.state_dict(),
+            "sums": tuple(self._sums),
+            "losses": dict(self._losses),
+            "minutes": self._wall_minutes(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore `state_dict`."""
+        self.statistics.load_state_dict(state["statistics"])
+        self._sums = EpisodeSums(*state["sums"])
+        self._losses = state["losses"]
+        self._minutes = state["minutes"]
+
+    def close(self) -> None:
+        """Leave the bar as it is."""
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None
+
+    def say(self, line: str) -> None:
+        """Print a line, above the bar if there is one."""
+        if self.bar is None:
+            print(line, flush=True)
+        else:
+            self.bar.write(line)
+
+    def _write_scalars(self, timestep: int) -> None:
+        sums, now = self.statistics.read(), time.monotonic()
+        means = sums.means_since(self._sums)
+        seconds = max(now - self._last_time, 1e-9)
+        scalars = {
+            **{f"train/{name}": value for name, value in means.items()},
+            **{name: float(loss) for name, loss in self._losses.items()},
+            "train/epsilon": self.schedule.epsilon(timestep),
+            "speed/timesteps_per_second": (timestep - self._last) / seconds,
+            "speed/updates_per_second": self._updates / seconds,
+        }
+        self.log(scalars, timestep)
+        self._return = f"{means['return']:.2f}" if "return" in means else self._return
+        self._sums, self._last_time, self._last = sums, now, timestep
+        self._losses, self._updates = {}, 0
+        self._show(timestep)
+
+    def _show(self, timestep: int) -> None:
+        """Everything but the bar itself, which `tqdm` refreshes ten times a second at most."""
+        if self.bar is not None:
+            self.bar.set_postfix_str(
+                f"success {self._success}, return {self._return}, "
+                f"epsilon {self.schedule.epsilon(timestep):.2f}, stage {self.stage(timestep)}",
+                refresh=False,
+            )
+
+    def _wall_minutes(self) -> float:
+        """What the run has taken so far, compilation and evaluations included, interruptions not."""
+        return self._minutes + (time.monotonic() - self._began) / 60
+
+    def _speed(self, timestep: int) -> str:
+        """Speed since the start, and the time that the rest takes at this speed."""
+        done = timestep + 1 - self._first
+        rate = done / max(time.monotonic() - self._began, 1e-9)
+        left = round((self.schedule.total_timesteps - timestep) / rate)
+        return f"{rate:.0f} timesteps/s  {timedelta(seconds=left)} left"
+
+
+class EpisodeReports:
+    """Step listener that prints the legacy report of every training episode; for one environment.
+
+    Args:
+        schedule: The run's.
+        discount: Factor per step of the return.
+        show: Prints a text.
+    """
+
+    def __init__(self, schedule: Schedule, discount: float, show: Callable[[str], None] = print) -> None:
+        self.schedule = schedule
+        self.discount = discount
+        self.show = show
+        self._number = 0
+        self._begin()
+
+    def __call__(self, step: VectorStep | PlainStep, timestep: int) -> None:
+        """Add one step; print if the episode ends."""
+        outcomes = [outcome for outcome in step.outcome.flatten().tolist() if outcome != Outcome.ABSENT]
+        rewards = step.reward.flatten().tolist()[: len(outcomes)]
+        returns = self._returns or [0.0] * len(outcomes)
+        factor = self.discount**self._length
+        self._returns = [total + factor * reward for total, reward in zip(returns, rewards, strict=True)]
+        ended_at = self._ended_at or [-1] * len(outcomes)
+        active = step.active.flatten().tolist()
+        self._ended_at = [
+            self._length if end < 0 and not swims else end
+            for end, swims in zip(ended_at, active[: len(outcomes)], strict=True)
+        ]
+        if step.done:
+            self._report(outcomes, timestep)
+        else:
+            self._length += 1
+
+    def _report(self, outcomes: list[int], timestep: int) -> None:
+        self._number += 1
+        self.show(
+            episode_report(
+                number=self._number,
+                length=self._length,
+                returns=self._returns,
+                states=[STATE_OF_OUTCOME[Outcome(outcome)] for outcome in outcomes],
+                ended_at=self._ended_at,
+                eps=self.schedule.epsilon(timestep),
+                timestep=timestep,
+                total_timesteps=self.schedule.total_timesteps,
+            )
+        )
+        self._begin()
+
+    def _begin(self) -> None:
+        self._length, self._returns, self._ended_at = 0, [], []
+
+
+def on_terminal() -> bool:
+    """Whether a bar makes sense: the output is a terminal that no other trial writes to."""
+    return sys.stderr.isatty() and multiprocessing.parent_process() is None
+
+
+def evaluation_scalars(results: Sequence[EpisodeResult]) -> dict[str, float]:
+    """Mean return and success rate; travel time (s) and energy (N s) if any episode succeeded."""
+    scalars = {
+        "eval/return": float(np.mean([result.reward for result in results])),
+        "eval/success": float(np.mean([result.success for result in results])),
+    }
+    successful = [result for result in results if result.success]
+    if successful:
+        scalars["eval/time"] = float(np.mean([result.time for result in successful]))
+        scalars["eval/energy"] = float(np.mean([result.energy for result in successful]))
+    return scalars
+
+
+def stage_names(thresholds: Sequence[int], mixed: bool) -> Callable[[int], str]:
+    """Names of the curriculum stages as a function of the timestep.
+
+    Args:
+        thresholds: First timestep of each stage, ascending from 0.
+        mixed: Whether the environments are spread over all stages.
+    """
+    count = len(thresholds)
+    if mixed:
+        return lambda timestep: f"1-{count}"
+    return lambda timestep: f"{sum(first <= timestep for first in thresholds)}/{count}"

@@ -1,0 +1,108 @@
+"""Statistics of finished training episodes, gathered where the worlds are."""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from marinenav_env.envs.contract.outcome import Outcome
+from torchrl_gpu.collect.steps import PlainStep, VectorStep
+
+
+class EpisodeSums(NamedTuple):
+    """Sums over finished episodes.
+
+    Attributes:
+        episodes: Their number.
+        returns: Discounted returns, mean over the robots of each episode.
+        successes: Episodes in which all robots arrived.
+        steps: Steps.
+    """
+
+    episodes: float = 0.0
+    returns: float = 0.0
+    successes: float = 0.0
+    steps: float = 0.0
+
+    def means_since(self, earlier: "EpisodeSums") -> dict[str, float]:
+        """``episodes`` finished since then, and means over them; without any, only their number."""
+        episodes, returns, successes, steps = (now - then for now, then in zip(self, earlier, strict=True))
+        if not episodes:
+            return {"episodes": 0.0}
+        return {
+            "episodes": episodes,
+            "return": returns / episodes,
+            "success": successes / episodes,
+            "episode_length": steps / episodes,
+        }
+
+
+class EpisodeStatistics:
+    """Step listener that adds up the episodes of E environments on their device; reading alone waits for it.
+
+    Args:
+        num_envs: Environments E.
+        max_robots: Robot rows R.
+        discount: Factor per step of the return.
+        device: Of the environments.
+    """
+
+    def __init__(self, num_envs: int, max_robots: int, discount: float, device: torch.device | str) -> None:
+        self.discount = discount
+        self._returns = torch.zeros(num_envs, max_robots, dtype=torch.float64, device=device)
+        self._steps = torch.zeros(num_envs, 1, dtype=torch.float64, device=device)
+        self._sums = torch.zeros(len(EpisodeSums._fields), dtype=torch.float64, device=device)
+        # One environment on the CPU: rewards wait for the end of the episode, as every call counts there.
+        self._may_wait = num_envs == 1 and torch.device(device).type == "cpu"
+        self._waiting: list[VectorStep | PlainStep | Tensor] = []  # steps, or after a restart their rewards
+
+    def __call__(self, step: VectorStep | PlainStep, timestep: int) -> None:
+        """Add one vector step."""
+        self._waiting.append(step)
+        if self._may_wait and not step.done:
+            return
+        self._add_rewards()
+        device = self._sums.device  # a `PlainStep` makes its tensors on the CPU
+        done = torch.as_tensor(step.done, device=device).view(-1, 1)
+        self._finish(done, step.outcome.to(device).squeeze(-1))
+
+    def read(self) -> EpisodeSums:
+        """Sums since the beginning of the run."""
+        return EpisodeSums(*self._sums.tolist())
+
+    def state_dict(self) -> dict[str, Any]:
+        """Sums, and the episodes under way."""
+        return {
+            "returns": self._returns,
+            "steps": self._steps,
+            "sums": self._sums,
+            "waiting": self._rewards() if self._waiting else None,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore `state_dict`."""
+        for name in ("returns", "steps", "sums"):
+            getattr(self, f"_{name}").copy_(state[name])
+        self._waiting = [] if state["waiting"] is None else list(state["waiting"])
+
+    def _rewards(self) -> Tensor:
+        return torch.stack([each if isinstance(each, Tensor) else each.reward for each in self._waiting])
+
+    def _add_rewards(self) -> None:
+        """Add the rewards that wait, [T][E, R, 1], to the returns."""
+        rewards = self._rewards().to(self._sums.device).squeeze(-1).double()
+        ages = self._steps + torch.arange(len(rewards), device=rewards.device)[:, None, None]
+        self._returns += (rewards * self.discount**ages).sum(0)
+        self._steps += len(rewards)
+        self._waiting = []
+
+    def _finish(self, done: Tensor, outcome: Tensor) -> None:
+        """Count the episodes that end, ``done`` (E, 1), with the outcomes (E, R) of their robots."""
+        absent = outcome == Outcome.ABSENT
+        arrived = (outcome == Outcome.REACH_GOAL) | (outcome == Outcome.DEACTIVATED_AFTER_REACHING_GOAL)
+        mean_return = self._returns.sum(1) / (~absent).sum(1)
+        success = (arrived | absent).all(1)
+        episodes = torch.stack((torch.ones_like(mean_return), mean_return, success, self._steps[:, 0]), dim=1)
+        self._sums += torch.where(done, episodes, 0.0).sum(0)
+        self._returns.masked_fill_(done, 0.0)
+        self._steps.masked_fill_(done, 0.0)
