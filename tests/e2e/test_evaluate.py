@@ -13,7 +13,7 @@ from agents.models.traced import traced_name
 from marinenav_env.envs import MarineNavEnv3
 from scripts import evaluate, export_torchscript, train_rl_agents
 from torchrl_gpu import train_torchrl_gpu
-from torchrl_gpu.evaluation.batched import one_by_one as evaluation
+from torchrl_gpu.evaluation import one_by_one as evaluation
 from torchrl_gpu.evaluation.one_by_one import EpisodeResult
 from torchrl_gpu.evaluation.record import EvaluationRecord
 
