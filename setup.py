@@ -33,9 +33,11 @@ setup(
         "scipy>=1.11",
         "matplotlib>=3.8",
         "tqdm>=4.66",
+        "pydantic>=2.7",
+        "psutil>=5.9",
     ],
     extras_require={
-        "dev": ["pytest>=8", "pytest-benchmark>=4", "ruff>=0.15"],
+        "dev": ["pytest>=8", "pytest-benchmark>=4", "pytest-xdist>=3.6", "ruff>=0.15"],
         "tensorboard": ["tensorboard"],
         "wandb": ["wandb"],
         "ray": ["ray"],

@@ -29,7 +29,7 @@ from torchrl_gpu.replay.buffer import (
     prioritized_sampler,
 )
 from torchrl_gpu.replay.legacy_samplers import LegacyPrioritizedSampler, LegacyUniformSampler
-from torchrl_gpu.replay.rows import Batch, unpack
+from torchrl_gpu.replay.rows import Draw, unpack
 from torchrl_gpu.replay.windows import RobotWindows
 from torchrl_gpu.seeding import AGENT_SEED_OFFSET, seed_everything
 from torchrl_gpu.settings.parse import Trial
@@ -126,7 +126,7 @@ def build_replay(trial: Trial, device: str, scale: ObservationScale | None) -> R
     return PrioritizedReplay(**options, sampler=prioritized_sampler(capacity, *exponents))
 
 
-def build_update(trial: Trial, agent: Agent) -> Callable[[Batch], TensorDictBase]:
+def build_update(trial: Trial, agent: Agent) -> Callable[[Draw], TensorDictBase]:
     """The trial's gradient update: the legacy one, or the same numbers with less waste."""
     algorithm = agent.algorithm
     if trial["compile"]:

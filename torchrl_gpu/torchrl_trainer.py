@@ -17,7 +17,7 @@ from torchrl_gpu.evaluation.record import EvaluationRecord
 from torchrl_gpu.learn.average import AveragedWeights
 from torchrl_gpu.learn.schedule import Schedule
 from torchrl_gpu.replay.buffer import Replay
-from torchrl_gpu.replay.rows import Batch
+from torchrl_gpu.replay.rows import Draw
 from torchrl_gpu.watch.progress import Progress
 
 
@@ -67,7 +67,7 @@ class TorchRLTrainer:
         schedule: Schedule,
         evaluate: Callable[[], list[EpisodeResult]],
         progress: Progress,
-        update: Callable[[Batch], TensorDictBase],
+        update: Callable[[Draw], TensorDictBase],
         average: AveragedWeights | None = None,
         raw_networks: Callable[[], AbstractContextManager] = nullcontext,
         keep_best: bool = False,
@@ -145,13 +145,13 @@ class TorchRLTrainer:
                 self.agent.save_latest_model(directory / "best")
         self.progress.evaluated(timestep, results)
 
-    def _batches(self, updates: int) -> Iterator[Batch]:
+    def _batches(self, updates: int) -> Iterator[Draw]:
         """Batches of all updates of a vector step, drawn together, which takes as long as to draw one."""
         if updates == 0 or self.replay.stored <= self.replay.batch_size:
             return iter(())
         return iter(self.replay.sample(updates))
 
-    def _learn(self, timestep: int, batches: Iterable[Batch]) -> None:
+    def _learn(self, timestep: int, batches: Iterable[Draw]) -> None:
         """One update for each batch, with the step size of the timestep."""
         self.agent.algorithm.learning_rate = self.schedule.learning_rate_at(timestep)
         updates = 0

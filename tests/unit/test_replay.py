@@ -11,7 +11,7 @@ from marinenav_env.envs.torchrl_gpu import MarineNavTorchRLEnv
 from torchrl_gpu.learn.scale import ObservationScale
 from torchrl_gpu.replay.buffer import DeviceReplay, PrioritizedReplay, Replay, prioritized_sampler
 from torchrl_gpu.replay.legacy_samplers import LegacyUniformSampler
-from torchrl_gpu.replay.rows import Batch, plain_rows, unpack
+from torchrl_gpu.replay.rows import Draw, plain_rows, unpack
 from torchrl_gpu.replay.storage import ROW
 from torchrl_gpu.replay.windows import RobotWindows
 
@@ -20,7 +20,7 @@ GAMMA = 0.9
 
 def read(rows):
     """Rows, or a batch of them, by name; all of continuous actions."""
-    return unpack(rows if isinstance(rows, Batch) else Batch(rows), continuous=True)
+    return unpack(rows if isinstance(rows, Draw) else Draw(rows), continuous=True)
 
 
 def vector_step(t, active, done, terminated=None):

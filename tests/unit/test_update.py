@@ -5,7 +5,7 @@ import torch
 
 from agents.agent import ALGORITHMS, Agent
 from torchrl_gpu.learn.update import FastUpdate
-from torchrl_gpu.replay.rows import Batch, unpack
+from torchrl_gpu.replay.rows import Draw, unpack
 
 
 def batch_for(agent, size=64, seed=0, weighted=False):
@@ -25,7 +25,7 @@ def batch_for(agent, size=64, seed=0, weighted=False):
     weight = torch.rand(size, generator=generator) if weighted else None
     rows = torch.cat((*observation(), action, reward, done, *observation()), dim=1)
     weight = None if weight is None else weight.to(agent.device)
-    return Batch(rows.to(agent.device), weight=weight)
+    return Draw(rows.to(agent.device), weight=weight)
 
 
 def trained(update, agent, updates=5, weighted=False):

@@ -10,10 +10,8 @@ from torchrl.envs.utils import ExplorationType, exploration_type
 
 from agents.agent import Agent
 from agents.legacy.replay_buffer import State
-from marinenav_env.envs.torchrl_gpu.specs import GROUP
+from marinenav_env.envs.contract.layout import GROUP, OBSERVATION_KEYS
 from torchrl_gpu.learn.scale import ObservationScale
-
-OBSERVATION_KEYS = ("self_state", "objects_state", "objects_mask")
 
 
 class PolicyWrapper(TensorDictModuleBase):

@@ -10,10 +10,10 @@ from torch import Tensor
 from torchrl.collectors import Collector
 
 from agents.legacy.replay_buffer import State
+from marinenav_env.envs.contract.layout import GROUP, OBJECT_SIZE, SELF_SIZE
 from marinenav_env.envs.contract.outcome import OUTCOME_OF_STATE, Outcome
 from marinenav_env.envs.torchrl_gpu import MarineNavTorchRLEnv
 from marinenav_env.envs.torchrl_gpu.numpy_worlds import NumpyBackend
-from marinenav_env.envs.torchrl_gpu.specs import GROUP, OBJECT_SIZE, SELF_SIZE
 from torchrl_gpu.collect.policy_wrapper import PolicyWrapper
 from torchrl_gpu.evaluation.one_by_one import EPISODE_LIMIT, deactivate_finished
 from torchrl_gpu.replay.rows import Transition

@@ -13,16 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from agents.learners.base import Algorithm
+from marinenav_env.envs.contract.layout import OBJECT, SELF
 from torchrl_gpu.learn.borrowed_weights import borrowed
-
-SELF_SCALE = (1 / 20, 1 / 20, 1 / 2, 1 / 2, 1 / 2, 1 / 1000, 1 / 1000)
-"""Goal x, y (m), surge, sway velocity (m/s), yaw rate (rad/s), left, right thrust (N)."""
-OBJECT_SCALE = (0.3, 0.3, 1.5, 1.5, 1.5)
-"""Object x, y (m), velocity x, y (m/s), radius (m).
-
-Larger than 1 where an object is far away: within the metre that decides over a collision a network must still
-tell positions apart. A third of it learned to avoid collisions later and less.
-"""
 
 
 class ObservationScale:
@@ -34,8 +26,8 @@ class ObservationScale:
 
     def __init__(self, device: torch.device | str) -> None:
         self.scales = {
-            "self_state": torch.tensor(SELF_SCALE, device=device),
-            "objects_state": torch.tensor(OBJECT_SCALE, device=device),
+            "self_state": torch.tensor([field.scale for field in SELF.values()], device=device),
+            "objects_state": torch.tensor([field.scale for field in OBJECT.values()], device=device),
         }
 
     def __call__(self, key: str, values: Tensor) -> Tensor:

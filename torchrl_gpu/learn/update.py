@@ -16,7 +16,7 @@ from torch import Tensor
 from agents.learners.base import Algorithm, Noise
 from marinenav_env.envs.torchrl_gpu.compilation import compile_whole
 from torchrl_gpu.learn.unguarded import unguarded
-from torchrl_gpu.replay.rows import Batch, unpack
+from torchrl_gpu.replay.rows import Draw, unpack
 
 CLIP_EPS = 1e-6
 """What `torch.nn.utils.clip_grad_norm_` adds to the norm."""
@@ -54,7 +54,7 @@ class FastUpdate:
         self._learning_rate = torch.empty((), device=algorithm.device)  # an input: it may change
         self._shape: torch.Size | None = None  # of the rows of the update before
 
-    def __call__(self, batch: Batch) -> TensorDict:
+    def __call__(self, batch: Draw) -> TensorDict:
         """One update; see `Algorithm.update`."""
         noise = self.algorithm.draw_noise(len(batch.rows))
         self._learning_rate.fill_(self.algorithm.learning_rate)
@@ -72,7 +72,7 @@ class FastUpdate:
         self, rows: Tensor, weight: Tensor | None, noise: Noise, learning_rate: Tensor
     ) -> dict[str, Tensor]:
         algorithm = self.algorithm
-        transitions = algorithm.transitions(unpack(Batch(rows, weight=weight), algorithm.continuous))
+        transitions = algorithm.transitions(unpack(Draw(rows, weight=weight), algorithm.continuous))
         losses = {}
         for stage in algorithm.stages:
             # Without the cache of cast weights: stages differentiate one after the other.

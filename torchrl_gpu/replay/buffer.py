@@ -20,7 +20,7 @@ from torchrl_gpu.learn.scale import ObservationScale
 from torchrl_gpu.replay.ring import KEEP, DeviceRing, DeviceRingSampler, DeviceRingWriter
 from torchrl_gpu.replay.rows import (
     OBSERVATION_SIZE,
-    Batch,
+    Draw,
     Transition,
     plain_rows,
     robot_rows,
@@ -118,12 +118,12 @@ class Replay:
             if len(part):
                 self._buffer.extend(TensorDict({ROW: part}, [len(part)]))
 
-    def sample(self, updates: int) -> Iterable[Batch]:
+    def sample(self, updates: int) -> Iterable[Draw]:
         """One batch of `batch_size` for each of several updates, drawn together."""
         rows = self.buffer.sample(updates * self.batch_size).get(ROW).to(self.batch_device)
-        return map(Batch, rows.split(self.batch_size))
+        return map(Draw, rows.split(self.batch_size))
 
-    def feed_back(self, batch: Batch, losses: TensorDictBase) -> None:
+    def feed_back(self, batch: Draw, losses: TensorDictBase) -> None:
         """Take the losses of an update on ``batch``; uniform replay has no use for them."""
 
 
@@ -176,7 +176,7 @@ class LossReplay(Replay):
         super().__init__(*args, **options)
         self._losses: list[tuple[Tensor, Tensor]] = []  # slots and losses of batches
 
-    def feed_back(self, batch: Batch, losses: TensorDictBase) -> None:
+    def feed_back(self, batch: Draw, losses: TensorDictBase) -> None:
         """Take the losses of the samples of a batch, the mean over SAC's critics, as their priorities."""
         of_samples = [loss for loss in losses.values() if loss.ndim == 1]
         self._losses.append((batch.index, torch.stack(of_samples).mean(0)))
@@ -196,12 +196,12 @@ class PrioritizedReplay(LossReplay):
     sampler is that of `prioritized_sampler`.
     """
 
-    def sample(self, updates: int) -> Iterable[Batch]:
+    def sample(self, updates: int) -> Iterable[Draw]:
         """See `Replay.sample`."""
         drawn = self.buffer.sample(updates * self.batch_size)
         rows, weight = (drawn.get(key).to(self.batch_device) for key in (ROW, "priority_weight"))
         parts = (each.split(self.batch_size) for each in (rows, drawn.get("index"), weight))
-        return map(Batch, *parts)
+        return map(Draw, *parts)
 
 
 def prioritized_sampler(capacity: int, exponent: float, weight: float) -> PrioritizedSampler:
@@ -246,12 +246,12 @@ class InterleavedRainbowReplay(LossReplay):
         """Records as the legacy trainer counts them: one too many before the ring is full (Quirk Q4)."""
         return min(len(self.buffer) + 1, self.buffer.storage.max_size)
 
-    def sample(self, updates: int) -> Iterable[Batch]:
+    def sample(self, updates: int) -> Iterable[Draw]:
         """Batches drawn one at a time, each after the priorities of the one before were updated."""
         for _ in range(updates):
             drawn = self.buffer.sample(self.batch_size)
             windows, index, weight = (drawn[key] for key in (ROW, "index", "priority_weight"))
-            yield Batch(self._n_step(windows), index[:, 0], weight[:, 0].to(windows.device))
+            yield Draw(self._n_step(windows), index[:, 0], weight[:, 0].to(windows.device))
 
     def _n_step(self, windows: Tensor) -> Tensor:
         """Windows of n + 1 records, (B, n + 1, 77), to n-step transitions (B, 77).

@@ -18,13 +18,16 @@ from tensordict import TensorDictBase
 from torch import Tensor
 
 from agents.legacy.replay_buffer import State
-from marinenav_env.envs.torchrl_gpu.specs import GROUP, OBJECT_ROWS, OBJECT_SIZE, SELF_SIZE
-from torchrl_gpu.collect.policy_wrapper import OBSERVATION_KEYS
+from marinenav_env.envs.contract.layout import (
+    GROUP,
+    OBJECT_ROWS,
+    OBJECT_SIZE,
+    OBSERVATION_KEYS,
+    OBSERVATION_PARTS,
+    OBSERVATION_SIZE,
+)
 from torchrl_gpu.learn.scale import ObservationScale
 
-SIZES = (SELF_SIZE, OBJECT_ROWS * OBJECT_SIZE, OBJECT_ROWS)
-"""Columns of the parts of an observation, in the order of `OBSERVATION_KEYS`."""
-OBSERVATION_SIZE = sum(SIZES)
 PADDING = [
     [0.0] * (OBJECT_ROWS - n) * OBJECT_SIZE + [1.0] * n + [0.0] * (OBJECT_ROWS - n)
     for n in range(OBJECT_ROWS + 1)
@@ -35,8 +38,8 @@ Transition = tuple[State, Any, float, State, bool]
 """State, action, reward, next state, end flag, as the legacy memory takes them."""
 
 
-class Batch(NamedTuple):
-    """What one update learns from.
+class Draw(NamedTuple):
+    """What a replay draws for one update.
 
     Attributes:
         rows: Transitions, float32 (N, 77) or, with continuous actions, (N, 78).
@@ -113,7 +116,7 @@ def _plain_columns(state: State) -> list[float]:
     return [*own, *chain.from_iterable(objects), *PADDING[len(objects)]]
 
 
-def unpack(batch: Batch, continuous: bool) -> dict[str, Any]:
+def unpack(batch: Draw, continuous: bool) -> dict[str, Any]:
     """A batch in the layout that `Algorithm.transitions` reads, nothing of it a view into the rows."""
     width = 2 if continuous else 1
     rows = batch.rows
@@ -131,6 +134,6 @@ def unpack(batch: Batch, continuous: bool) -> dict[str, Any]:
 
 
 def _observation(columns: Tensor) -> dict[str, Tensor]:
-    own, objects, mask = columns.split(SIZES, dim=1)
+    own, objects, mask = columns.split(OBSERVATION_PARTS, dim=1)
     objects = objects.contiguous().unflatten(1, (OBJECT_ROWS, OBJECT_SIZE))
     return dict(zip(OBSERVATION_KEYS, (own.contiguous(), objects, mask != 0), strict=True))

@@ -7,7 +7,7 @@ import torch
 from tensordict import TensorDictBase
 from torch import Tensor
 
-from marinenav_env.envs.torchrl_gpu.specs import GROUP
+from marinenav_env.envs.contract.layout import GROUP
 from torchrl_gpu.learn.scale import ObservationScale
 from torchrl_gpu.replay.rows import OBSERVATION_SIZE, robot_rows, who_acted
 

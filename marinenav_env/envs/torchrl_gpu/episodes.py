@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from marinenav_env.envs.contract.episode import ENV_KEYS, PERCEPTION_KEYS, ROBOT_KEYS, validate_episode
+from marinenav_env.envs.contract.layout import OBJECT_ROWS
 from marinenav_env.envs.reference.robot import Robot
 from marinenav_env.envs.reference.world import MarineNavEnv3
 from marinenav_env.envs.torchrl_gpu.ops.current import core_strength, current
-from marinenav_env.envs.torchrl_gpu.specs import OBJECT_ROWS
 from marinenav_env.envs.torchrl_gpu.state import (
     CORE_CLOCKWISE,
     CORE_GAMMA,

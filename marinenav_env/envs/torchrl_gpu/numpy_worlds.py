@@ -5,9 +5,10 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 
+from marinenav_env.envs.contract.layout import OBJECT_ROWS, OBJECT_SIZE, SELF_SIZE
 from marinenav_env.envs.contract.outcome import OUTCOME_OF_STATE, Outcome, ending_flags
 from marinenav_env.envs.reference.world import MarineNavEnv3
-from marinenav_env.envs.torchrl_gpu.specs import OBJECT_ROWS, OBJECT_SIZE, SELF_SIZE, Tensors
+from marinenav_env.envs.torchrl_gpu.specs import Tensors
 
 NUMPY_DTYPE = {torch.float32: np.float32, torch.float64: np.float64}
 

@@ -27,12 +27,9 @@ Observations are in the robot frame (forward, starboard) and zero where the robo
 import torch
 from torchrl.data import Bounded, Categorical, Composite, Unbounded
 
+from marinenav_env.envs.contract.layout import GROUP, OBJECT_ROWS, OBJECT_SIZE, SELF_SIZE
 from marinenav_env.envs.contract.outcome import Outcome
 
-GROUP = "agents"
-SELF_SIZE = 7
-OBJECT_ROWS = 5
-OBJECT_SIZE = 5
 NUM_ACTIONS = 25
 
 Tensors = dict[str, torch.Tensor]

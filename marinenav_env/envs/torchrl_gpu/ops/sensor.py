@@ -9,10 +9,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from marinenav_env.envs.contract.layout import OBJECT_ROWS
 from marinenav_env.envs.torchrl_gpu.ops.colregs import starboard_turn
 from marinenav_env.envs.torchrl_gpu.ops.noise import Noise, ObjectNoise
 from marinenav_env.envs.torchrl_gpu.ops.vessel import rotate
-from marinenav_env.envs.torchrl_gpu.specs import OBJECT_ROWS
 from marinenav_env.envs.torchrl_gpu.state import (
     GROUND_X,
     GROUND_Y,

@@ -1,0 +1,36 @@
+"""Keys of a config as their owners declare them: what every section of settings is built from.
+
+A section is a class whose fields are keys of the flat JSON config. Its owner declares it, validates what its
+keys mean to each other, and is handed an instance of it; nothing is mapped.
+"""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+def key(default: Any, meaning: str, *, throughput: bool = False, **bounds: Any) -> Any:
+    """Declare one key of a section.
+
+    Args:
+        default: Value when absent, the legacy pipeline's; ``...`` if every config must give it.
+        meaning: One sentence for the reference of keys.
+        throughput: Whether another value than the default leaves reproduction mode.
+        **bounds: As of `pydantic.Field`: ``gt``, ``ge``, ``lt``, ``le``, ``min_length``, ...
+    """
+    return Field(default, description=meaning, json_schema_extra={"throughput": throughput}, **bounds)
+
+
+class Section(BaseModel):
+    """Base of all sections: strict types (a whole number is a number, a boolean is none), no unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class LearnerSettings(Section):
+    """Keys that every learner has."""
+
+    learning_rate: float = key(1e-4, "Adam's step size", gt=0, le=1)
+    max_grad_norm: float = key(0.5, "gradients of a network are clipped to this 2-norm", gt=0, le=1e12)
+    discount: float = key(0.99, "discount factor per step", ge=0, le=1)
+    tau: float = key(1.0, "share of the local weights in a target copy", gt=0, le=1)

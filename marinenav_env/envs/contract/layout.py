@@ -1,0 +1,68 @@
+"""What a robot observes: the one place that names, sizes and scales its numbers.
+
+Both worlds, the specs, the rows of the replay, the networks, the observation scale and the recorder read it.
+"""
+
+from typing import NamedTuple
+
+
+class Field(NamedTuple):
+    """One number of an observation.
+
+    Attributes:
+        scale: Factor that brings it to about 1 (see `torchrl_gpu.learn.scale`).
+        unit: Its unit, in the robot frame (forward, starboard).
+    """
+
+    scale: float
+    unit: str
+
+
+SELF = {
+    "goal_x": Field(1 / 20, "m"),
+    "goal_y": Field(1 / 20, "m"),
+    "surge": Field(1 / 2, "m/s"),
+    "sway": Field(1 / 2, "m/s"),
+    "yaw_rate": Field(1 / 2, "rad/s"),
+    "left_thrust": Field(1 / 1000, "N"),
+    "right_thrust": Field(1 / 1000, "N"),
+}
+"""A robot's own state."""
+
+OBJECT = {
+    "x": Field(0.3, "m"),
+    "y": Field(0.3, "m"),
+    "vx": Field(1.5, "m/s"),
+    "vy": Field(1.5, "m/s"),
+    "radius": Field(1.5, "m"),
+}
+"""One observed object.
+
+Its scales are larger than 1 where it is far away: within the metre that decides over a collision a network
+must still tell positions apart. A third of them learned to avoid collisions later and less.
+"""
+
+OBJECT_ROWS = 5
+"""Objects observed at most, nearest first; missing ones are zero rows."""
+
+GROUP = "agents"
+"""TorchRL group of the robots."""
+
+SELF_SIZE = len(SELF)
+OBJECT_SIZE = len(OBJECT)
+
+OBSERVATION_SHAPES = {
+    "self_state": (SELF_SIZE,),
+    "objects_state": (OBJECT_ROWS, OBJECT_SIZE),
+    "objects_mask": (OBJECT_ROWS,),
+}
+"""Keys of an observation in their order, and the shape of each."""
+
+OBSERVATION_KEYS = tuple(OBSERVATION_SHAPES)
+"""Names of the parts of an observation, in the order of a network's input."""
+
+OBSERVATION_PARTS = (SELF_SIZE, OBJECT_ROWS * OBJECT_SIZE, OBJECT_ROWS)
+"""Numbers of each part, flat."""
+
+OBSERVATION_SIZE = sum(OBSERVATION_PARTS)
+"""Numbers of an observation."""
