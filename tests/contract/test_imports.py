@@ -1,0 +1,199 @@
+"""Imports run one way, private names stay where they are defined. The exceptions may only become fewer."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+WORLD, TENSORS = "marinenav_env.envs", "marinenav_env.envs.torchrl_gpu"
+# A module imports from its own room and from the floors below; the longest name that fits is its room.
+FLOORS = (
+    ("marinenav_env.files",),
+    (f"{WORLD}.contract",),
+    (f"{WORLD}.reference", f"{TENSORS}.state"),
+    (f"{TENSORS}.ops",),
+    (TENSORS,),
+    (f"{TENSORS}.env", WORLD),
+    ("agents", "agents.settings", "agents.batch", "agents.networks"),
+    ("agents.learners",),
+    ("agents.models.files",),
+    ("agents.models.archive",),
+    ("agents.agent",),
+    ("agents.models", "agents.legacy"),
+    ("torchrl_gpu", "torchrl_gpu.seeding"),
+    ("torchrl_gpu.settings", "torchrl_gpu.learn"),
+    ("torchrl_gpu.replay", "torchrl_gpu.evaluation"),
+    ("torchrl_gpu.collect",),
+    ("torchrl_gpu.watch",),
+    ("torchrl_gpu.torchrl_trainer",),
+    ("torchrl_gpu.experiment", "torchrl_gpu.runs"),
+    ("torchrl_gpu.train_torchrl_gpu",),
+    ("scripts",),
+)
+FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+COMMANDS = ("scripts.", "torchrl_gpu.train_torchrl_gpu", "torchrl_gpu.runs.sweep")  # may put off torch
+LEGACY_USERS = ("agents.legacy", "scripts.train_rl_agents", "scripts.benchmark")
+PUBLIC = {"_replace", "_fields", "_asdict", "_make"}  # of a NamedTuple
+
+
+def read_modules() -> dict[str, ast.Module]:
+    """Syntax trees by the name of the module."""
+    paths = [
+        path
+        for top in ("marinenav_env", "agents", "torchrl_gpu", "scripts")
+        for path in (ROOT / top).rglob("*.py")
+    ]
+    names = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in paths
+    ]
+    return {
+        name: ast.parse(path.read_text(encoding="utf-8")) for name, path in zip(names, paths, strict=True)
+    }
+
+
+MODULES = read_modules()
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    """Modules of this project that a piece of code imports."""
+    for node in ast.walk(tree):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [
+                f"{node.module}.{a.name}" if f"{node.module}.{a.name}" in MODULES else node.module
+                for a in node.names
+            ]
+        yield from (name for name in names if name in MODULES)
+
+
+ARROWS = {name: sorted(set(imports(tree))) for name, tree in MODULES.items()}
+
+
+def room(name: str) -> str:
+    return max((r for r in FLOOR if name == r or name.startswith(r + ".")), key=len)
+
+
+def arrows_up() -> Iterator[str]:
+    """Imports from a higher floor, from another room of the same one, or by outsiders of the legacy room."""
+    for name, targets in ARROWS.items():
+        for target in targets:
+            same, below = room(name) == room(target), FLOOR[room(target)] < FLOOR[room(name)]
+            foreign = room(target) == "agents.legacy" and not name.startswith(LEGACY_USERS)
+            own = target.startswith(name + ".")  # a package shows what it holds
+            if foreign or not (same or below or own):
+                yield f"{name} -> {target}"
+
+
+def reached(name: str) -> set[str]:
+    found, waiting = set(), [name]
+    while waiting:
+        new = set(ARROWS[waiting.pop()]) - found
+        found |= new
+        waiting += new
+    return found
+
+
+def circles() -> Iterator[str]:
+    """Groups of modules that import each other."""
+    after = {name: reached(name) for name in MODULES}
+    for name in MODULES:
+        if name in after[name]:
+            yield " <-> ".join(sorted(other for other in after[name] if name in after[other]))
+
+
+def late_imports() -> Iterator[str]:
+    """Imports inside functions, but for commands and the lazy names of a package."""
+    for name, tree in MODULES.items():
+        functions = [
+            node
+            for node in ast.walk(tree)
+            if isinstance(node, ast.FunctionDef) and node.name != "__getattr__"
+        ]
+        if not name.startswith(COMMANDS):
+            yield from (f"{name}: {target}" for function in functions for target in imports(function))
+
+
+def private_reads() -> Iterator[str]:
+    """Names with an underscore that another module owns; torch's own are its loops over lists of tensors."""
+    for name, tree in MODULES.items():
+        nodes = list(ast.walk(tree))
+        own = {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)} | PUBLIC
+        own |= {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+        reads = [node for node in nodes if isinstance(node, ast.Attribute) and node.attr.startswith("_")]
+        mine = [
+            node
+            for node in reads
+            if isinstance(node.value, ast.Name) and node.value.id in ("self", "cls", "torch")
+        ]
+        own |= {node.attr for node in mine}
+        yield from (f"{name}: {ast.unparse(n)}" for n in reads if n.attr not in own and n.attr[:2] != "__")
+        taken = [a.name for node in nodes if isinstance(node, ast.ImportFrom) for a in node.names]
+        yield from (f"{name}: {taken_name}" for taken_name in taken if taken_name[0] == "_" != taken_name[1])
+
+
+EXCEPTIONS: dict[str, set[str]] = {
+    "arrows_up": {
+        "agents.agent -> agents.legacy.rainbow_memory",
+        "agents.agent -> agents.legacy.replay_buffer",
+        "agents.agent -> agents.models.folder",
+        "agents.learners.ac_iqn -> agents.models.files",
+        "agents.learners.base -> agents.models.files",
+        "agents.learners.ddpg -> agents.models.files",
+        "agents.learners.dqn -> agents.models.files",
+        "agents.learners.iqn -> agents.models.files",
+        "agents.learners.rainbow -> agents.models.files",
+        "agents.learners.sac -> agents.models.files",
+        "agents.legacy.trainer -> torchrl_gpu.evaluation.one_by_one",
+        "agents.legacy.trainer -> torchrl_gpu.evaluation.record",
+        "agents.legacy.trainer -> torchrl_gpu.learn.schedule",
+        "agents.legacy.trainer -> torchrl_gpu.watch.episode_report",
+        "agents.networks -> agents.models.files",
+        "marinenav_env.envs.contract.episode -> marinenav_env.envs.reference.robot",
+        "marinenav_env.envs.contract.episode -> marinenav_env.envs.reference.scenario",
+        "marinenav_env.envs.contract.episode -> marinenav_env.envs.reference.world",
+        "marinenav_env.envs.torchrl_gpu.env_state -> marinenav_env.envs.torchrl_gpu.env",
+        "scripts.drawing.quantiles -> agents.legacy.replay_buffer",
+        "torchrl_gpu.collect.policy_wrapper -> agents.legacy.replay_buffer",
+        "torchrl_gpu.collect.steps -> agents.legacy.replay_buffer",
+        "torchrl_gpu.learn.update -> torchrl_gpu.replay.rows",
+        "torchrl_gpu.replay.legacy_samplers -> agents.legacy.rainbow_memory",
+        "torchrl_gpu.replay.rows -> agents.legacy.replay_buffer",
+    },
+    "circles": {
+        "agents.agent <-> agents.models.folder <-> agents.models.traced",
+        "marinenav_env.envs.contract.episode <-> marinenav_env.envs.reference.world",
+    },
+    "late_imports": {
+        "agents.agent: agents.models.folder",
+    },
+    "private_reads": {
+        "marinenav_env.envs.torchrl_gpu.env_state: backend._outcome",
+        "marinenav_env.envs.torchrl_gpu.env_state: world._generator",
+        "marinenav_env.envs.torchrl_gpu.env_state: world._keys",
+        "marinenav_env.envs.torchrl_gpu.env_state: world._keys._counter",
+        "marinenav_env.envs.torchrl_gpu.env_state: world._keys._seed",
+        "marinenav_env.envs.torchrl_gpu.env_state: world._new_pool",
+        "marinenav_env.envs.torchrl_gpu.env_state: world._pinned",
+        "marinenav_env.envs.torchrl_gpu.env_state: world._pool",
+        "marinenav_env.envs.torchrl_gpu.env_state: world._stage_index",
+        "marinenav_env.envs.torchrl_gpu.world_benchmark: world._keys",
+        "marinenav_env.envs.torchrl_gpu.world_benchmark: world._radii",
+        "scripts.benchmarking.same_run: trainer._evaluate_and_save",
+        "torchrl_gpu.collect.steps: self.collector._carrier",
+        "torchrl_gpu.replay.state: sampler._max_priority",
+        "torchrl_gpu.replay.state: sampler._maybe_init_from_storage",
+        "torchrl_gpu.replay.state: sampler._min_tree",
+        "torchrl_gpu.replay.state: sampler._sum_tree",
+    },
+}
+
+
+@pytest.mark.parametrize("rule", [arrows_up, circles, late_imports, private_reads])
+def test_a_rule_has_no_new_exception_and_no_old_one_that_is_gone(rule):
+    found, allowed = set(rule()), EXCEPTIONS[rule.__name__]
+    assert sorted(found - allowed) == [], "new exceptions: mend them"
+    assert sorted(allowed - found) == [], "these exceptions are gone: take them off the list"
