@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-EPISODE_LIMIT = 1000
-"""Index of the last possible step of an episode; Defect D4: an episode may thus have 1001 steps."""
+from marinenav_env.envs.contract.constants import EPISODE_LIMIT
 
 SCHEDULE_ATTRIBUTES = {
     "num_robots": "num_robots",
@@ -103,6 +102,7 @@ def evaluate_episode(env: Any, agent: Any, episode: dict) -> EpisodeResult:
             times[i] += robot.dt * robot.N
             energies[i] += robot.compute_step_energy_cost()
             deactivate_finished(robot)
+        # Defect D4: an episode may have 1001 steps.
         end = length >= EPISODE_LIMIT or env.check_any_collision() or env.check_all_deactivated()
         length += 1
     # The next reset replaces the robots, so their histories can be kept without a copy.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from marinenav_env.envs.contract.rewards import REWARDS
 from marinenav_env.envs.reference.robot import Robot
 from marinenav_env.envs.reference.scenario import Core, Obstacle
 
@@ -24,8 +25,7 @@ Episode = dict[str, dict[str, Any]]
 
 ENV_KEYS = (
     "seed", "is_eval_env", "width", "height", "r", "v_rel_max", "p", "v_range", "obs_r_range", "clear_r",
-    "angular_speed_max", "angular_speed_penalty",
-    "timestep_penalty", "COLREGs_penalty", "collision_penalty", "goal_reward",
+    "angular_speed_max", "angular_speed_penalty", *REWARDS,
 )  # fmt: skip
 CORE_KEYS = ("positions", "clockwise", "Gamma")
 OBSTACLE_KEYS = ("positions", "r")

@@ -6,15 +6,18 @@ from typing import Any
 
 import numpy as np
 
+from marinenav_env.envs.contract.constants import (
+    HEAD_ON_LENGTH,
+    HEAD_ON_WIDTH,
+    LEFT_CROSSING_X,
+    LEFT_CROSSING_Y_FRONT,
+    PASSING_MARGIN,
+    STATIC_SPEED,
+)
 from marinenav_env.envs.reference.perception import Perception
 from marinenav_env.envs.reference.vessel import TWO_PI, Vessel
 
 __all__ = ["Perception", "Robot"]
-
-STATIC_SPEED = 0.5
-"""Below this speed (m/s) neither an object nor the vessel itself takes part in COLREGs."""
-PASSING_MARGIN = 1.0
-"""Clearance (m) added to a perceived radius when passing."""
 
 Pair = Sequence[float]
 
@@ -26,8 +29,8 @@ class Robot(Vessel):
         seed: seed of the sensor noise.
     """
 
-    head_on_zone_x_dim = 17.0
-    head_on_zone_y_dim = 9.0
+    head_on_zone_x_dim = HEAD_ON_LENGTH
+    head_on_zone_y_dim = HEAD_ON_WIDTH
 
     phi: float
     apply_COLREGs: bool
@@ -35,8 +38,8 @@ class Robot(Vessel):
     def __init__(self, seed: int = 0) -> None:
         super().__init__()
         self.perception = Perception(seed)
-        self.left_crossing_zone_x_dim = np.array([-9.0, 12.0])
-        self.left_crossing_zone_y_dim_front = np.array([-17.0, -7.0])
+        self.left_crossing_zone_x_dim = np.array(LEFT_CROSSING_X)
+        self.left_crossing_zone_y_dim_front = np.array(LEFT_CROSSING_Y_FRONT)
 
     # ---- perception -------------------------------------------------------------------------------------
 

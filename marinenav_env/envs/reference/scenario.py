@@ -7,12 +7,9 @@ from typing import Any
 import numpy as np
 from scipy.spatial import KDTree
 
+from marinenav_env.envs.contract.constants import MAX_ATTEMPTS, OBSTACLE_MARGIN, START_MARGIN
 from marinenav_env.envs.reference.robot import Robot
 from marinenav_env.envs.reference.vessel import NO_CURRENT, Current
-
-START_MARGIN = 2.0
-OBSTACLE_MARGIN = 5.0
-MAX_ATTEMPTS = 500
 
 
 class Core:

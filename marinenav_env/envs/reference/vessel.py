@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from marinenav_env.envs.contract.constants import CONTINUOUS_THRUST_RATE, THRUST_CHANGES
+
 TWO_PI = 2.0 * pi
-CONTINUOUS_THRUST_RATE = 1000.0
-"""Thrust rate of a full continuous command (N/s), whatever the discrete thrust-change lists hold."""
 
 Current = Callable[[float, float], tuple[float, float, float]]
 """The water at a position (x, y) m: vx, vy (m/s) and yaw rate (rad/s), world frame."""
@@ -74,7 +74,7 @@ class Vessel:
     init_right_thrust = 0.0
 
     def __init__(self) -> None:
-        self.left_thrust_change = np.array([0.0, -500.0, -1000.0, 500.0, 1000.0])
+        self.left_thrust_change = np.array(THRUST_CHANGES)
         self.right_thrust_change = self.left_thrust_change.copy()
         self.compute_actions()
         self.compute_constant_matrices()

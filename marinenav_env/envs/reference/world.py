@@ -6,14 +6,13 @@ from os import PathLike
 from typing import Any
 
 from marinenav_env.envs.contract import episode
+from marinenav_env.envs.contract.constants import EPISODE_LIMIT
+from marinenav_env.envs.contract.rewards import DEFAULT_REWARDS
 from marinenav_env.envs.reference.robot import Robot
 from marinenav_env.envs.reference.scenario import Core, Obstacle, Scenario
 from marinenav_env.envs.reference.vessel import Current
 
 __all__ = ["Core", "MarineNavEnv3", "Obstacle"]
-
-EPISODE_LIMIT = 1000
-"""Steps after which every further one reports a too long episode."""
 
 Observation = tuple[list[float] | None, list[list[float]] | None]
 Observations = tuple[list[Observation], list[bool], list[bool]]
@@ -42,10 +41,7 @@ class MarineNavEnv3(Scenario):
         self.episode_timesteps = 0
         self.observation_in_robot_frame = True
 
-        self.timestep_penalty = -0.1
-        self.COLREGs_penalty = -0.1
-        self.collision_penalty = -5.0
-        self.goal_reward = 10.0
+        vars(self).update(DEFAULT_REWARDS)  # timestep_penalty, COLREGs_penalty, ...
 
         # Without effect, kept for callers and episode files.
         self.angular_speed_max = pi / 2

@@ -1,0 +1,39 @@
+"""Weighted terms of the reward: attributes of a world, entries of an episode file and keys of a config.
+
+A world gives the rest of the term its meaning: `MarineNavEnv3` one robot at a time, `world_step` on tensors.
+Progress towards the goal (m) is the one term without a weight (environment spec 10).
+"""
+
+from typing import NamedTuple
+
+
+class Term(NamedTuple):
+    """Weight of one term of the reward.
+
+    Attributes:
+        default: The legacy world's weight; of a term that it lacks 0, which switches the term off.
+        meaning: What the weight is multiplied with, for the reference of keys.
+        low: Least weight that a config may give.
+        high: Greatest such weight.
+        legacy: Whether every episode file holds it; old files lack the others, which take their default.
+    """
+
+    default: float
+    meaning: str
+    low: float
+    high: float
+    legacy: bool = False
+
+
+REWARDS = {
+    "timestep_penalty": Term(-0.1, "reward of every step", -1000, 0, legacy=True),
+    "COLREGs_penalty": Term(
+        -0.1, "reward per radian of the starboard turn that the traffic rules ask for", -1000, 0, legacy=True
+    ),
+    "collision_penalty": Term(-5.0, "reward of a collision", -1000, 0, legacy=True),
+    "goal_reward": Term(10.0, "reward of arriving", 0, 1000, legacy=True),
+}
+"""Terms by the name of their weight, in the order of an episode file."""
+
+DEFAULT_REWARDS = {name: term.default for name, term in REWARDS.items()}
+"""Weights of a new world."""
