@@ -37,6 +37,7 @@ from torchrl_gpu.torchrl_trainer import StepListener, TorchRLTrainer
 from torchrl_gpu.watch.loggers import ScalarLog
 from torchrl_gpu.watch.progress import EpisodeReports, Progress, Verbosity, stage_names
 from torchrl_gpu.watch.statistics import EpisodeStatistics
+from torchrl_gpu.watch.timings import Timings
 
 STEPS_AT_ONCE = 64
 """Steps of one environment written to replay together at most; an update writes them all before it draws."""
@@ -156,7 +157,12 @@ def build_evaluation(
 
 
 def build_progress(
-    trial: Trial, env: MarineNavTorchRLEnv, schedule: Schedule, folder: Path, verbosity: Verbosity
+    trial: Trial,
+    env: MarineNavTorchRLEnv,
+    device: str,
+    schedule: Schedule,
+    folder: Path,
+    verbosity: Verbosity,
 ) -> Progress:
     """Shows the run and writes its scalars into its folder."""
     return Progress(
@@ -166,6 +172,7 @@ def build_progress(
         EpisodeStatistics(trial["num_envs"], env.max_robots, trial["discount"], env.device),
         ScalarLog(folder, trial["logger"]),
         verbosity,
+        Timings(device),
     )
 
 
@@ -191,7 +198,7 @@ def build_trainer(
     with replacing(folder / "eval_configs.json", "w") as file:
         json.dump(episodes, file)
     schedule = build_schedule(trial)
-    progress = build_progress(trial, env, schedule, folder, verbosity)
+    progress = build_progress(trial, env, device, schedule, folder, verbosity)
     verbose = verbosity == Verbosity.VERBOSE
     listeners: tuple[StepListener, ...] = ()
     if verbose and trial["num_envs"] == 1:

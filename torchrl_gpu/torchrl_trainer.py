@@ -55,6 +55,8 @@ class TorchRLTrainer:
         updates: Gradient updates made.
         record: All evaluations so far.
         steps: Makes the vector steps.
+        timings: Seconds that the loop spends on ``act``, ``step``, ``store``, ``sample``, ``update`` and
+            ``evaluate``, and on what is ``other``.
     """
 
     def __init__(
@@ -88,7 +90,8 @@ class TorchRLTrainer:
         self.timestep = 0
         self.updates = 0
         self.record = EvaluationRecord()
-        self.steps = vector_steps(env, policy)
+        self.timings = progress.timings
+        self.steps = vector_steps(env, policy, self.timings.lap)
 
     @property
     def num_envs(self) -> int:
@@ -104,10 +107,12 @@ class TorchRLTrainer:
             between_steps: Called after every vector step, when everything due has been done.
         """
         self.progress.start(self.timestep)
+        self.timings.restart()
         try:
             while self.timestep <= self.schedule.total_timesteps:
                 self._advance(Path(directory))
                 between_steps()
+                self.timings.lap("other")
         finally:
             self.progress.close()
 
@@ -116,8 +121,10 @@ class TorchRLTrainer:
         self.policy.explore_at(self.schedule.epsilon(self.timestep))
         step = self.steps()
         self.replay.store(step.record)
+        self.timings.lap("store")
         for listener in self.listeners:
             listener(step, self.timestep)
+        self.timings.lap("other")
         self._follow_schedule(directory)
         self.timestep += self.num_envs
 
@@ -137,6 +144,7 @@ class TorchRLTrainer:
     def _evaluate_and_save(self, timestep: int, directory: Path) -> None:
         with self.average.in_place() if self.average else nullcontext(), self.raw_networks():
             results = self.evaluate()
+            self.timings.lap("evaluate")
             self.record.append(timestep, results)
             self.record.save(directory)
             self.agent.save_latest_model(directory)
@@ -144,6 +152,7 @@ class TorchRLTrainer:
                 (directory / "best").mkdir(exist_ok=True)
                 self.agent.save_latest_model(directory / "best")
         self.progress.evaluated(timestep, results)
+        self.timings.lap("other")
 
     def _batches(self, updates: int) -> Iterator[Draw]:
         """Batches of all updates of a vector step, drawn together, which takes as long as to draw one."""
@@ -156,10 +165,13 @@ class TorchRLTrainer:
         self.agent.algorithm.learning_rate = self.schedule.learning_rate_at(timestep)
         updates = 0
         for batch in batches:
+            self.timings.lap("sample")
             losses = self.update(batch)
-            self.replay.feed_back(batch, losses)
             if self.average:
                 self.average.update()
+            self.timings.lap("update")
+            self.replay.feed_back(batch, losses)
+            self.timings.lap("sample")
             updates += 1
         if updates:
             self.updates += updates

@@ -15,6 +15,7 @@ from torchrl_gpu.collect.policy_wrapper import PolicyWrapper
 from torchrl_gpu.evaluation.one_by_one import EpisodeResult
 from torchrl_gpu.learn.schedule import Schedule
 from torchrl_gpu.torchrl_trainer import TorchRLTrainer
+from torchrl_gpu.watch.timings import Timings
 
 TOTAL, EVAL_FREQ = 430, 150
 CADENCE = {"UPDATE_EVERY": 4, "learning_starts": 90, "target_update_interval": 130}
@@ -89,7 +90,10 @@ class ReplayStub:
 
 
 class SilentProgress:
-    """Watches nothing."""
+    """Watches nothing but the time."""
+
+    def __init__(self):
+        self.timings = Timings()
 
     def __call__(self, *_):
         """A vector step was made."""
@@ -136,6 +140,8 @@ def test_any_number_of_environments_follows_the_legacy_schedule(num_envs, monkey
     assert log == expected  # in the same order, not only as often
     assert trainer.record.timesteps == [90, 150, 300]
     assert trainer.updates == 85
+    parts = {"act", "step", "store", "sample", "update", "evaluate", "other"}
+    assert trainer.timings.read().keys() == parts
 
 
 def test_a_shifted_learning_start_is_noticed(monkeypatch, tmp_path):

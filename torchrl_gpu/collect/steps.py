@@ -1,5 +1,6 @@
 """Vector steps without end, in one environment or many, that can be left and taken up again."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple, Self
@@ -88,6 +89,10 @@ class PlainStep:
         return torch.tensor([*values, *padding], dtype=dtype).view(1, -1, 1)
 
 
+Lap = Callable[[str], None]
+"""Ends a part of a step, ``"act"`` or ``"step"``, for whoever times it."""
+
+
 class PlainSteps:
     """Steps of one NumPy world in plain numbers: those of reproduction mode.
 
@@ -99,9 +104,11 @@ class PlainSteps:
     Args:
         env: One environment of the NumPy backend; it needs a reset before it can be stepped itself again.
         policy: Acts in it, robot by robot.
+        lap: Told when a part of a step has ended.
     """
 
-    def __init__(self, env: MarineNavTorchRLEnv, policy: PolicyWrapper) -> None:
+    def __init__(self, env: MarineNavTorchRLEnv, policy: PolicyWrapper, lap: Lap) -> None:
+        self.lap = lap
         [self.world] = env.worlds
         self.max_robots = env.max_robots
         self.policy = policy
@@ -112,16 +119,19 @@ class PlainSteps:
         world = self.world
         if self._ended():
             self._observations = world.reset()[0]
+            self.lap("step")
         before, robots = self._observations, world.robots
         actions = [
             None if robot.deactivated else self.policy.act_alone(state)
             for robot, state in zip(robots, before, strict=True)
         ]
+        self.lap("act")
         after, rewards, dones, infos = world.step(actions, self.policy.agent.continuous)
         transitions = zip(before, actions, rewards, after, dones, strict=True)
         record = [each for robot, each in zip(robots, transitions, strict=True) if not robot.deactivated]
         swim = [not deactivate_finished(robot) for robot in robots]
         self._observations = after
+        self.lap("step")
         return PlainStep(record, rewards, infos, swim, all(dones), self.max_robots)
 
     def _ended(self) -> bool:
@@ -157,10 +167,12 @@ class SingleSteps:
     Args:
         env: Environment of batch ``[1]``.
         policy: Acts in it.
+        lap: Told when a part of a step has ended.
     """
 
-    def __init__(self, env: MarineNavTorchRLEnv, policy: PolicyWrapper) -> None:
+    def __init__(self, env: MarineNavTorchRLEnv, policy: PolicyWrapper, lap: Lap) -> None:
         self.env = env
+        self.lap = lap
         self.policy = policy
         self._last: TensorDictBase | None = None
 
@@ -168,9 +180,13 @@ class SingleSteps:
         """Act and step."""
         if self._last is None or self._last["next", "done"].item():
             state = self.env.reset()
+            self.lap("step")
         else:
             state = self._last["next"]  # all of it: `step_mdp` would take time to leave out the reward
-        self._last = self.env.step(self.policy(state))
+        acting = self.policy(state)
+        self.lap("act")
+        self._last = self.env.step(acting)
+        self.lap("step")
         return VectorStep.of(self._last)
 
     def state_dict(self) -> dict[str, Any]:
@@ -189,10 +205,14 @@ class CollectorSteps:
     Args:
         env: Environments of batch ``[E]``.
         policy: Acts in them.
+        lap: Told when a part of a step has ended.
     """
 
-    def __init__(self, env: MarineNavTorchRLEnv, policy: PolicyWrapper) -> None:
+    def __init__(self, env: MarineNavTorchRLEnv, policy: PolicyWrapper, lap: Lap) -> None:
         self.env = env
+        self.lap = lap
+        policy.register_forward_pre_hook(lambda *_: lap("step"))
+        policy.register_forward_hook(lambda *_: lap("act"))
         self.collector = Collector(
             env,
             policy,
@@ -206,7 +226,9 @@ class CollectorSteps:
 
     def __call__(self) -> VectorStep:
         """Act and step."""
-        return VectorStep.of(next(self._batches).squeeze(1))
+        step = next(self._batches).squeeze(1)
+        self.lap("step")
+        return VectorStep.of(step)
 
     def state_dict(self) -> dict[str, Any]:
         """The observations that the next step acts on."""
@@ -221,12 +243,12 @@ class CollectorSteps:
 Steps = PlainSteps | SingleSteps | CollectorSteps
 
 
-def vector_steps(env: MarineNavTorchRLEnv, policy: PolicyWrapper) -> Steps:
-    """Steps of however many environments there are."""
+def vector_steps(env: MarineNavTorchRLEnv, policy: PolicyWrapper, lap: Lap = lambda part: None) -> Steps:
+    """Steps of however many environments there are; ``lap`` is told when a part of one has ended."""
     if env.batch_size[0] > 1:
-        return CollectorSteps(env, policy)
+        return CollectorSteps(env, policy, lap)
     plain = policy.sequential and isinstance(env.backend, NumpyBackend)
-    return (PlainSteps if plain else SingleSteps)(env, policy)
+    return (PlainSteps if plain else SingleSteps)(env, policy, lap)
 
 
 def _restored(state: dict[str, Any], batch_size: Any) -> TensorDict:

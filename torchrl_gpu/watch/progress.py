@@ -19,6 +19,7 @@ from torchrl_gpu.evaluation.one_by_one import EpisodeResult
 from torchrl_gpu.learn.schedule import Schedule
 from torchrl_gpu.watch.episode_report import episode_report
 from torchrl_gpu.watch.statistics import EpisodeStatistics, EpisodeSums
+from torchrl_gpu.watch.timings import Timings
 
 LOG_POINTS = 500
 """Moments of a run at which its scalars are written, at most."""
@@ -48,6 +49,7 @@ class Progress:
         statistics: Of the training episodes; it is shown every step.
         log: Takes named scalars and their timestep.
         verbosity: How much to print.
+        timings: Of the loop; their seconds since the last writing are scalars.
 
     Attributes:
         bar: The `tqdm` bar, or None.
@@ -61,7 +63,9 @@ class Progress:
         statistics: EpisodeStatistics,
         log: Callable[[dict[str, float], int], None],
         verbosity: Verbosity = Verbosity.NORMAL,
+        timings: Timings | None = None,
     ) -> None:
+        self.timings = timings or Timings()
         self.schedule = schedule
         self.num_envs = num_envs
         self.stage = stage
@@ -71,6 +75,7 @@ class Progress:
         self.bar: tqdm | None = None
         self._interval = max(schedule.total_timesteps // LOG_POINTS, MIN_LOG_STEPS * num_envs)
         self._sums = EpisodeSums()
+        self._timed: dict[str, float] = {}
         self._losses: dict[str, Tensor] = {}
         self._updates = 0
         self._success = "-"
@@ -153,7 +158,7 @@ class Progress:
             self.bar.write(line)
 
     def _write_scalars(self, timestep: int) -> None:
-        sums, now = self.statistics.read(), time.monotonic()
+        sums, timed, now = self.statistics.read(), self.timings.read(), time.monotonic()
         means = sums.means_since(self._sums)
         seconds = max(now - self._last_time, 1e-9)
         scalars = {
@@ -162,10 +167,11 @@ class Progress:
             "train/epsilon": self.schedule.epsilon(timestep),
             "speed/timesteps_per_second": (timestep - self._last) / seconds,
             "speed/updates_per_second": self._updates / seconds,
+            **{f"speed/{part}_seconds": timed[part] - self._timed.get(part, 0.0) for part in timed},
         }
         self.log(scalars, timestep)
         self._return = f"{means['return']:.2f}" if "return" in means else self._return
-        self._sums, self._last_time, self._last = sums, now, timestep
+        self._sums, self._timed, self._last_time, self._last = sums, timed, now, timestep
         self._losses, self._updates = {}, 0
         self._show(timestep)
 
