@@ -24,6 +24,8 @@ from scripts.drawing.vessel import draw_vessel
 CONFIG, TRAJECTORIES = "vrx_exp_config.json", "vrx_exp_traj.json"
 CENTRE = (-480.0, 240.0)
 """Position (m) of the map's centre in the VRX world."""
+LABEL = (0.066, 0.022)
+"""Width and height of a time, as a share of the map's width."""
 
 
 @dataclass
@@ -98,24 +100,48 @@ def read_experiment(folder: Path) -> tuple[MarineNavEnv3, list[Track]]:
     return world, tracks
 
 
-def clear_side(pose: np.ndarray, crowd: np.ndarray) -> tuple[float, float]:
-    """Where there is more room beside a vessel: port or starboard, a unit vector (East, North).
+def box(pose: Sequence[float], length: float, width: float) -> np.ndarray:
+    """Points (n, 2), East and North (m), spread over a rectangle at x (m), y (m), yaw (rad)."""
+    x, y, yaw = pose
+    ahead, abeam = (side.ravel() for side in np.mgrid[-0.5:0.5:7j, -0.5:0.5:5j])
+    forward, starboard = np.array([np.sin(yaw), np.cos(yaw)]), np.array([np.cos(yaw), -np.sin(yaw)])
+    return (y, x) + length * ahead[:, None] * forward + width * abeam[:, None] * starboard
+
+
+def clear_places(
+    points: np.ndarray, size: np.ndarray, limits: chart.Limits, bodies: np.ndarray, paths: np.ndarray
+) -> np.ndarray:
+    """Where labels hide nothing: each as near to its point as possible, clear of bodies and other labels.
 
     Args:
-        pose: (3,) x (m), y (m), yaw (rad) of the vessel.
-        crowd: (n, 2) North and East (m) of everything else that is drawn; the vessel itself may be among it.
+        points: (n, 2) East and North (m) of what is labelled.
+        size: (2,) width and height of a label (m).
+        limits: Of the map, which no label leaves.
+        bodies: (m, 2) points that must stay visible.
+        paths: (k, 2) points that should.
+
+    Returns:
+        (n, 2) centres of the labels.
     """
-    x, y, yaw = pose
-    others = crowd[np.hypot(*(crowd - (x, y)).T) > 0.1]
-    port = np.array([-np.cos(yaw), np.sin(yaw)])
-    room = [np.hypot(*(others - (x, y) - 3 * side[::-1]).T).min(initial=np.inf) for side in (port, -port)]
-    return tuple(port if room[0] >= room[1] else -port)
+    angles = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+    away = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    offsets = np.concatenate([(ring + size / 2) * away for ring in np.arange(1.4, 6.0, 0.4)])
+    low, high = np.reshape(limits, (2, 2)).T + [[1], [-1]] * size / 2
+    chosen = np.empty((0, 2))
+    for point in points:
+        places = np.clip(point + offsets, low, high)
+
+        def hidden(things: np.ndarray, reach: np.ndarray, places: np.ndarray = places) -> np.ndarray:
+            return (np.abs(places[:, None] - things) < reach).all(-1).sum(1)
+
+        cost = np.hypot(*(places - point).T) + hidden(paths, size / 2)
+        cost += 20 * hidden(bodies, size / 2) + 500 * hidden(chosen, size)
+        chosen = np.vstack([chosen, places[cost.argmin()]])
+    return chosen
 
 
-def draw_track(
-    axes: Axes, world: MarineNavEnv3, index: int, track: Track, steps: Sequence[int], crowd: np.ndarray
-) -> None:
-    """Path up to the last of ``steps`` and the vessel exactly at each of them (Defect D18), with the time."""
+def draw_track(axes: Axes, world: MarineNavEnv3, index: int, track: Track, steps: Sequence[int]) -> None:
+    """Path up to the last of ``steps`` and the vessel exactly at each of them (Defect D18)."""
     colour = style.robot_colour(index)
     path = track.poses[: max(steps) + 1]
     axes.plot(path[:, 1], path[:, 0], color=colour, lw=1.8, zorder=5, path_effects=style.halo(3))
@@ -123,18 +149,28 @@ def draw_track(
         x, y, yaw = track.poses[step]
         draw_vessel(axes, world.robots[index], (x, y, yaw), colour, zorder=8)
         arrow(axes, (y, x), (track.velocities[step][1], track.velocities[step][0]), style.INK, 9)
-        # Written away from the hull.
-        east, north = clear_side(track.poses[step], crowd)
-        axes.annotate(
-            f"{track.seconds[step]:.1f} s",
-            (y + 1.7 * east, x + 1.7 * north),
-            ha="left" if east > 0.4 else "right" if east < -0.4 else "center",
-            va="bottom" if north > 0.4 else "top" if north < -0.4 else "center",
-            fontsize=9,
-            color=colour,
-            path_effects=style.halo(),
-            zorder=10,
-        )
+
+
+def draw_times(
+    axes: Axes, world: MarineNavEnv3, tracks: Sequence[Track], steps: Sequence[int], limits: chart.Limits
+) -> None:
+    """Time of every vessel drawn, beside it."""
+    drawn = [
+        (index, track.poses[step], track.seconds[step])
+        for index, track in enumerate(tracks)
+        for step in steps
+    ]
+    bodies = [box(pose, world.robots[index].length, world.robots[index].width) for index, pose, _ in drawn]
+    bodies += [box((*robot.goal, 0.0), 2.0, 2.0) for robot in world.robots]
+    bodies += [box((disc.x, disc.y, 0.0), 2 * disc.r, 2 * disc.r) for disc in world.obstacles]
+    bodies += [np.array([robot.start[::-1]]) for robot in world.robots]
+    points = np.array([pose[[1, 0]] for _, pose, _ in drawn])
+    paths = np.concatenate([track.poses[: max(steps) + 1, [1, 0]] for track in tracks])
+    size = (limits[1] - limits[0]) * np.array(LABEL)
+    places = clear_places(points, size, limits, np.concatenate(bodies), paths)
+    for (index, _, seconds), place in zip(drawn, places, strict=True):
+        look = {"color": style.robot_colour(index), "path_effects": style.halo(), "fontsize": 9}
+        axes.text(*place, f"{seconds:.1f} s", ha="center", va="center", zorder=10, **look)
 
 
 def trajectory_figure(world: MarineNavEnv3, tracks: Sequence[Track], steps: Sequence[int]) -> Figure:
@@ -147,14 +183,13 @@ def trajectory_figure(world: MarineNavEnv3, tracks: Sequence[Track], steps: Sequ
     """
     figure = Figure(figsize=(7.5, 8.7), layout="constrained")
     axes = figure.subplots()
-    points = np.concatenate([track.poses[: max(steps) + 1] for track in tracks])
-    chart.draw_map(axes, world, chart.map_limits(world, points))
-    goals = [robot.goal for robot in world.robots]
-    crowd = np.concatenate([goals, *(track.poses[list(steps), :2] for track in tracks)])
+    limits = chart.map_limits(world, np.concatenate([track.poses[: max(steps) + 1] for track in tracks]))
+    chart.draw_map(axes, world, limits)
     for index, (robot, track) in enumerate(zip(world.robots, tracks, strict=True)):
         chart.draw_start(axes, robot, index)
         chart.draw_goal(axes, robot, index)
-        draw_track(axes, world, index, track, steps, crowd)
+        draw_track(axes, world, index, track, steps)
+    draw_times(axes, world, tracks, steps, limits)
     axes.set_title("VRX trajectories")
     figure.supylabel("North (m)", fontsize=10)
     add_key(figure, [world], start=True)

@@ -142,3 +142,20 @@ def test_vrx_vessels_are_drawn_at_the_samples_asked_for(vrx_track: Track) -> Non
     assert {"0.2 s", "0.5 s"} <= {text.get_text() for text in axes.texts}
     path = max(axes.get_lines(), key=lambda line: len(line.get_xdata()))
     assert path.get_xydata()[-1].tolist() == pytest.approx([21.0, 41.0])
+
+
+def test_times_beside_vessels_in_a_crowd_do_not_overlap() -> None:
+    world = MarineNavEnv3(seed=0)
+    world.num_robots, world.num_cores, world.num_obs = 5, 0, 0
+    world.reset()
+    centre, seconds = np.array([27.0, 27.0]), np.arange(3.0)
+    tracks = []
+    for angle in np.arange(5) * 2 * np.pi / 5:
+        ahead = np.array([np.cos(angle), np.sin(angle)])
+        poses = np.column_stack([centre + np.outer([-4.0, 0.0, 4.0], ahead), np.full(3, angle)])
+        tracks.append(Track(seconds, poses, np.tile(ahead, (3, 1))))
+    figure = trajectory_figure(world, tracks, [0, 1, 2])
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts if text.get_text().endswith(" s")]
+    assert len(boxes) == 15
+    assert not any(one.overlaps(other) for k, one in enumerate(boxes) for other in boxes[:k])
