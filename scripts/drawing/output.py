@@ -4,15 +4,15 @@ import base64
 import html
 import io
 import json
-import shutil
-import subprocess
 from collections.abc import Callable, Iterable
 from importlib import resources
 from itertools import chain
 from pathlib import Path
+from subprocess import CalledProcessError
 from typing import IO
 
 import numpy as np
+from matplotlib.animation import FFMpegWriter
 from matplotlib.figure import Figure
 from PIL import Image
 from scipy.ndimage import binary_dilation
@@ -50,68 +50,26 @@ def write_png(frames: Frames, file: IO[bytes], fps: float, title: str) -> None:
     Image.fromarray(frame).save(file, "PNG", optimize=True)
 
 
-def packed(image: np.ndarray) -> np.ndarray:
-    """RGB pixels (..., 3) as one number each, (...,)."""
-    return image.astype(np.uint32) @ np.array([65536, 256, 1], dtype=np.uint32)
-
-
-def unpacked(colours: np.ndarray) -> np.ndarray:
-    """Inverse of `packed`, as signed integers."""
-    return np.stack([colours >> 16, colours >> 8 & 255, colours & 255], axis=-1).astype(np.int32)
-
-
-def palette_of(image: np.ndarray) -> np.ndarray:
-    """256 colours (256, 3) for an image: the commonest as they are, the others spread over all that occur.
-
-    Median cut, the usual method, would turn the few pixels of a vessel into the colour of another.
-    """
-    colours, counts = np.unique(packed(image), return_counts=True)
-    common = unpacked(colours[np.argsort(-counts)[:128]])
-    few = Image.fromarray(image).quantize(
-        256 - len(common), Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
-    )
-    palette = np.zeros((256, 3), dtype=np.int32)
-    spread = np.reshape(few.getpalette(), (-1, 3))[: 256 - len(common)]
-    entries = np.concatenate([common, spread])
-    palette[: len(entries)] = entries
-    return palette
-
-
-def indexed(image: np.ndarray, palette: np.ndarray) -> Image.Image:
-    """Image in the nearest colours of ``palette``; Pillow's own look-up is coarse near white."""
-    colours, inverse = np.unique(packed(image), return_inverse=True)
-    distance = ((unpacked(colours)[:, None] - palette) ** 2).sum(axis=-1)
-    result = Image.fromarray(distance.argmin(axis=1).astype(np.uint8)[inverse].reshape(image.shape[:2]), "P")
-    result.putpalette(palette.ravel().tolist())
-    return result
-
-
 def write_gif(frames: Frames, file: IO[bytes], fps: float, title: str) -> None:
-    """Write an endless GIF; all frames share the colours of the first, so that nothing flickers.
-
-    The legends of the first frame show every colour that may come.
-    """
-    frames = iter(frames)
-    first = next(frames)
-    palette = palette_of(first)
-    images = (indexed(frame, palette) for frame in chain([first], frames))
+    """Write an endless GIF."""
+    images = map(Image.fromarray, frames)
     next(images).save(file, "GIF", save_all=True, append_images=images, duration=round(1000 / fps), loop=0)
 
 
 def write_mp4(frames: Frames, file: IO[bytes], fps: float, title: str) -> None:
-    """Feed the raw frames to ffmpeg."""
+    """Feed the frames to ffmpeg, by matplotlib's writer."""
     frames = iter(frames)
     first = next(frames)
-    height, width = first.shape[:2]
-    command = [shutil.which("ffmpeg"), "-y", "-loglevel", "error", "-f", "rawvideo", "-pix_fmt", "rgb24"]
-    command += ["-s", f"{width}x{height}", "-r", f"{fps:g}", "-i", "-"]
-    # H.264 in its common flavour wants even sizes.
-    command += ["-vf", "crop=trunc(iw/2)*2:trunc(ih/2)*2", "-pix_fmt", "yuv420p", "-f", "mp4", file.name]
-    with subprocess.Popen(command, stdin=subprocess.PIPE) as ffmpeg:
-        for frame in chain([first], frames):
-            ffmpeg.stdin.write(frame.tobytes())
-    if ffmpeg.returncode:
-        raise OSError(f"ffmpeg ended with status {ffmpeg.returncode}")
+    figure = Figure(figsize=np.array(first.shape[1::-1]) / 100, dpi=100)
+    image = figure.figimage(first)
+    writer = FFMpegWriter(fps, "h264", extra_args=["-f", "mp4"])
+    try:
+        with writer.saving(figure, file.name, 100):
+            for frame in chain([first], frames):
+                image.set_data(frame)
+                writer.grab_frame()
+    except CalledProcessError as error:
+        raise OSError(f"ffmpeg ended with status {error.returncode}") from error
 
 
 def data_uri(image: Image.Image, **how: object) -> str:
@@ -150,7 +108,7 @@ WRITERS: dict[str, Callable[[Frames, IO[bytes], float, str], None]] = {
 
 def check_writer(path: Path) -> None:
     """Raise InputError when the tool for this kind of output is not installed."""
-    if path.suffix.lower() == ".mp4" and shutil.which("ffmpeg") is None:
+    if path.suffix.lower() == ".mp4" and not FFMpegWriter.isAvailable():
         raise InputError(f"{path}: MP4 needs the program ffmpeg, which is not on the PATH; use .gif or .html")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from marinenav_env.envs.contract.layout import OBJECT_SIZE, SELF_SIZE
 from marinenav_env.envs.reference.robot import Robot
 from marinenav_env.envs.reference.vessel import CONTINUOUS_THRUST_RATE
 from marinenav_env.envs.reference.world import MarineNavEnv3
@@ -128,8 +129,8 @@ def check_step(recording: Recording, robot: int, step: int, where: str) -> None:
     try:
         recording.thrust_change(robot, step)
         own, objects = recording.observations[robot][step]
-        np.array(own, dtype=float).reshape(7)
-        np.array(objects, dtype=float).reshape(len(objects), 5)
+        np.array(own, dtype=float).reshape(SELF_SIZE)
+        np.array(objects, dtype=float).reshape(len(objects), OBJECT_SIZE)
     except (ValueError, TypeError, LookupError) as error:
         raise InputError(f"{where}: robot {robot}, step {step}: {reason(error)}") from None
 

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageSequence
 
 from scripts.command_line import InputError, output_path, pick
-from scripts.drawing.output import check_writer, indexed, palette_of, save_figure, save_frames
+from scripts.drawing.output import check_writer, save_figure, save_frames
 
 
 def frames(count: int = 4) -> Iterator[np.ndarray]:
@@ -48,19 +48,6 @@ def test_gif_plays_every_frame_at_the_asked_speed_for_ever(tmp_path: Path) -> No
         assert (gif.info["duration"], gif.info["loop"]) == (100, 0)
     assert len(shown) == 4
     assert shown[3][15, 35].tolist() == next(frames())[15, 5].tolist()
-
-
-def test_indexed_images_keep_the_common_colours_and_small_spots_of_others() -> None:
-    rng = np.random.default_rng(0)
-    image = np.full((60, 60, 3), 255, dtype=np.uint8)
-    image[:30] = (244, 249, 253)
-    image[40:50, :20] = rng.integers(150, 255, (10, 20, 3))  # shades
-    image[55, 3] = (213, 94, 0)  # one pixel of a vessel
-    result = np.asarray(indexed(image, palette_of(image)).convert("RGB")).astype(int)
-    np.testing.assert_array_equal(result[:30], image[:30])
-    np.testing.assert_array_equal(result[30:40], image[30:40])
-    assert np.abs(result - image).max() < 40
-    assert np.abs(result[55, 3] - (213, 94, 0)).max() < 10
 
 
 def test_page_holds_all_frames_and_refers_to_nothing_else(tmp_path: Path) -> None:
@@ -97,13 +84,16 @@ def ffmpeg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.usefixtures("ffmpeg")
-def test_mp4_is_made_by_ffmpeg_from_the_raw_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mp4_is_made_by_ffmpeg_from_the_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.mp4"
     check_writer(path)
     save_frames(frames(), path, 10, "title")
     head, _, raw = path.read_bytes().partition(b"\n")
-    assert b"-s 61x40 -r 10 " in head
-    assert raw == b"".join(image.tobytes() for image in frames())
+    assert b"-s 60x40 " in head  # H.264 wants even sizes
+    assert b" 10 " in head
+    shown = np.frombuffer(raw, dtype=np.uint8).reshape(4, 40, 60, 4)
+    for image, expected in zip(shown, frames(), strict=True):
+        np.testing.assert_array_equal(image[..., :3], expected[:, :60])
     monkeypatch.setenv("FFMPEG_STATUS", "3")
     with pytest.raises(OSError, match="ffmpeg ended with status 3"):
         save_frames(frames(), path, 10, "title")
@@ -140,7 +130,7 @@ def test_a_browser_plays_the_page_to_its_end(tmp_path: Path) -> None:
 
 
 def test_mp4_without_ffmpeg_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shutil, "which", lambda program: None)
+    monkeypatch.setenv("PATH", "")
     with pytest.raises(InputError, match=r"a\.mp4: MP4 needs the program ffmpeg"):
         check_writer(Path("a.mp4"))
 
