@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
-.PHONY: train test lint benchmark clean
+.PHONY: train test lint docs benchmark clean
 
 train: $(INSTALLED)
 	$(PY) -m torchrl_gpu.train_torchrl_gpu -C config/quickstart.json -D cpu
@@ -16,6 +16,11 @@ lint: $(INSTALLED)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 
+# Without the variable Material for MkDocs prints a notice about its successor.
+docs: $(INSTALLED)
+	$(PY) -m pip install --quiet --editable ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
+
 benchmark: $(INSTALLED)
 	$(PY) -m pytest tests/benchmarks -m benchmark
 
@@ -26,4 +31,4 @@ $(INSTALLED): setup.py pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) build dist site *.egg-info

@@ -38,6 +38,7 @@ setup(
     ],
     extras_require={
         "dev": ["pytest>=8", "pytest-benchmark>=4", "pytest-xdist>=3.6", "ruff>=0.15"],
+        "docs": ["mkdocs-material>=9.5,<10"],
         "tensorboard": ["tensorboard"],
         "wandb": ["wandb"],
         "ray": ["ray"],

@@ -21,7 +21,7 @@ from torchrl_gpu import train_torchrl_gpu
 from torchrl_gpu.torchrl_trainer import TorchRLTrainer
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = [ROOT / "README.md", ROOT / "torchrl_gpu" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", ROOT / "torchrl_gpu" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 RUN = Path("runs", "training_STAMP")
 
 
@@ -141,8 +141,13 @@ def run_make(target: str) -> None:
     assert "-m venv .venv" in shown.stdout
     assert '-m pip install --quiet --editable ".[dev]"' in shown.stdout
     last = shown.stdout.splitlines()[-1]
-    ends = {"train": "-m torchrl_gpu.train_torchrl_gpu -C config/quickstart.json -D cpu", "test": "-m pytest"}
-    assert last == f".venv/bin/python {ends[target]}"
+    ends = {
+        "train": "-m torchrl_gpu.train_torchrl_gpu -C config/quickstart.json -D cpu",
+        "test": "-m pytest",
+        "lint": "-m ruff format --check .",
+        "docs": "-m mkdocs build --strict",
+    }
+    assert last.endswith(f".venv/bin/python {ends[target]}")
 
 
 def check_tests(arguments: list[str]) -> None:

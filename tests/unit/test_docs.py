@@ -6,7 +6,7 @@ from pathlib import Path
 from torchrl_gpu.settings.schema import reference
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = [ROOT / "README.md", ROOT / "torchrl_gpu" / "README.md", *(ROOT / "docs").glob("*.md")]
+DOCUMENTS = [ROOT / "README.md", ROOT / "torchrl_gpu" / "README.md", *(ROOT / "docs").rglob("*.md")]
 ROOMS = ("agents", "marinenav_env", "scripts", "torchrl_gpu")
 SLIP = re.compile(r"(?:Quirk|Defect)s? [QD]\d+b?(?:(?:, | and )[QD]\d+b?)*")
 NAME = re.compile(r"\b[QD]\d+b?\b")
