@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from marinenav_env.envs.contract.stage import COLUMNS, stages_of
 from scripts.command_line import InputError, new_parser, output_path, reason, run
 from torchrl_gpu.runs.sweep import check_device
 from torchrl_gpu.settings.parse import ConfigError, read_config
@@ -145,11 +146,7 @@ def task_from_config(path: Path, per_stage: int | None = None, seed: int | None 
         schedule["num_episodes"] = [per_stage] * len(schedule["num_episodes"])
     env = evaluation_world(seed)
     episodes = create_eval_configs(env, schedule)
-    settings = ("num_robots", "num_cores", "num_obstacles", "min_start_goal_dis")
-    stages = [
-        dict(zip(settings, values, strict=True))
-        for values in zip(*(schedule[key] for key in settings), strict=True)
-    ]
+    stages = [dict(zip(COLUMNS, stage, strict=True)) for stage in stages_of(schedule)]
     stage_of = [stage for stage, number in enumerate(schedule["num_episodes"]) for _ in range(number)]
     return Task(env, episodes, stages, stage_of, discounts.pop())
 

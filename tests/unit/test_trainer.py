@@ -25,6 +25,9 @@ class World:
         self.log = log
         self.resets = 0
 
+    def ask_for(self, stage):
+        vars(self).update(stage._asdict())
+
     def reset(self):
         self.log.append("reset")
         self.resets += 1

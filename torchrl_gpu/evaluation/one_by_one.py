@@ -10,14 +10,7 @@ from typing import Any
 import numpy as np
 
 from marinenav_env.envs.contract.constants import EPISODE_LIMIT
-
-SCHEDULE_ATTRIBUTES = {
-    "num_robots": "num_robots",
-    "num_cores": "num_cores",
-    "num_obstacles": "num_obs",
-    "min_start_goal_dis": "min_start_goal_dis",
-}
-"""Key of an evaluation schedule -> attribute of the world it sets, in the legacy order."""
+from marinenav_env.envs.contract.stage import stages_of
 
 
 @dataclass
@@ -58,10 +51,9 @@ def create_eval_configs(env: Any, eval_schedule: dict[str, list]) -> list[dict]:
         One episode dictionary per episode, in the order of the schedule.
     """
     configs = []
-    for stage, num_episodes in enumerate(eval_schedule["num_episodes"]):
+    for stage, num_episodes in zip(stages_of(eval_schedule), eval_schedule["num_episodes"], strict=True):
         for _ in range(num_episodes):
-            for key, attribute in SCHEDULE_ATTRIBUTES.items():
-                setattr(env, attribute, eval_schedule[key][stage])
+            env.ask_for(stage)
             env.reset()
             configs.append(env.episode_data())
     return configs

@@ -42,6 +42,12 @@ Its scales are larger than 1 where it is far away: within the metre that decides
 must still tell positions apart. A third of them learned to avoid collisions later and less.
 """
 
+TRAJECTORY = (
+    "x", "y", "theta", "water_x", "water_y", "water_yaw", "ground_x", "ground_y", "ground_yaw",
+    "left_pos", "right_pos", "left_thrust", "right_thrust",
+)  # fmt: skip
+"""Columns of a trajectory (environment spec 13.4); velocities in world axes."""
+
 OBJECT_ROWS = 5
 """Objects observed at most, nearest first; missing ones are zero rows."""
 

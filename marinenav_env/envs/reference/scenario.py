@@ -1,6 +1,6 @@
 """What an episode is made of: robots, vortices, obstacles, and how they are drawn (environment spec 3-5)."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from math import isfinite, pi, sqrt
 from typing import Any
 
@@ -8,6 +8,7 @@ import numpy as np
 from scipy.spatial import KDTree
 
 from marinenav_env.envs.contract.constants import MAX_ATTEMPTS, OBSTACLE_MARGIN, START_MARGIN
+from marinenav_env.envs.contract.stage import Schedule, Stage, stage_index, stage_of
 from marinenav_env.envs.reference.robot import Robot
 from marinenav_env.envs.reference.vessel import NO_CURRENT, Current
 
@@ -55,7 +56,7 @@ class Scenario:
             `min_start_goal_dis`; or None.
     """
 
-    def __init__(self, seed: int = 0, schedule: Mapping[str, Sequence[Any]] | None = None) -> None:
+    def __init__(self, seed: int = 0, schedule: Schedule | None = None) -> None:
         self.seed = seed
         self.rd = np.random.RandomState(seed)
         self.schedule = schedule
@@ -70,10 +71,7 @@ class Scenario:
         self.v_range = [3, 3]
         self.obs_r_range = [1, 1]
         self.clear_r = 10.0
-        self.num_cores = 8
-        self.num_obs = 8
-        self.min_start_goal_dis = 30.0
-        self.num_robots = 6
+        self.ask_for(Stage())
 
         # Quirk Q28: no episode uses these robots, but their seeds are drawn.
         self.robots = [self.draw_robot() for _ in range(self.num_robots)]
@@ -92,15 +90,14 @@ class Scenario:
         self.index_cores()
         self._place(self.obstacles, self.num_obs, self._draw_obstacle, self.check_obstacle)
 
-    def _enter_stage(self, schedule: Mapping[str, Sequence[Any]]) -> None:
-        # Quirk Q10: before the first threshold the stage is -1, the last one.
-        stage = sum(start <= self.total_timesteps for start in schedule["timesteps"]) - 1
-        self.num_robots = schedule["num_robots"][stage]
+    def ask_for(self, stage: Stage) -> None:
+        """Set what the next episodes hold, as the attributes of the same names do."""
+        vars(self).update(stage._asdict())
+
+    def _enter_stage(self, schedule: Schedule) -> None:
+        self.ask_for(stage_of(schedule, stage_index(schedule, self.total_timesteps)))
         if self.num_robots <= 0:
             raise AssertionError("Number of robots is 0!")
-        self.num_cores = schedule["num_cores"][stage]
-        self.num_obs = schedule["num_obstacles"][stage]
-        self.min_start_goal_dis = schedule["min_start_goal_dis"][stage]
         if self.verbose:
             self._announce_stage()
 

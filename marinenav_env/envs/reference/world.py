@@ -8,6 +8,7 @@ from typing import Any
 from marinenav_env.envs.contract import episode
 from marinenav_env.envs.contract.constants import EPISODE_LIMIT
 from marinenav_env.envs.contract.rewards import DEFAULT_REWARDS
+from marinenav_env.envs.contract.stage import Schedule
 from marinenav_env.envs.reference.robot import Robot
 from marinenav_env.envs.reference.scenario import Core, Obstacle, Scenario
 from marinenav_env.envs.reference.vessel import Current
@@ -33,7 +34,7 @@ class MarineNavEnv3(Scenario):
     def __init__(
         self,
         seed: int = 0,
-        schedule: Mapping[str, Sequence[Any]] | None = None,
+        schedule: Schedule | None = None,
         is_eval_env: bool = False,
     ) -> None:
         super().__init__(seed, schedule)
