@@ -14,7 +14,10 @@ from agents.agent import ALGORITHMS, Agent
 from marinenav_env.envs import MarineNavEnv3
 from marinenav_env.envs.torchrl_gpu import MarineNavTorchRLEnv
 from marinenav_env.files import replacing
+from torchrl_gpu.collect.plain_steps import PlainSteps
 from torchrl_gpu.collect.policy_wrapper import PolicyWrapper
+from torchrl_gpu.collect.step import Lap
+from torchrl_gpu.collect.tensor_steps import TensorSteps
 from torchrl_gpu.evaluation.batched import BatchedEvaluation
 from torchrl_gpu.evaluation.one_by_one import EpisodeResult, create_eval_configs, evaluate
 from torchrl_gpu.learn.average import AveragedWeights
@@ -100,15 +103,33 @@ def build_env(trial: Trial, device: str) -> MarineNavTorchRLEnv:
     return env
 
 
-def build_replay(trial: Trial, device: str, scale: ObservationScale | None) -> Replay:
+def build_policy(trial: Trial, agent: Agent, scale: ObservationScale | None) -> PolicyWrapper:
+    """Acts in the training environment."""
+    return PolicyWrapper(
+        agent,
+        sequential=trial.reproduction,
+        action_noise=trial["action_noise"],
+        exploring_envs=math.ceil(trial["exploring_envs"] * trial["num_envs"]),
+        scale=scale,
+    )
+
+
+def build_steps(
+    trial: Trial, env: MarineNavTorchRLEnv, policy: PolicyWrapper, scale: ObservationScale | None, lap: Lap
+) -> TensorSteps | PlainSteps:
+    """The trial's steps; in reproduction mode those of the legacy loop."""
+    if trial.reproduction:
+        return PlainSteps(env, policy, lap)
+    return TensorSteps(env, policy, lap, bootstrap_on_timeout=trial["bootstrap_on_timeout"], scale=scale)
+
+
+def build_replay(trial: Trial, device: str) -> Replay:
     """The trial's replay memory; in reproduction mode it draws what the legacy memory draws."""
     options = {
         "capacity": trial["buffer_size"],
         "batch_size": trial["batch_size"],
         "device": device if trial["replay_device"] == "auto" else trial["replay_device"],
         "batch_device": device,
-        "bootstrap_on_timeout": trial["bootstrap_on_timeout"],
-        "scale": scale,
         "steps_at_once": STEPS_AT_ONCE if trial.reproduction else 1,
     }
     n = trial["n_step"] if trial["agent_type"] == "Rainbow" else trial["bootstrap_steps"]
@@ -203,16 +224,12 @@ def build_trainer(
     listeners: tuple[StepListener, ...] = ()
     if verbose and trial["num_envs"] == 1:
         listeners = (EpisodeReports(schedule, trial["discount"], progress.say),)
+    policy = build_policy(trial, agent, scale)
     return TorchRLTrainer(
         env=env,
-        policy=PolicyWrapper(
-            agent,
-            sequential=trial.reproduction,
-            action_noise=trial["action_noise"],
-            exploring_envs=math.ceil(trial["exploring_envs"] * trial["num_envs"]),
-            scale=scale,
-        ),
-        replay=build_replay(trial, device, scale),
+        policy=policy,
+        steps=build_steps(trial, env, policy, scale, progress.timings.lap),
+        replay=build_replay(trial, device),
         agent=agent,
         schedule=schedule,
         evaluate=build_evaluation(trial, agent, eval_world, episodes, device, verbose),

@@ -10,8 +10,10 @@ from tensordict import TensorDictBase
 
 from agents.agent import Agent
 from marinenav_env.envs.torchrl_gpu import MarineNavTorchRLEnv
+from torchrl_gpu.collect.plain_steps import PlainSteps
 from torchrl_gpu.collect.policy_wrapper import PolicyWrapper
-from torchrl_gpu.collect.steps import PlainStep, VectorStep, vector_steps
+from torchrl_gpu.collect.step import Step
+from torchrl_gpu.collect.tensor_steps import TensorSteps
 from torchrl_gpu.evaluation.one_by_one import EpisodeResult
 from torchrl_gpu.evaluation.record import EvaluationRecord
 from torchrl_gpu.learn.average import AveragedWeights
@@ -24,7 +26,7 @@ from torchrl_gpu.watch.progress import Progress
 class StepListener(Protocol):
     """Whoever looks at each vector step: progress, episode reports."""
 
-    def __call__(self, step: VectorStep | PlainStep, timestep: int) -> None:
+    def __call__(self, step: Step, timestep: int) -> None:
         """Look at one vector step, whose first timestep is ``timestep``."""
 
 
@@ -39,6 +41,7 @@ class TorchRLTrainer:
     Args:
         env: Training environment.
         policy: Acts in it; its ``eps`` follows the schedule.
+        steps: Makes the vector steps, with that policy in that environment.
         replay: Keeps the transitions.
         agent: Learns from them.
         schedule: When what happens.
@@ -54,7 +57,6 @@ class TorchRLTrainer:
         timestep: First timestep of the next vector step.
         updates: Gradient updates made.
         record: All evaluations so far.
-        steps: Makes the vector steps.
         timings: Seconds that the loop spends on ``act``, ``step``, ``store``, ``sample``, ``update`` and
             ``evaluate``, and on what is ``other``.
     """
@@ -64,6 +66,7 @@ class TorchRLTrainer:
         *,
         env: MarineNavTorchRLEnv,
         policy: PolicyWrapper,
+        steps: TensorSteps | PlainSteps,
         replay: Replay,
         agent: Agent,
         schedule: Schedule,
@@ -77,6 +80,7 @@ class TorchRLTrainer:
     ) -> None:
         self.env = env
         self.policy = policy
+        self.steps = steps
         self.replay = replay
         self.agent = agent
         self.schedule = schedule
@@ -91,7 +95,6 @@ class TorchRLTrainer:
         self.updates = 0
         self.record = EvaluationRecord()
         self.timings = progress.timings
-        self.steps = vector_steps(env, policy, self.timings.lap)
 
     @property
     def num_envs(self) -> int:
@@ -120,7 +123,7 @@ class TorchRLTrainer:
         """One vector step, and what falls on its timesteps."""
         self.policy.explore_at(self.schedule.epsilon(self.timestep))
         step = self.steps()
-        self.replay.store(step.record)
+        self.replay.store(step.rows, step.acted, step.ended)
         self.timings.lap("store")
         for listener in self.listeners:
             listener(step, self.timestep)

@@ -5,13 +5,14 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from tensordict import TensorDictBase
+from torch import Tensor
 
 from agents.agent import ALGORITHMS, Agent
 from marinenav_env.envs import MarineNavEnv3
 from marinenav_env.envs.torchrl_gpu import MarineNavTorchRLEnv
 from scripts.benchmarking.measuring import Clock
 from scripts.benchmarking.pipelines import device_clock
+from torchrl_gpu.collect.tensor_steps import step_of
 from torchrl_gpu.evaluation.batched import BatchedEvaluation
 from torchrl_gpu.evaluation.one_by_one import EpisodeResult, create_eval_configs, evaluate
 from torchrl_gpu.experiment import build_agent, build_replay
@@ -132,23 +133,23 @@ def torchrl_memory(agent_type: str) -> Callable[[Trial, str, int], Memory]:
 
     def make(trial: Trial, device: str, size: int) -> Memory:
         keys = {"agent_type": agent_type, "buffer_size": size, "batch_size": SAMPLE, "backend": "torch"}
-        replay = build_replay(Trial(trial.values | keys), device, None)
-        step = vector_step(ALGORITHMS[agent_type].continuous, device)
+        replay = build_replay(Trial(trial.values | keys), device)
+        step = first_step(ALGORITHMS[agent_type].continuous, device)
         while len(replay.buffer) < size:
-            replay.store(step)
-        return lambda: replay.store(step), lambda: next(iter(replay.sample(1)))
+            replay.store(*step)
+        return lambda: replay.store(*step), lambda: next(iter(replay.sample(1)))
 
     return make
 
 
-def vector_step(continuous: bool, device: str) -> TensorDictBase:
-    """A first step of as many environments as give 5000 transitions."""
+def first_step(continuous: bool, device: str) -> tuple[Tensor, Tensor, Tensor]:
+    """A first step of as many environments as give 5000 transitions, as a replay stores it."""
     env = MarineNavTorchRLEnv(
         EXTEND // ROBOTS, backend="torch", max_robots=ROBOTS, continuous=continuous, device=device
     )
     env.num_robots, env.num_cores, env.num_obs = ROBOTS, 0, 4
     with torch.no_grad():
-        return env.step(env.rand_action(env.reset()))
+        return step_of(env.step(env.rand_action(env.reset())))[:3]
 
 
 MEMORIES: dict[str, Callable[[Trial, str, int], Memory]] = {

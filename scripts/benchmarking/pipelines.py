@@ -13,7 +13,8 @@ import torch
 from scripts import train_rl_agents
 from scripts.benchmarking.measuring import Clock, Counts, Stopwatch
 from torchrl_gpu import experiment
-from torchrl_gpu.collect.steps import PlainStep, PlainSteps, VectorStep
+from torchrl_gpu.collect.plain_steps import PlainSteps
+from torchrl_gpu.collect.step import Step
 from torchrl_gpu.settings.parse import Trial, validate
 
 NEVER = 10**9
@@ -165,7 +166,7 @@ class TorchRLPipeline:
         with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
             self.trainer.learn(self.folder)
 
-    def _look(self, step: VectorStep | PlainStep, timestep: int) -> None:
+    def _look(self, step: Step, timestep: int) -> None:
         self._timesteps += self.num_envs
-        self._transitions += len(step.record) if isinstance(step, PlainStep) else step.acted.sum()
+        self._transitions += step.acted.sum()
         self._boundary()

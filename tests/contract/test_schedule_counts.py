@@ -12,6 +12,7 @@ from agents.legacy.trainer import Trainer
 from marinenav_env.envs import MarineNavEnv3
 from marinenav_env.envs.torchrl_gpu import MarineNavTorchRLEnv
 from torchrl_gpu.collect.policy_wrapper import PolicyWrapper
+from torchrl_gpu.collect.tensor_steps import TensorSteps
 from torchrl_gpu.evaluation.one_by_one import EpisodeResult
 from torchrl_gpu.learn.schedule import Schedule
 from torchrl_gpu.torchrl_trainer import TorchRLTrainer
@@ -79,7 +80,7 @@ class ReplayStub:
 
     stored, batch_size = 10**6, 64
 
-    def store(self, _):
+    def store(self, *_):
         """Nothing is kept."""
 
     def sample(self, updates):
@@ -116,16 +117,18 @@ def torchrl_log(num_envs, tmp_path):
     learner = SimpleNamespace(
         algorithm=SimpleNamespace(), soft_update=log.note("copy"), save_latest_model=lambda _: None
     )
+    progress = SilentProgress()
+    backend = "numpy" if num_envs == 1 else "torch"
+    env = MarineNavTorchRLEnv(num_envs, backend=backend, seed=1, schedule=STAGE)
     trainer = TorchRLTrainer(
-        env=MarineNavTorchRLEnv(
-            num_envs, backend="numpy" if num_envs == 1 else "torch", seed=1, schedule=STAGE
-        ),
+        env=env,
         policy=policy,
+        steps=TensorSteps(env, policy, progress.timings.lap),
         replay=ReplayStub(),
         agent=learner,
         schedule=Schedule(TOTAL, EVAL_FREQ, **CADENCE),
         evaluate=evaluate,
-        progress=SilentProgress(),
+        progress=progress,
         update=update,
     )
     trainer.learn(tmp_path)

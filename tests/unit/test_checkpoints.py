@@ -14,7 +14,7 @@ import torchrl_gpu.evaluation.batched
 import torchrl_gpu.evaluation.one_by_one
 from marinenav_env.envs import MarineNavEnv3
 from marinenav_env.envs.reference.snapshot import restore, snapshot
-from torchrl_gpu.collect.steps import PlainSteps
+from torchrl_gpu.collect.plain_steps import PlainSteps
 from torchrl_gpu.evaluation.record import EvaluationRecord
 from torchrl_gpu.experiment import build_trainer
 from torchrl_gpu.runs import checkpoint as checkpoints_module
@@ -189,7 +189,8 @@ def test_a_world_goes_on_from_its_snapshot_draw_for_draw():
 
 
 def test_robots_behind_one_that_left_the_water_get_their_own_observations():
-    steps = PlainSteps(SimpleNamespace(worlds=[None], max_robots=3), policy=None, lap=None)
+    policy = SimpleNamespace(agent=SimpleNamespace(continuous=True))
+    steps = PlainSteps(SimpleNamespace(worlds=[None], max_robots=3), policy, lap=None)
     numbers = torch.arange(19, dtype=torch.float64)
     steps.load_state_dict({"sizes": torch.tensor([0, -1, 1]), "numbers": numbers})
     expected = numbers.tolist()

@@ -7,7 +7,7 @@ import torch
 from tensordict import TensorDict
 
 from marinenav_env.envs.contract.outcome import Outcome
-from torchrl_gpu.collect.steps import VectorStep
+from torchrl_gpu.collect.step import Step
 from torchrl_gpu.evaluation.one_by_one import EpisodeResult
 from torchrl_gpu.learn.schedule import Schedule
 from torchrl_gpu.watch import progress as progress_module
@@ -21,10 +21,10 @@ LONG, ABSENT = Outcome.TOO_LONG_EPISODE, Outcome.ABSENT
 
 def step_of(rewards, outcomes, done):
     """One vector step: rewards and outcomes [E][R], done [E]."""
-    outcome = torch.tensor(outcomes, dtype=torch.int8).unsqueeze(-1)
-    active = (outcome == N) | (outcome == LONG)
-    reward = torch.tensor(rewards, dtype=torch.float64).unsqueeze(-1)
-    return VectorStep(None, active, active, reward, outcome, torch.tensor(done).unsqueeze(-1))
+    outcome = torch.tensor(outcomes, dtype=torch.int8)
+    ended = (outcome != N).flatten()
+    reward = torch.tensor(rewards, dtype=torch.float64)
+    return Step(torch.zeros(len(ended), 77), ended, ended, reward, outcome, torch.tensor(done))
 
 
 # Two environments of up to two robots; the second has one robot in its first episode.
@@ -62,7 +62,7 @@ def test_statistics_go_on_from_their_state(num_envs):
     """One environment lets its rewards wait for the end of the episode; that must not show."""
     one, two = (EpisodeStatistics(num_envs, 2, 0.5, "cpu") for _ in range(2))
     for t, step in enumerate(EPISODES):
-        step = VectorStep(None, *(values[:num_envs] for values in step[1:]))
+        step = Step(*(values[:num_envs] for values in step))
         if t == 2:
             state = one.state_dict()
             two.load_state_dict({name: None if x is None else x.clone() for name, x in state.items()})

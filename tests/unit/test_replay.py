@@ -8,10 +8,11 @@ from tensordict import TensorDict
 
 from agents.legacy.replay_buffer import ReplayBuffer
 from marinenav_env.envs.torchrl_gpu import MarineNavTorchRLEnv
+from torchrl_gpu.collect.tensor_steps import step_of
 from torchrl_gpu.learn.scale import ObservationScale
 from torchrl_gpu.replay.buffer import DeviceReplay, PrioritizedReplay, Replay, prioritized_sampler
 from torchrl_gpu.replay.legacy_samplers import LegacyUniformSampler
-from torchrl_gpu.replay.rows import Draw, plain_rows, unpack
+from torchrl_gpu.replay.rows import Draw, plain_row, unpack
 from torchrl_gpu.replay.storage import ROW
 from torchrl_gpu.replay.windows import RobotWindows
 
@@ -21,6 +22,11 @@ GAMMA = 0.9
 def read(rows):
     """Rows, or a batch of them, by name; all of continuous actions."""
     return unpack(rows if isinstance(rows, Draw) else Draw(rows), continuous=True)
+
+
+def stored_step(*args, **options):
+    """What a replay stores of a `vector_step`."""
+    return step_of(vector_step(*args), **options)[:3]
 
 
 def vector_step(t, active, done, terminated=None):
@@ -43,17 +49,19 @@ def vector_step(t, active, done, terminated=None):
     after = {
         **observation(number + 10),
         "reward": (1.0 + number).view(1, robots, 1).double(),
+        "outcome": torch.zeros(1, robots, 1, dtype=torch.int8),
         "done": flags(done),
         "terminated": flags(done if terminated is None else terminated),
     }
-    size = (1, robots)
-    return TensorDict({"agents": TensorDict(before, size), "next": {"agents": TensorDict(after, size)}}, [1])
+    before, after = (TensorDict(values, (1, robots)) for values in (before, after))
+    ended = torch.tensor(done).all().view(1, 1)
+    return TensorDict({"agents": before, "next": {"agents": after, "done": ended}}, [1])
 
 
 def rows_of(step, **options):
     """The rows that a replay stores of one vector step."""
-    replay = Replay(100, 4, **options)
-    replay.store(step)
+    replay = Replay(100, 4)
+    replay.store(*step_of(step, **options)[:3])
     return replay.buffer[:][ROW]
 
 
@@ -69,7 +77,7 @@ def test_only_robots_that_acted_are_stored_each_with_its_own_next_observation():
 def test_the_cut_off_is_terminal_unless_it_is_bootstrapped():
     step = vector_step(0, [True, True], done=[True, True], terminated=[True, False])
     assert read(rows_of(step))["done"].flatten().tolist() == [True, True]
-    assert read(rows_of(step, bootstrap_on_timeout=True))["done"].flatten().tolist() == [True, False]
+    assert read(rows_of(step, done="terminated"))["done"].flatten().tolist() == [True, False]
 
 
 def test_stored_observations_are_scaled_and_nothing_else_is():
@@ -97,7 +105,7 @@ def test_rows_of_plain_numbers_are_those_of_the_tensors(continuous):
     endings = (after[key][0, :, 0].tolist() for key in ("reward", "done"))
     rewards, dones = endings
     items = zip(states(robots), robots["action"][0].tolist(), rewards, states(after), dones, strict=True)
-    assert torch.equal(plain_rows(items), rows_of(step))
+    assert torch.equal(torch.tensor([plain_row(*item) for item in items]), rows_of(step))
 
 
 @pytest.mark.parametrize("count", [30, 50, 50 + 17])
@@ -107,7 +115,8 @@ def test_the_legacy_sampler_draws_what_the_legacy_memory_draws_also_after_the_ri
     replay = Replay(50, 16, sampler=LegacyUniformSampler())
     for t in range(count):
         legacy.add((([float(t)] * 7, []), [0.0, 0.0], 0.0, ([0.0] * 7, []), False))
-        replay.store([(([float(t)] * 7, []), [0.0, 0.0], 0.0, ([0.0] * 7, []), False)])
+        row = plain_row(([float(t)] * 7, []), [0.0, 0.0], 0.0, ([0.0] * 7, []), False)
+        replay.store(torch.tensor([row]), torch.tensor([True]), torch.tensor([False]))
     random.seed(7)
     expected = [row[0] for row in legacy.sample()[0][0]]
     random.seed(7)
@@ -118,9 +127,9 @@ def test_the_legacy_sampler_draws_what_the_legacy_memory_draws_also_after_the_ri
 def test_steps_written_together_are_those_written_one_by_one():
     one, many = Replay(7, 4), Replay(7, 4, steps_at_once=5)
     for t in range(9):
-        step = vector_step(t, [t % 2 == 0, True], [False, t == 4])
-        one.store(step)
-        many.store(step)
+        step = stored_step(t, [t % 2 == 0, True], [False, t == 4])
+        one.store(*step)
+        many.store(*step)
         if t in (3, 8):
             assert many.stored == one.stored
     assert torch.equal(many.buffer[:][ROW], one.buffer[:][ROW])
@@ -153,7 +162,7 @@ def test_n_step_windows_follow_each_robot_and_end_at_its_terminal(n, kind):
     windows = RobotWindows(n, GAMMA)
     replay = kind(100, 4, device="cpu", windows=windows)
     for t, (a, d) in enumerate(zip(active, done, strict=True)):
-        replay.store(vector_step(t, a, d))
+        replay.store(*stored_step(t, a, d))
     going_on = [([False, False], [False, False])] * n
     expected = brute_force([*zip(active, done, strict=True), *going_on], n)
     complete = {key: value for key, value in expected.items() if key[0] <= len(active) - n}
@@ -175,9 +184,10 @@ def test_n_step_windows_follow_each_robot_and_end_at_its_terminal(n, kind):
 
 
 def test_windows_that_the_cut_off_shortens_are_bootstrapped_with_the_discount_of_their_length():
-    replay = Replay(100, 4, windows=RobotWindows(3, GAMMA), bootstrap_on_timeout=True)
+    replay = Replay(100, 4, windows=RobotWindows(3, GAMMA))
     for t in range(6):
-        replay.store(vector_step(t, [True, True], done=[t == 3] * 2, terminated=[t == 3, False]))
+        step = vector_step(t, [True, True], done=[t == 3] * 2, terminated=[t == 3, False])
+        replay.store(*step_of(step, done="terminated")[:3])
     stored = read(replay.buffer[:][ROW])
     bootstrapped = (GAMMA**3 * (1 - stored["done"])).flatten().tolist()
     # Robot 0 ends at t = 3, where robot 1 is only cut off; the windows of t = 1, 2, 3 have 3, 2, 1 steps.
@@ -188,13 +198,13 @@ def test_windows_that_the_cut_off_shortens_are_bootstrapped_with_the_discount_of
 
 def test_windows_go_on_after_a_restart_as_if_nothing_had_happened():
     whole, first, second = (RobotWindows(3, GAMMA) for _ in range(3))
-    steps = [vector_step(t, [True, True], [t == 2, False]) for t in range(5)]
+    steps = [stored_step(t, [True, True], [t == 2, False]) for t in range(5)]
     for step in steps[:3]:
-        whole(step)
-        first(step)
+        whole(*step)
+        first(*step)
     second.load_state_dict(first.state_dict())
     for step in steps[3:]:
-        expected, found = whole(step), second(step)
+        expected, found = whole(*step), second(*step)
         assert all(torch.equal(a, b) for a, b in zip(expected, found, strict=True))
 
 
@@ -204,9 +214,9 @@ def test_the_device_ring_keeps_the_newest_transitions_of_robots_that_acted(devic
     for t, active in enumerate(
         [[True, True, False], [True, False, False], [False, False, False], [True] * 3] * 3
     ):
-        step = vector_step(t, active, [False] * 3)
-        plain.store(step)
-        ring.store(step.to(device))
+        step = stored_step(t, active, [False] * 3)
+        plain.store(*step)
+        ring.store(*(each.to(device) for each in step))
         held = plain.buffer[:][ROW]
         assert int(ring.ring.stored) == len(held)
         slots = torch.arange(len(held), device=device)
@@ -221,7 +231,7 @@ def test_the_device_ring_keeps_the_newest_transitions_of_robots_that_acted(devic
 def test_priorities_follow_the_losses():
     replay = PrioritizedReplay(8, 4, sampler=prioritized_sampler(8, 1.0, 0.4))
     for t in range(6):
-        replay.store(vector_step(t, [True], [False]))
+        replay.store(*stored_step(t, [True], [False]))
     [batch] = replay.sample(1)
     assert batch.weight.shape == (4,)
     everything = batch._replace(index=torch.arange(6))
@@ -249,7 +259,7 @@ def test_every_terminal_transition_of_a_real_run_is_stored_once():
     replay = Replay(10_000, 4)
     rollout = env.rollout(150, break_when_any_done=False)
     for t in range(rollout.shape[1]):
-        replay.store(rollout[:, t])
+        replay.store(*step_of(rollout[:, t])[:3])
     robots, after = rollout["agents"], rollout["next", "agents"]
     stored = read(replay.buffer[:][ROW])
     assert len(stored["done"]) == robots["active"].sum()

@@ -6,7 +6,6 @@ the rows of `torchrl_gpu.replay.rows`.
 """
 
 from collections.abc import Iterable
-from itertools import chain
 from typing import Any
 
 import torch
@@ -16,16 +15,8 @@ from torchrl.data import TensorDictReplayBuffer
 from torchrl.data.replay_buffers.samplers import PrioritizedSampler, RandomSampler, Sampler
 from torchrl.data.replay_buffers.writers import Writer
 
-from torchrl_gpu.learn.scale import ObservationScale
 from torchrl_gpu.replay.ring import KEEP, DeviceRing, DeviceRingSampler, DeviceRingWriter
-from torchrl_gpu.replay.rows import (
-    OBSERVATION_SIZE,
-    Draw,
-    Transition,
-    plain_rows,
-    robot_rows,
-    who_acted,
-)
+from torchrl_gpu.replay.rows import OBSERVATION_SIZE, Draw
 from torchrl_gpu.replay.storage import ROW, RowStorage, RowWriter
 from torchrl_gpu.replay.windows import RobotWindows
 
@@ -43,8 +34,6 @@ class Replay:
         writer: Chooses slots to write; default: TorchRL's round robin.
         device: Where the storage lives.
         batch_device: Where batches go; default: they stay there.
-        bootstrap_on_timeout: Do not take the cut-off for a terminal, as the legacy schedule does (Defect D5).
-        scale: Scales what is stored, if given.
         steps_at_once: Vector steps that may wait to be written together, before anything is drawn; writing
             few rows costs almost as much as writing many.
         windows: Makes n-step transitions of the steps; default: they are stored as they come.
@@ -59,8 +48,6 @@ class Replay:
         writer: Writer | None = None,
         device: torch.device | str = "cpu",
         batch_device: torch.device | str | None = None,
-        bootstrap_on_timeout: bool = False,
-        scale: ObservationScale | None = None,
         steps_at_once: int = 1,
         windows: RobotWindows | None = None,
     ) -> None:
@@ -71,11 +58,9 @@ class Replay:
         )
         self.batch_size = batch_size
         self.batch_device = device if batch_device is None else batch_device
-        self.done_flag = "terminated" if bootstrap_on_timeout else "done"
-        self.scale = scale
         self.steps_at_once = steps_at_once
         self.windows = windows
-        self._waiting: list[Tensor] | list[list[Transition]] = []
+        self._waiting: list[tuple[Tensor, Tensor]] = []  # rows, and which of them to keep
 
     @property
     def buffer(self) -> TensorDictReplayBuffer:
@@ -88,31 +73,24 @@ class Replay:
         """Transitions stored."""
         return len(self.buffer)
 
-    def store(self, step: TensorDictBase | list[Transition]) -> None:
-        """Add the transitions of one vector step, of which ``env.step`` returned a TensorDict."""
-        if isinstance(step, list):
-            self._write(step)
-        elif (complete := self._complete(step)) is not None:
-            rows, acted = complete
-            self._write(rows if acted.all() else rows.index_select(0, acted.nonzero()[:, 0]))
+    def store(self, rows: Tensor, acted: Tensor, ended: Tensor) -> None:
+        """Add the transitions of one vector step: its rows, who acted, whose stream ended; see `Step`."""
+        if (complete := self._complete(rows, acted, ended)) is not None:
+            self._waiting.append(complete)
+            if len(self._waiting) >= self.steps_at_once:
+                self._write_waiting()
 
-    def _complete(self, step: TensorDictBase) -> tuple[Tensor, Tensor] | None:
-        """Rows of all robots that a step completes, and which of them are transitions; None without any."""
-        if self.windows:
-            return self.windows(step, self.done_flag, self.scale)
-        return robot_rows(step, self.done_flag, self.scale), who_acted(step)
-
-    def _write(self, rows: Tensor | list[Transition]) -> None:
-        self._waiting.append(rows)
-        if len(self._waiting) >= self.steps_at_once:
-            self._write_waiting()
+    def _complete(self, rows: Tensor, acted: Tensor, ended: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Rows that a step completes, and which of them are transitions; None without any."""
+        return self.windows(rows, acted, ended) if self.windows else (rows, acted)
 
     def _write_waiting(self) -> None:
         if not self._waiting:
             return
-        plain = isinstance(self._waiting[0], list)
-        rows = plain_rows(chain.from_iterable(self._waiting)) if plain else torch.cat(self._waiting)
+        rows, acted = map(torch.cat, zip(*self._waiting, strict=True))
         self._waiting = []
+        if not acted.all():
+            rows = rows.index_select(0, acted.nonzero()[:, 0])
         storage = self._buffer.storage
         for part in rows.to(storage.device).split(storage.max_size):  # no slot twice in one write
             if len(part):
@@ -156,14 +134,14 @@ class DeviceReplay(Replay):
             self._at_least = int(self.ring.stored)
         return self._at_least
 
-    def store(self, step: TensorDictBase) -> None:
+    def store(self, rows: Tensor, acted: Tensor, ended: Tensor) -> None:
         """Add the transitions of one vector step."""
-        if (complete := self._complete(step)) is None:
+        if (complete := self._complete(rows, acted, ended)) is None:
             return
         # As many at a time as there are slots: none is written twice at once.
         parts = (each.to(self.ring.cursor.device).split(self.ring.capacity) for each in complete)
-        for rows, acted in zip(*parts, strict=True):
-            self.buffer.extend(TensorDict({ROW: rows, KEEP: acted}, [len(rows)]))
+        for some, kept in zip(*parts, strict=True):
+            self.buffer.extend(TensorDict({ROW: some, KEEP: kept}, [len(some)]))
 
 
 class LossReplay(Replay):

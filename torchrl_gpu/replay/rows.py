@@ -8,16 +8,14 @@ self state (7), objects (5 x 5), mask (5). The end flag is the share of the next
 not bootstrapped: 0 or 1, and less than 0 for n-step windows that the cut-off has made shorter than n.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from tensordict import TensorDictBase
 from torch import Tensor
 
-from agents.legacy.replay_buffer import State
 from marinenav_env.envs.contract.layout import (
     GROUP,
     OBJECT_ROWS,
@@ -34,8 +32,8 @@ PADDING = [
 ]
 """Columns that follow n objects: those that are missing, then the mask."""
 
-Transition = tuple[State, Any, float, State, bool]
-"""State, action, reward, next state, end flag, as the legacy memory takes them."""
+State = tuple[Sequence[float], Sequence[Sequence[float]]]
+"""An observation in plain numbers: 7, and 5 of each of 0 to 5 objects."""
 
 
 class Draw(NamedTuple):
@@ -52,23 +50,21 @@ class Draw(NamedTuple):
     weight: Tensor | None = None
 
 
-def observation_columns(robots: TensorDictBase, scale: ObservationScale | None = None) -> Tensor:
-    """Observations of robots [E, R], scaled if asked for, as the columns (E R, 37) of rows."""
-
-    def columns(key: str) -> Tensor:
-        values = robots.get(key).float()
-        return (scale(key, values) if scale else values).flatten(2)
-
-    return torch.cat([columns(key) for key in OBSERVATION_KEYS], dim=2).flatten(0, 1)
+def row_size(continuous: bool) -> int:
+    """Numbers of a row."""
+    return 2 * OBSERVATION_SIZE + (2 if continuous else 1) + 2
 
 
-def action_columns(robots: TensorDictBase) -> Tensor:
-    """Actions of robots [E, R] as the columns (E R, 2) or (E R, 1) of rows."""
-    return robots.get("action").float().flatten(0, 1).view(robots.numel(), -1)
+def parts(rows: Tensor) -> tuple[Tensor, ...]:
+    """State and action, reward (N, 1), end flag (N, 1), next observation: the columns of rows."""
+    after = (1, 1, OBSERVATION_SIZE)
+    return rows.split((rows.shape[1] - sum(after), *after), dim=1)
 
 
 def robot_rows(step: TensorDictBase, done: str = "done", scale: ObservationScale | None = None) -> Tensor:
     """One row for every robot of a vector step, in (environment, robot) order.
+
+    A robot's last transition is a row with its true next observation: it is deactivated afterwards.
 
     Args:
         step: What ``env.step`` returned, batch ``[E]``, root and ``"next"`` entries.
@@ -76,39 +72,27 @@ def robot_rows(step: TensorDictBase, done: str = "done", scale: ObservationScale
         scale: Scales the observations, if given.
     """
     robots, after = step.get(GROUP), step.get(("next", GROUP))
-    ending = [after.get(key).float().flatten(0, 1) for key in ("reward", done)]
-    return torch.cat(
-        (
-            observation_columns(robots, scale),
-            action_columns(robots),
-            *ending,
-            observation_columns(after, scale),
-        ),
-        dim=1,
+    action = robots.get("action")
+    columns = (
+        *_observation_columns(robots, scale),
+        action if action.ndim == 3 else action.unsqueeze(2),
+        after.get("reward"),
+        after.get(done),
+        *_observation_columns(after, scale),
     )
+    return torch.cat([each.float() for each in columns], dim=2).flatten(0, 1)
 
 
-def who_acted(step: TensorDictBase) -> Tensor:
-    """Which of the rows of `robot_rows` are transitions, bool (E R,).
-
-    A robot's last transition is among them, with its true next observation: it is deactivated afterwards.
-    """
-    return step.get((GROUP, "active")).flatten()
+def _observation_columns(robots: TensorDictBase, scale: ObservationScale | None) -> list[Tensor]:
+    """Observations of robots [E, R], scaled if asked for, each (E, R, numbers)."""
+    values = {key: robots.get(key) for key in OBSERVATION_KEYS}
+    return [(scale(key, each.float()) if scale else each).flatten(2) for key, each in values.items()]
 
 
-def plain_rows(transitions: Iterable[Transition]) -> Tensor:
-    """The rows of transitions in the numbers of the legacy memory, rounded to float32 once."""
-    rows = [
-        [
-            *_plain_columns(state),
-            *(action if isinstance(action, list) else [action]),
-            reward,
-            done,
-            *_plain_columns(following),
-        ]
-        for state, action, reward, following, done in transitions
-    ]
-    return torch.from_numpy(np.array(rows, dtype=np.float32))
+def plain_row(state: State, action: Any, reward: float, following: State, done: bool) -> list[float]:
+    """The row of a transition in the numbers of the legacy memory; float32 will round them once."""
+    actions = action if isinstance(action, list) else [action]
+    return [*_plain_columns(state), *actions, reward, done, *_plain_columns(following)]
 
 
 def _plain_columns(state: State) -> list[float]:

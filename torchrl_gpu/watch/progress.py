@@ -14,7 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from marinenav_env.envs.contract.outcome import STATE_OF_OUTCOME, Outcome
-from torchrl_gpu.collect.steps import PlainStep, VectorStep
+from torchrl_gpu.collect.step import Step
 from torchrl_gpu.evaluation.one_by_one import EpisodeResult
 from torchrl_gpu.learn.schedule import Schedule
 from torchrl_gpu.watch.episode_report import episode_report
@@ -100,7 +100,7 @@ class Progress:
                 bar_format=BAR_FORMAT,
             )
 
-    def __call__(self, step: VectorStep | PlainStep, timestep: int) -> None:
+    def __call__(self, step: Step, timestep: int) -> None:
         """Look at one vector step, whose first timestep is ``timestep``."""
         self.statistics(step, timestep)
         after = min(timestep + self.num_envs, self.schedule.total_timesteps + 1)
@@ -212,7 +212,7 @@ class EpisodeReports:
         self._number = 0
         self._begin()
 
-    def __call__(self, step: VectorStep | PlainStep, timestep: int) -> None:
+    def __call__(self, step: Step, timestep: int) -> None:
         """Add one step; print if the episode ends."""
         outcomes = [outcome for outcome in step.outcome.flatten().tolist() if outcome != Outcome.ABSENT]
         rewards = step.reward.flatten().tolist()[: len(outcomes)]
@@ -220,10 +220,10 @@ class EpisodeReports:
         factor = self.discount**self._length
         self._returns = [total + factor * reward for total, reward in zip(returns, rewards, strict=True)]
         ended_at = self._ended_at or [-1] * len(outcomes)
-        active = step.active.flatten().tolist()
+        ended = step.ended.tolist()[: len(outcomes)]
         self._ended_at = [
-            self._length if end < 0 and not swims else end
-            for end, swims in zip(ended_at, active[: len(outcomes)], strict=True)
+            self._length if before < 0 and ends else before
+            for before, ends in zip(ended_at, ended, strict=True)
         ]
         if step.done:
             self._report(outcomes, timestep)

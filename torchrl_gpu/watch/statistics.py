@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from marinenav_env.envs.contract.outcome import Outcome
-from torchrl_gpu.collect.steps import PlainStep, VectorStep
+from torchrl_gpu.collect.step import Step
 
 
 class EpisodeSums(NamedTuple):
@@ -54,17 +54,16 @@ class EpisodeStatistics:
         self._sums = torch.zeros(len(EpisodeSums._fields), dtype=torch.float64, device=device)
         # One environment on the CPU: rewards wait for the end of the episode, as every call counts there.
         self._may_wait = num_envs == 1 and torch.device(device).type == "cpu"
-        self._waiting: list[VectorStep | PlainStep | Tensor] = []  # steps, or after a restart their rewards
+        self._waiting: list[Tensor] = []  # rewards
 
-    def __call__(self, step: VectorStep | PlainStep, timestep: int) -> None:
+    def __call__(self, step: Step, timestep: int) -> None:
         """Add one vector step."""
-        self._waiting.append(step)
+        self._waiting.append(step.reward)
         if self._may_wait and not step.done:
             return
         self._add_rewards()
-        device = self._sums.device  # a `PlainStep` makes its tensors on the CPU
-        done = torch.as_tensor(step.done, device=device).view(-1, 1)
-        self._finish(done, step.outcome.to(device).squeeze(-1))
+        done, outcome = (each.to(self._sums.device) for each in (step.done, step.outcome))
+        self._finish(done.unsqueeze(1), outcome)
 
     def read(self) -> EpisodeSums:
         """Sums since the beginning of the run."""
@@ -76,7 +75,7 @@ class EpisodeStatistics:
             "returns": self._returns,
             "steps": self._steps,
             "sums": self._sums,
-            "waiting": self._rewards() if self._waiting else None,
+            "waiting": torch.stack(self._waiting) if self._waiting else None,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -85,12 +84,9 @@ class EpisodeStatistics:
             getattr(self, f"_{name}").copy_(state[name])
         self._waiting = [] if state["waiting"] is None else list(state["waiting"])
 
-    def _rewards(self) -> Tensor:
-        return torch.stack([each if isinstance(each, Tensor) else each.reward for each in self._waiting])
-
     def _add_rewards(self) -> None:
-        """Add the rewards that wait, [T][E, R, 1], to the returns."""
-        rewards = self._rewards().to(self._sums.device).squeeze(-1).double()
+        """Add the rewards that wait, [T][E, R], to the returns."""
+        rewards = torch.stack(self._waiting).to(self._sums.device).double()
         ages = self._steps + torch.arange(len(rewards), device=rewards.device)[:, None, None]
         self._returns += (rewards * self.discount**ages).sum(0)
         self._steps += len(rewards)
