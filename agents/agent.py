@@ -37,7 +37,7 @@ class Agent:
         object_feature_dimension: width of one encoded object.
         concat_feature_dimension: width of both together.
         hidden_dimension: width of all hidden layers.
-        value_ranges_of_action: exploration range of each continuous action dimension (Quirk Q14).
+        value_ranges_of_action: exploration range of each continuous action dimension (Quirk A14).
         action_size: number of discrete actions.
         multi_steps: n of the n-step return (Rainbow).
         BATCH_SIZE: transitions per update.
@@ -47,7 +47,7 @@ class Agent:
         GAMMA: discount factor.
         device: torch device.
         seed: seed of the networks.
-        training: `False` builds no memory and no optimisers; the agent can act (Defect Q1 fixed).
+        training: `False` builds no memory and no optimisers; the agent can act (Defect A1 fixed).
         agent_type: a key of `ALGORITHMS`.
 
     Attributes:
@@ -170,7 +170,7 @@ class Agent:
 
     @property
     def stored(self) -> int:
-        """Number of stored records as the trainer counts them (Quirk Q4 for Rainbow)."""
+        """Number of stored records as the trainer counts them (Quirk A4 for Rainbow)."""
         return self.memory.size()
 
     def act(self, state: State, eps: float = 0.0, cvar: float = 1.0, use_eval: bool = True) -> Any:
@@ -223,7 +223,7 @@ class Agent:
     def load_model(self, path: str, device: str | torch.device = "cpu") -> None:
         """Read weights of a model folder into the existing networks, local and target.
 
-        Defect Q12 fixed: the legacy code replaced `policy_local` by new networks, which no optimiser knew,
+        Defect A12 fixed: the legacy code replaced `policy_local` by new networks, which no optimiser knew,
         so a loaded agent never learned.
         """
         from agents.models.folder import load_model
@@ -291,7 +291,7 @@ class Agent:
     def act_ac_iqn(
         self, state: State, eps: float = 0.0, cvar: float = 1.0, use_eval: bool = True
     ) -> list[float]:
-        """`act` of AC-IQN; `cvar` has no effect (Quirk Q17)."""
+        """`act` of AC-IQN; `cvar` has no effect (Quirk A17)."""
         return self._as("AC-IQN").act(state, eps, cvar, use_eval)
 
     def act_iqn(

@@ -133,7 +133,7 @@ class ObservationNetwork(NetworkSizes, nn.Module):
 
         Padded rows are zeroed after the ReLU, so they contribute 0 and not the encoded bias. Without objects
         (`None`) `object_encoder` is not called: the value is the same, but its gradient is `None` and Adam
-        skips it (Quirk Q15).
+        skips it (Quirk A15).
         """
         assert len(observation) == 3, f"observation has {len(observation)} parts, must have 3"
         self_state, objects_state, objects_mask = observation
@@ -173,7 +173,7 @@ class QuantileNetwork(ObservationNetwork):
 class Actor(ObservationNetwork):
     """Deterministic actor of AC-IQN and DDPG: a = (2/π) atan(o(h2(h(φ)))), inside (-1, 1).
 
-    Quirk Q14: `value_ranges_of_action` sets only the number of dimensions and the range of exploration.
+    Quirk A14: `value_ranges_of_action` sets only the number of dimensions and the range of exploration.
     """
 
     part = "actor"

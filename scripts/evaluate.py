@@ -160,7 +160,7 @@ def task_from_episodes(path: Path) -> Task:
     env = evaluation_world()
     episodes = read_usable_episodes(path, env)
     # The trainer leaves the last stage's number on its world, where it bounds the sensor seeds of all
-    # episodes (Quirk Q26).
+    # episodes (Quirk W26).
     env.num_robots = episodes[-1]["env"]["num_robots"]
     settings = [
         {

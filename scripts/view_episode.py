@@ -62,7 +62,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def animation_steps(last: int, every: int | None) -> list[int]:
-    """Steps to show: every n-th and, whatever n, the last (Defect D19 left it out)."""
+    """Steps to show: every n-th and, whatever n, the last (Defect T19 left it out)."""
     every = every or math.ceil((last + 1) / 200)
     return [*range(0, last, every), last]
 

@@ -53,7 +53,7 @@ def work(argv: Sequence[str] | None) -> None:
     env.num_robots, env.num_cores, env.num_obs = options.robots, options.cores, options.obstacles
     env.min_start_goal_dis = options.min_distance
     env.reset()
-    # A scenario that came out short (environment spec Q9) could not be loaded again.
+    # A scenario that came out short (Quirk W9) could not be loaded again.
     placed = {"robots": env.robots, "cores": env.cores, "obstacles": env.obstacles}
     for name, things in placed.items():
         if len(things) < getattr(options, name):

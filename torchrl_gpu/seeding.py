@@ -15,7 +15,7 @@ AGENT_SEED_OFFSET = 100
 def seed_everything(seed: int) -> None:
     """Seed Python's, NumPy's and torch's global generators; called once, before a trial builds anything.
 
-    The legacy pipeline left NumPy's generator to the operating system (Defect D11). What a trial builds
+    The legacy pipeline left NumPy's generator to the operating system (Defect T11). What a trial builds
     afterwards re-seeds some of the generators in the legacy order (training spec 6), hence not here.
 
     Args:

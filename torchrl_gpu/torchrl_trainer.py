@@ -31,7 +31,7 @@ class StepListener(Protocol):
 
 
 class TorchRLTrainer:
-    """Trains an agent for ``total_timesteps + 1`` timesteps (Defect D3), whatever the number of environments.
+    """Trains an agent for ``total_timesteps + 1`` timesteps (Defect T3), whatever the number of environments.
 
     A timestep is one step of one environment; a step of all E environments covers the timesteps
     ``t .. t + E - 1``. Exploration, updates, target copies and evaluations fall on the same timesteps for

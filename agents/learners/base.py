@@ -55,7 +55,7 @@ class Algorithm:
         tau: share of the local parameters in the target copy.
         device: where networks live and batches are expected.
         seed: seed of the networks (agents spec 2).
-        training: `False` builds no optimisers; acting works either way (Defect Q1 of the legacy code fixed).
+        training: `False` builds no optimisers; acting works either way (Defect A1 of the legacy code fixed).
 
     Attributes:
         max_grad_norm: the gradient of each network is clipped to this 2-norm.
@@ -70,7 +70,7 @@ class Algorithm:
         noise_source: device on which quantile fractions are drawn; the legacy learners use the CPU's
             generator everywhere.
         drop_empty_objects: `True` looks whether any state of a batch has an object and, if none has, leaves
-            the object encoder out of the gradient (Quirk Q15). It costs one host synchronisation a batch;
+            the object encoder out of the gradient (Quirk A15). It costs one host synchronisation a batch;
             `False` changes only what Adam does to that encoder in such batches.
     """
 
@@ -300,7 +300,7 @@ class ContinuousAlgorithm(Algorithm):
     def act(
         self, observation: Observation, eps: float = 0.0, use_eval: bool = True, cvar: float = 1.0
     ) -> list[float]:
-        """List of 2 floats; draws as in agents spec 5. `cvar` has no effect (Quirk Q17)."""
+        """List of 2 floats; draws as in agents spec 5. `cvar` has no effect (Quirk A17)."""
         if random.random() > eps:
             with torch.no_grad():
                 return self.greedy(observation)[0].tolist()

@@ -46,7 +46,7 @@ class DQN(DiscreteAlgorithm):
         return (self.network_loss,)
 
     def network_loss(self, transitions: Transitions, noise: Noise) -> dict[str, Tensor]:
-        """Huber loss to the best target value (Defect Q10 fixed: the target is detached)."""
+        """Huber loss to the best target value (Defect A10 fixed: the target is detached)."""
         with torch.no_grad():
             next_value = self.policy_target(transitions.next_state).max(dim=1, keepdim=True).values
             target = self.bellman_target(transitions, next_value)

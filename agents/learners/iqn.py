@@ -76,7 +76,7 @@ class IQN(DiscreteAlgorithm):
     def network_loss(self, transitions: Transitions, noise: Noise) -> dict[str, Tensor]:
         """Quantile Huber loss to the best target quantiles.
 
-        Quirk Q9: the maximum over actions is taken for every fraction separately, not of the mean.
+        Quirk A9: the maximum over actions is taken for every fraction separately, not of the mean.
         """
         with torch.no_grad():
             next_quantiles = self.policy_target.quantiles(transitions.next_state, noise["target_taus"])

@@ -2,7 +2,7 @@
 
 Agents spec 4, 5, 6.6; Hessel et al. 2018; the projection is algorithm 1 of Bellemare et al. 2017. Deviation
 kept because the legacy numbers need it: the local network's noise is never redrawn, so that only ε-greedy
-explores (Quirk Q5).
+explores (Quirk A5).
 """
 
 from dataclasses import InitVar, dataclass

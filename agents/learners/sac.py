@@ -1,8 +1,8 @@
 """SAC with fixed temperature and twin critics (Haarnoja et al. 2018; agents spec 4, 5, 6.5).
 
 Deviations from the paper, kept because the legacy numbers need them: actions are squashed by (2/π) atan but
-the density is corrected as for tanh (Quirk Q8); the target bootstraps with the target actor and the
-temperature α is never tuned (Quirk Q11).
+the density is corrected as for tanh (Quirk A8); the target bootstraps with the target actor and the
+temperature α is never tuned (Quirk A11).
 """
 
 from dataclasses import InitVar, dataclass
@@ -56,7 +56,7 @@ class GaussianActor(Actor):
         std = log_std.exp()
         unsquashed = mean + std * noise
         action = self.squash(unsquashed)
-        # Quirk Q8: 1 - a² belongs to tanh; the squash used here has the slope (2/π) / (1 + z²).
+        # Quirk A8: 1 - a² belongs to tanh; the squash used here has the slope (2/π) / (1 + z²).
         log_density = Normal(mean, std, validate_args=False).log_prob(unsquashed)
         log_density = log_density - torch.log(1 - action.pow(2) + self.min_val)
         return action, log_density.sum(dim=-1, keepdim=True)

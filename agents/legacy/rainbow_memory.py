@@ -1,6 +1,6 @@
 """The legacy prioritised n-step memory of Rainbow (agents spec 9; Schaul et al. 2016).
 
-One stream holds the records of all robots (Quirk Q3): next states are not stored but read from the record n
+One stream holds the records of all robots (Quirk A3): next states are not stored but read from the record n
 slots later, whoever wrote it.
 """
 
@@ -96,7 +96,7 @@ class PriorityTree:
         return self.sum_tree[0]
 
     def num_elements(self) -> int:
-        """Number of records; one too large before the ring has wrapped (Quirk Q4)."""
+        """Number of records; one too large before the ring has wrapped (Quirk A4)."""
         return self.size if self.full else self.index + 1
 
     def draw(
@@ -105,7 +105,7 @@ class PriorityTree:
         """One record from each of `batch_size` equal segments of the total priority (NumPy's generator).
 
         Whole batches are redrawn until every record has its window of n more records and a priority.
-        Quirk Q7: the newest n records have no window. While their share of the total is larger than one
+        Quirk A7: the newest n records have no window. While their share of the total is larger than one
         segment the last segment can only name them, and the legacy code never returned; here it gives up.
 
         Returns:
@@ -172,7 +172,7 @@ class Sample(NamedTuple):
 class ReplayMemory:
     """Prioritised memory of one stream of records.
 
-    Quirk Q6: the legacy memory had its own constants for n and the discount; here they are arguments with
+    Quirk A6: the legacy memory had its own constants for n and the discount; here they are arguments with
     the legacy values as defaults.
 
     Args:
@@ -226,7 +226,7 @@ class ReplayMemory:
         self.append(state, action, reward, done)
 
     def size(self) -> int:
-        """Number of records as the trainer counts them (Quirk Q4)."""
+        """Number of records as the trainer counts them (Quirk A4)."""
         return self.transitions.num_elements()
 
     def sample(self, batch_size: int) -> Sample:
@@ -245,7 +245,7 @@ class ReplayMemory:
             torch.as_tensor(first["action"].astype(np.int64), device=self.device),
             rewards @ self.n_step_scaling,
             self._observation(last),
-            # Quirk Q6b: the flag is that of the record bootstrapped from, not of the last rewarded one.
+            # Quirk A6b: the flag is that of the record bootstrapped from, not of the last rewarded one.
             torch.as_tensor(last["nonterminal"].astype(np.float32), device=self.device).unsqueeze(1),
             torch.as_tensor(
                 self.transitions.importance(priorities, self.priority_weight), device=self.device

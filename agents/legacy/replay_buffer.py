@@ -19,7 +19,7 @@ def state_batch(states: Sequence[State], object_dimension: int = 5, max_object_n
 
     Returns:
         Nested lists: self states (B, 7), objects (B, 5, 5), masks (B, 5) of 1.0 and 0.0. If no state of the
-        batch has an object the last two are empty lists (Quirk Q15).
+        batch has an object the last two are empty lists (Quirk A15).
     """
     self_states = [state[0] for state in states]
     if not any(state[1] for state in states):
@@ -35,7 +35,7 @@ def state_batch(states: Sequence[State], object_dimension: int = 5, max_object_n
 class ReplayBuffer:
     """Ring of transitions `(state, action, reward, next_state, done)`, sampled uniformly without replacement.
 
-    Quirk Q2: the constructor reseeds Python's global generator with `seed`, so that exploration and sampling
+    Quirk A2: the constructor reseeds Python's global generator with `seed`, so that exploration and sampling
     do not depend on the agent's seed.
 
     Attributes:

@@ -109,10 +109,10 @@ class Trainer:
     def learn(
         self, total_timesteps: int, eval_freq: int, eval_log_path: str | Path, verbose: bool = True
     ) -> None:
-        """Run the loop up to and including timestep ``total_timesteps`` (Defect D3).
+        """Run the loop up to and including timestep ``total_timesteps`` (Defect T3).
 
         Args:
-            total_timesteps: Index of the last timestep, at least 1 (Defect D20).
+            total_timesteps: Index of the last timestep, at least 1 (Defect T20).
             eval_freq: Timesteps between two evaluations.
             eval_log_path: Existing folder for ``evaluations.npz`` and the latest model.
             verbose: Print a report after every training episode.
@@ -171,7 +171,7 @@ class Trainer:
                 continue
             episode.rewards[i] += agent.GAMMA**episode.length * rewards[i]
             if agent.training:
-                # Defect D5: a robot cut off by the episode limit is stored as done, never bootstrapped.
+                # Defect T5: a robot cut off by the episode limit is stored as done, never bootstrapped.
                 agent.store(episode.states[i], actions[i], rewards[i], next_states[i], dones[i])
             if deactivate_finished(robot):
                 episode.ended_at[i] = episode.length

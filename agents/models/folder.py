@@ -2,7 +2,7 @@
 
 A model folder holds, for each local network, a ``state_dict`` written by ``torch.save`` and a JSON object of
 constructor parameters, named by ``Algorithm.model_files`` (agents spec 10). Target networks, optimisers and
-memories are not in it (Defect D23): training can start from a folder, but not resume.
+memories are not in it (Defect T23): training can start from a folder, but not resume.
 """
 
 from functools import cache
@@ -39,7 +39,7 @@ def load_model(algorithm: Algorithm, directory: str | Path, device: str | torch.
 
     The parameters are overwritten in place, so that the optimisers go on with them, and the target starts as
     their copy. The legacy loader put new networks in place of the local ones, and a run started from a model
-    never learned (Defects Q12, D10). No random generator is touched. Nothing changes if anything is wrong.
+    never learned (Defects A12, T10). No random generator is touched. Nothing changes if anything is wrong.
 
     Args:
         algorithm: a learner of the type and the sizes of the folder.

@@ -79,7 +79,7 @@ class Curve:
 
 
 def successful_mean(values: list, successes: list) -> float:
-    """Mean over the successful episodes, NaN if none succeeded (Defect D15 used -1 s)."""
+    """Mean over the successful episodes, NaN if none succeeded (Defect T15 used -1 s)."""
     kept = np.asarray(values, dtype=float)[np.asarray(successes, dtype=bool)]
     return kept.mean() if kept.size else np.nan
 

@@ -32,7 +32,7 @@ def grid(limits: Limits, count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def map_limits(world: MarineNavEnv3, points: Sequence[Sequence[float]] = (), margin: float = 3.0) -> Limits:
-    """The map, widened where ``points`` (x, y) leave it: vessels may (environment spec Q1).
+    """The map, widened where ``points`` (x, y) leave it: vessels may (Quirk W1).
 
     It grows by at most a third of its size on each side, however far they go.
     """

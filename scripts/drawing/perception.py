@@ -97,7 +97,7 @@ def arrow(
 ) -> None:
     """Arrow of the way made in LEAD seconds, both ends in axes coordinates; none below SLOWEST_ARROW.
 
-    It is drawn from its own copy of the velocity, at its true length (Defect D17).
+    It is drawn from its own copy of the velocity, at its true length (Defect T17).
     """
     if hypot(*velocity) < SLOWEST_ARROW:
         return

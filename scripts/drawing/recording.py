@@ -157,7 +157,7 @@ def read_evaluation(folder: Path, evaluation: int, episode: int) -> Recording:
             f"{folder / FILE_NAME}: holds no histories; train with record_histories true to look at them"
         )
     timestep = f"{record.timesteps[k]:,}".replace(",", " ")
-    # Only [evaluation][episode][robot][step] holds for every file (Defect D13).
+    # Only [evaluation][episode][robot][step] holds for every file (Defect T13).
     return new_recording(
         f"Episode {e} of evaluation {k} (timestep {timestep})",
         episodes[e],

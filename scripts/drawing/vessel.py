@@ -1,4 +1,4 @@
-"""The WAM-V catamaran to scale, seen from above (environment spec section 18).
+"""The WAM-V catamaran to scale, seen from above (environment spec 18).
 
 Shapes are in body coordinates (s, f): metres to starboard and forward of the vessel's centre.
 On the map, North is up: horizontal = East (y), vertical = North (x), and yaw turns clockwise.

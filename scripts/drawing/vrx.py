@@ -141,7 +141,7 @@ def clear_places(
 
 
 def draw_track(axes: Axes, world: MarineNavEnv3, index: int, track: Track, steps: Sequence[int]) -> None:
-    """Path up to the last of ``steps`` and the vessel exactly at each of them (Defect D18)."""
+    """Path up to the last of ``steps`` and the vessel exactly at each of them (Defect T18)."""
     colour = style.robot_colour(index)
     path = track.poses[: max(steps) + 1]
     axes.plot(path[:, 1], path[:, 0], color=colour, lw=1.8, zorder=5, path_effects=style.halo(3))

@@ -146,7 +146,7 @@ def test_arrival_at_the_cut_off_step_reports_the_cut_off():
     world.robots[0].goal = np.array([world.robots[0].x, world.robots[0].y])
     after = env.step(td.set(("agents", "action"), torch.zeros(1, 6, 2)))["next"]
     assert after["agents", "outcome"][0, :3, 0].tolist() == [Outcome.TOO_LONG_EPISODE] * 2 + [Outcome.ABSENT]
-    assert after["agents", "reward"][0, 0].item() == world.timestep_penalty  # Quirk Q23: no goal reward
+    assert after["agents", "reward"][0, 0].item() == world.timestep_penalty  # Quirk W23: no goal reward
     assert after["truncated"].item()
     assert not after["terminated"].item()
     assert after["agents", "done"][0, :2].all()

@@ -97,7 +97,7 @@ class StaleWorld(MarineNavEnv3):
 
 
 def test_broken_twin_without_the_last_number_of_robots_the_returns_differ(tmp_path, monkeypatch):
-    # Quirk Q26: the number that the last stage leaves on the world bounds the sensor seeds of all episodes.
+    # Quirk W26: the number that the last stage leaves on the world bounds the sensor seeds of all episodes.
     schedule = CONFIG["eval_schedule"] | {"num_robots": [3, 4], "num_obstacles": [3, 4]}
     config = write_config(tmp_path, agent_type="AC-IQN", eval_schedule=schedule)
     folder, episodes = model_folder(tmp_path, "AC-IQN"), tmp_path / "episodes.json"

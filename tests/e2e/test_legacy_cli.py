@@ -92,7 +92,7 @@ def test_a_run_leaves_the_legacy_files_and_a_summary(workplace, capsys):
 
 
 def test_the_same_seed_gives_the_same_run_in_this_process_and_in_another(workplace):
-    """Both ways of running a sweep; AC-IQN draws from all three generators (Defect D11)."""
+    """Both ways of running a sweep; AC-IQN draws from all three generators (Defect T11)."""
     config = workplace(agent_type="AC-IQN", seed=[3, 4])
     assert train_rl_agents.main(["-C", config]) == 0
     subprocess.run(

@@ -44,7 +44,7 @@ CONFIG = {
     "buffer_size": 300,
 }
 
-# Few segments, because the newest records fill one of many (Quirk Q7).
+# Few segments, because the newest records fill one of many (Quirk A7).
 OVERRIDES = {"Rainbow": {"batch_size": 4}}
 
 

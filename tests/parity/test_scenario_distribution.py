@@ -18,7 +18,7 @@ from marinenav_env.envs.torchrl_gpu.world import Stage
 
 SIGNIFICANCE = 1e-3
 USUAL = Stage(5, 4, 4, 40.0)
-CROWDED = Stage(8, 8, 8, 55.0)  # the 500 attempts run out (Quirk Q9)
+CROWDED = Stage(8, 8, 8, 55.0)  # the 500 attempts run out (Quirk W9)
 
 
 def reference(stage: Stage, number: int, **attributes: Any) -> list[dict]:
@@ -187,13 +187,13 @@ def test_rules(stage: Stage) -> None:
     assert least(distance[same & apart]) >= 3
     opposite = distance[~same & apart]
     assert not ((opposite >= 1) & (opposite < 1.625)).any()
-    assert (opposite < 1).any()  # Quirk Q8: they do overlap
+    assert (opposite < 1).any()  # Quirk W8: they do overlap
     assert least(a["core"]) >= 0.5
     assert np.nanmax(a["core"]) <= 54.5
 
 
 def test_headings_and_first_motion() -> None:
-    """Quirk Q6: robots start at rest with no current in their velocity, although there is one."""
+    """Quirk W6: robots start at rest with no current in their velocity, although there is one."""
     scenario = drawn(USUAL, 100)
     assert (scenario.initial[3:] == 0).all()
     assert scenario.initial[2].min() >= 0

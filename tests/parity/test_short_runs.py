@@ -142,7 +142,7 @@ def test_short_run(agent_type, tmp_path):
     assert start == pytest.approx([38.52590909687409, 7.369966625969787], abs=1e-9)
     assert len(losses) == (16 if rainbow else 21)
     assert trainer.eval_timesteps == ([2000, 2040] if rainbow else [80, 120])
-    assert agent.stored - rainbow == expected.stored  # Quirk Q4 of the agents
+    assert agent.stored - rainbow == expected.stored  # Quirk A4
     first = [losses[0].mean()] if rainbow else losses[0]
     np.testing.assert_allclose(first, expected.losses, rtol=2e-5)
     steps = [len(episode[0][0]) - 1 for episode in trainer.eval_observations]

@@ -142,12 +142,12 @@ def test_final_parameters(case):
 
 
 def test_final_optimizers_and_memory(case):
-    """The steps count the batches in which a parameter had a gradient (Quirk Q15 of the agents)."""
+    """The steps count the batches in which a parameter had a gradient (Quirk A15)."""
     for name, optimizer in case.agent.algorithm.optimizers.items():
         key = "optimizer" if name == "network" else f"{name}_optimizer"
         steps = [state["step"].item() for state in optimizer.state.values()]
         np.testing.assert_array_equal(steps, case.recording[f"final.opt.{key}.step"])
-    extra = 1 if case.agent.agent_type == "Rainbow" else 0  # Quirk Q4 of the agents
+    extra = 1 if case.agent.agent_type == "Rainbow" else 0  # Quirk A4
     assert case.agent.stored == case.recording["final.memory_size"] + extra
 
 

@@ -120,7 +120,7 @@ def test_constants_of_sac_and_rainbow():
     agent = agent_of("Rainbow", multi_steps=5, GAMMA=0.9)
     assert (agent.atoms, agent.Vmin, agent.Vmax, agent.delta_z, agent.n) == (51, -1.0, 1.0, 0.04, 5)
     assert torch.equal(agent.support, torch.linspace(-1, 1, 51))
-    # Defect Q6 fixed: the memory follows the agent.
+    # Defect A6 fixed: the memory follows the agent.
     assert (agent.memory.n, agent.memory.discount) == (5, 0.9)
 
 
@@ -222,7 +222,7 @@ def test_observation_must_be_a_triple():
 
 @pytest.mark.parametrize("agent_type", AGENTS)
 def test_evaluation_agent_acts(agent_type):
-    """Defect Q1 fixed: no memory, no optimisers, but it acts as its training twin does."""
+    """Defect A1 fixed: no memory, no optimisers, but it acts as its training twin does."""
     agent, twin = agent_of(agent_type, training=False), agent_of(agent_type)
     assert agent.memory is None
     assert agent.algorithm.optimizers == {}
@@ -329,7 +329,7 @@ def test_update_changes_the_local_networks_only(agent_type):
                 for pair in zip(network.parameters(), networks[name].parameters(), strict=True)
             ]
             assert not any(same) if changes else all(same)
-            # Defect Q10 fixed: nothing gathers gradients that nobody uses.
+            # Defect A10 fixed: nothing gathers gradients that nobody uses.
             assert changes or all(parameter.grad is None for parameter in network.parameters())
 
 
@@ -340,7 +340,7 @@ def policies(agent: Agent) -> tuple:
 @pytest.mark.parametrize("agent_type", [name for name in AGENTS if name != "Rainbow"])
 @pytest.mark.parametrize("drop", [True, False])
 def test_batches_without_objects_skip_the_object_encoder(agent_type, drop):
-    """Quirk Q15, and the switch that turns it off."""
+    """Quirk A15, and the switch that turns it off."""
     agent = agent_of(agent_type)
     agent.algorithm.drop_empty_objects = drop
     agent.algorithm.update(batch_of_two(agent.continuous))

@@ -118,7 +118,7 @@ def test_bellman_target_by_hand():
 
 
 def test_iqn_takes_the_maximum_of_every_fraction(monkeypatch):
-    """Quirk Q9, by hand: two fractions prefer two different actions, and both maxima enter the target."""
+    """Quirk A9, by hand: two fractions prefer two different actions, and both maxima enter the target."""
     algorithm = Agent(agent_type="IQN", BUFFER_SIZE=2, GAMMA=1.0).algorithm
     algorithm.num_quantiles = 2
     target_quantiles = torch.zeros(2, 2, 25)

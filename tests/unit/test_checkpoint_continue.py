@@ -52,7 +52,7 @@ def test_broken_twin_lost_adam_moments_change_the_losses(golden, tmp_path):
 
 @pytest.mark.parametrize("agent_type", ALGORITHMS)
 def test_a_loaded_agent_learns(agent_type, golden, tmp_path):
-    # Defects Q12 and D10: the legacy optimisers went on stepping the networks that had been replaced.
+    # Defects A12 and T10: the legacy optimisers went on stepping the networks that had been replaced.
     Agent(agent_type=agent_type, seed=3).save_latest_model(tmp_path)
     agent = filled_agent(golden, agent_type)
     agent.load_model(tmp_path)

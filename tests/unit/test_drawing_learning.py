@@ -40,7 +40,7 @@ def run(tmp_path: Path) -> Path:
 
 
 def test_time_and_energy_count_successful_episodes_only_and_leave_gaps(run: Path) -> None:
-    """Defect D15: -1 s stood for "no success" and was averaged with real times."""
+    """Defect T15: -1 s stood for "no success" and was averaged with real times."""
     (curve,) = curves_of(run)
     np.testing.assert_array_equal(curve.values("time"), [[np.nan, np.nan, 25.0], [np.nan, 40.0, 25.0]])
     np.testing.assert_array_equal(mean_of(curve.values("time")), [np.nan, 40.0, 25.0])

@@ -72,7 +72,7 @@ def test_extent_along_x_is_vertical_on_a_map_that_is_not_square() -> None:
     ("count", "columns", "shape"), [(1, None, 1), (2, None, 2), (6, None, 6), (7, None, 9), (9, 4, 12)]
 )
 def test_any_number_of_scenarios_fits_on_a_sheet(count: int, columns: int | None, shape: int) -> None:
-    """Defect D16: multiples of three failed."""
+    """Defect T16: multiples of three failed."""
     world = MarineNavEnv3(seed=1)
     world.num_robots, world.num_cores, world.num_obs = 1, 0, 1
     world.reset()
@@ -128,7 +128,7 @@ def test_vrx_scenario_is_mirrored_in_a_copy(golden: Path) -> None:
 
 
 def test_vrx_vessels_are_drawn_at_the_samples_asked_for(vrx_track: Track) -> None:
-    """Defect D18: the legacy figure kept the drawing of the sample before."""
+    """Defect T18: the legacy figure kept the drawing of the sample before."""
     world = MarineNavEnv3(seed=0)
     world.num_robots, world.num_cores, world.num_obs = 1, 0, 0
     world.reset()

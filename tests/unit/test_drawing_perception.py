@@ -77,7 +77,7 @@ def test_body_frame_of_a_vessel_heading_east() -> None:
 
 
 def test_arrow_leaves_the_velocity_alone_and_skips_a_standstill() -> None:
-    """Defect D17: the legacy viewer scaled the robot's velocity in place, to NaN at zero speed."""
+    """Defect T17: the legacy viewer scaled the robot's velocity in place, to NaN at zero speed."""
     axes = Figure().add_subplot()
     velocity = np.array([0.4, 0.3])
     arrow(axes, (0.0, 0.0), velocity, "k", 1)

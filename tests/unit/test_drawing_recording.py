@@ -65,7 +65,7 @@ def test_shown_robots_follow_the_length_of_their_trajectories(recording: Recordi
 
 @pytest.mark.parametrize(("last", "every"), [(86, None), (86, 10), (1001, None), (0, None)])
 def test_last_step_is_always_shown(last: int, every: int | None) -> None:
-    """Defect D19: the legacy player never showed the last row."""
+    """Defect T19: the legacy player never showed the last row."""
     steps = animation_steps(last, every)
     assert (steps[0], steps[-1]) == (0, last)
     assert len(steps) <= 201
@@ -81,7 +81,7 @@ def test_frames_differ_only_where_something_moved(recording: Recording) -> None:
 
 
 def test_drawing_leaves_world_and_recording_as_they_were(recording: Recording) -> None:
-    """Defect D17, for the whole view: no pose, velocity, flag or generator of the world changes."""
+    """Defect T17, for the whole view: no pose, velocity, flag or generator of the world changes."""
 
     def state() -> list:
         robots = recording.world.robots

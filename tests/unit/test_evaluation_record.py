@@ -55,7 +55,7 @@ def test_legacy_readers_find_the_legacy_nesting(tmp_path):
 
 
 def test_arrays_of_any_regular_shape_are_read(tmp_path):
-    """The legacy writer let NumPy make the arrays as deep as the data is regular (Defect D13)."""
+    """The legacy writer let NumPy make the arrays as deep as the data is regular (Defect T13)."""
     made = record(4, 4)
     path = tmp_path / "evaluations.npz"
     np.savez(path, **{key: np.array(getattr(made, key), dtype=object) for key in KEYS})

@@ -33,7 +33,7 @@ def test_uniform_memory_refuses_a_batch_it_does_not_have():
 
 
 def test_uniform_memory_reseeds_python():
-    """Quirk Q2."""
+    """Quirk A2."""
     random.seed(1)
     buffer = ReplayBuffer(10, 4, 5, 5)
     drawn = random.random()
@@ -95,7 +95,7 @@ def test_last_of_repeated_updates_holds():
 
 
 def test_number_of_elements_is_one_too_large_until_full():
-    """Quirk Q4."""
+    """Quirk A4."""
     tree = SegmentTree(4)
     counts = []
     for _ in range(5):
@@ -152,7 +152,7 @@ def test_return_of_other_n_and_discount():
             1 + 0.99 * 2 + 0.9801 * 4,
             3.0,
             0.0,
-        ),  # Quirk Q6b: record 3 is terminal, so no bootstrap, nor its reward
+        ),  # Quirk A6b: record 3 is terminal, so no bootstrap, nor its reward
         (1, 2 + 0.99 * 4 + 0.9801 * 8, 0.0, 0.0),  # the window's fourth record is blank
         (2, 4 + 0.99 * 8, 0.0, 0.0),  # two blanks
         (3, 8.0, 0.0, 0.0),
@@ -186,7 +186,7 @@ def test_newest_records_are_never_sampled(newest):
 
 
 def test_sampling_too_early_is_refused():
-    """Quirk Q7: 192 equal priorities are 3 to a segment of a batch of 64; the legacy code never returned."""
+    """Quirk A7: 192 equal priorities are 3 to a segment of a batch of 64; the legacy code never returned."""
     np.random.seed(0)
     with pytest.raises(RuntimeError, match="begin learning later"):
         memory_of(range(192), capacity=256, max_attempts=200).sample(64)
@@ -213,7 +213,7 @@ def test_priorities_are_roots_of_losses():
 
 
 def test_stream_counter_counts_records_until_a_terminal_one():
-    """Quirk Q3: whichever robot it belongs to."""
+    """Quirk A3: whichever robot it belongs to."""
     memory = memory_of(range(6), terminals={2})
     assert memory.transitions.data["timestep"][:6].tolist() == [0, 1, 2, 0, 1, 2]
     assert memory.t == 3

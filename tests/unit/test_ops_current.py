@@ -26,7 +26,7 @@ def test_recorded_fields(golden: Path) -> None:
 
 
 def test_centre_of_a_core_contributes_nothing() -> None:
-    """Quirk Q4; environment spec 15.5, third row."""
+    """Quirk W4; environment spec 15.5, third row."""
     cores = np.array([[20.0, 20.0, 1.0, 3 * np.pi], [26.0, 28.0, 0.0, 3 * np.pi]])
     got = current_of(cores, np.array([[20.0, 20.0]]), 0.5)
     torch.testing.assert_close(got, torch.tensor([[0.12, -0.09]], dtype=torch.float64), rtol=0, atol=1e-15)

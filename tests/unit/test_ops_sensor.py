@@ -150,7 +150,7 @@ HEAD_ON, CROSSING = [12, 1, -1.5, 0.1, 2.4], [8, 7, -0.2, -1.4, 2.3]
     ],
 )
 def test_table_of_the_specification(own: tuple, target: list, phi: float) -> None:
-    """Environment spec 15.8; the last row is Quirk Q19."""
+    """Environment spec 15.8; the last row is Quirk W19."""
     row = tuple(torch.tensor([[value]], dtype=torch.float64) for value in target)
     velocity = tuple(torch.tensor([[value]], dtype=torch.float64) for value in own)
     applies, got = starboard_turn([row], velocity, default_params(1).of_robots().r)

@@ -131,7 +131,7 @@ def test_evaluation_episodes_follow_the_schedule():
 
 
 def test_total_timesteps_plus_one_pass(tmp_path):
-    """Defect D3."""
+    """Defect T3."""
     trainer, _, log = make([None], learning_starts=99)
     trainer.learn(7, 5, tmp_path, verbose=False)
     assert log.count("step") == 8
@@ -140,7 +140,7 @@ def test_total_timesteps_plus_one_pass(tmp_path):
 
 
 def test_an_episode_has_at_most_1001_steps(tmp_path):
-    """Defect D4."""
+    """Defect T4."""
     trainer, _, log = make([None], learning_starts=9999)
     trainer.learn(1001, 5, tmp_path, verbose=False)
     steps = [k for k, entry in enumerate(log) if entry == "reset"]
@@ -192,7 +192,7 @@ def test_training_acts_explore_and_evaluation_acts_do_not(tmp_path):
 
 
 def test_an_agent_that_does_not_train_is_only_evaluated(tmp_path):
-    """Defect D1: the legacy loop never ended."""
+    """Defect T1: the legacy loop never ended."""
     trainer, agent, log = make([None], training=False, learning_starts=2)
     trainer.learn(6, 3, tmp_path, verbose=False)
     assert trainer.eval_timesteps == [2, 3, 6]
@@ -214,7 +214,7 @@ def test_imitation_needs_an_agent():
 
 
 def test_a_run_without_timesteps_is_refused(tmp_path):
-    """Defect D20."""
+    """Defect T20."""
     trainer, _, _ = make([None])
     with pytest.raises(ValueError, match="total_timesteps must be at least 1, got 0"):
         trainer.learn(0, 5, tmp_path)

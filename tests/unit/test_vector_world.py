@@ -51,7 +51,7 @@ def episodes(*counts: tuple[int, int, int]) -> list[dict]:
 
 
 def test_the_schedule_follows_all_timesteps_together() -> None:
-    """Quirk Q10: below the first threshold the last stage is in force."""
+    """Quirk W10: below the first threshold the last stage is in force."""
     world = VectorWorld(2, 5, schedule=SCHEDULE)
     seen = []
     for world.total_timesteps in (0, 9, 10, 39, 40, 90, 1000):
@@ -106,7 +106,7 @@ def test_a_reset_touches_only_what_the_mask_says() -> None:
     )
     assert world.state.timesteps.tolist() == [1, 0, 1, 0, 1]
     assert (world.state.scenario.goal != before[0].scenario.goal)[:, :3, mask].all()
-    assert (world.state.motion[6:9, :, mask] == 0).all()  # Quirk Q6
+    assert (world.state.motion[6:9, :, mask] == 0).all()  # Quirk W6
 
 
 def test_step_and_reset_gives_the_true_next_observation_and_begins_anew() -> None:
@@ -234,7 +234,7 @@ def test_new_episodes_forget_loaded_vessels_but_keep_the_map() -> None:
 
 
 def test_the_first_velocity_of_a_loaded_episode_has_the_current() -> None:
-    """Quirk Q25."""
+    """Quirk W25."""
     (given,) = episodes((3, 8, 0))
     world, env = VectorWorld(1, 3, dtype=torch.float64), MarineNavEnv3()
     env.reset_with_eval_config(given)

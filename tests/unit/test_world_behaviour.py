@@ -98,14 +98,14 @@ def test_drawing_dimensions(name: str, value: float) -> None:
 
 
 def test_current_sense_is_the_opposite_of_its_name() -> None:
-    """Quirk Q2: north of a "clockwise" core the water flows west."""
+    """Quirk W2: north of a "clockwise" core the water flows west."""
     env = MarineNavEnv3()
     env.cores.append(Core(10, 10, 1, GAMMA))
     np.testing.assert_allclose(env.get_velocity(11, 10), [0, -1.5, 0], atol=1e-15)
 
 
 def test_current_is_a_superposition() -> None:
-    """Quirk Q3: no shielding."""
+    """Quirk W3: no shielding."""
     cores = [Core(10, 10, 1, GAMMA), Core(12, 10, 0, GAMMA), Core(20, 30, 1, GAMMA)]
     env = MarineNavEnv3()
     single = []
@@ -125,7 +125,7 @@ def test_current_does_not_depend_on_the_order_of_cores() -> None:
 
 
 def test_current_at_a_centre_is_zero() -> None:
-    """Quirk Q4."""
+    """Quirk W4."""
     env = MarineNavEnv3()
     env.cores.append(Core(10, 10, 1, GAMMA))
     assert env.get_velocity(10, 10).tolist() == [0, 0, 0]
@@ -173,7 +173,7 @@ def test_lists_survive_a_reset() -> None:
 
 
 def test_initial_velocity_knows_no_current_after_a_reset() -> None:
-    """Quirks Q6 and Q25."""
+    """Quirks W6 and W25."""
     env = MarineNavEnv3(seed=0)
     env.reset()
     assert all(robot.velocity.tolist() == [0, 0, 0] for robot in env.robots)
@@ -184,7 +184,7 @@ def test_initial_velocity_knows_no_current_after_a_reset() -> None:
 @pytest.mark.parametrize(
     ("start", "goal", "accepted"),
     [
-        ((40.0, 40.0), (10.0, 10.0), True),  # Quirk Q5: on the other's goal
+        ((40.0, 40.0), (10.0, 10.0), True),  # Quirk W5: on the other's goal
         ((20.0, 10.0), (52.0, 10.0), False),  # a clearance of just 10 m
         ((20.5, 10.0), (52.0, 10.0), True),
         ((2.0, 30.0), (40.0, 30.0), False),
@@ -228,7 +228,7 @@ def test_obstacle_acceptance(obstacle: Obstacle, accepted: bool) -> None:
 
 
 def test_generation_ends_short_in_silence() -> None:
-    """Quirk Q9."""
+    """Quirk W9."""
     env = MarineNavEnv3(seed=0)
     env.num_robots, env.num_cores, env.num_obs = 40, 0, 90
     env.reset()
@@ -260,7 +260,7 @@ def schedule(num_robots: list[int]) -> dict[str, list]:
 
 @pytest.mark.parametrize(("total", "stage"), [(0, 2), (99, 2), (100, 0), (199, 0), (200, 1), (10**6, 2)])
 def test_stage(total: int, stage: int) -> None:
-    """Quirk Q10: the last stage before the first threshold."""
+    """Quirk W10: the last stage before the first threshold."""
     env = MarineNavEnv3(schedule=schedule([1, 2, 3]))
     env.verbose = False
     env.total_timesteps = total
@@ -301,7 +301,7 @@ def test_wrap_to_pi(robot: Robot) -> None:
 
 
 def test_thrust_jumps_once_and_saturates(robot: Robot) -> None:
-    """Quirk Q11; commands are not clipped, thrusts are."""
+    """Quirk W11; commands are not clipped, thrusts are."""
     robot.update_state([0.5, -3.0], is_new_action=True)
     assert (robot.left_thrust, robot.right_thrust) == (250.0, -500.0)
     robot.update_state([1.0, 1.0])
@@ -309,7 +309,7 @@ def test_thrust_jumps_once_and_saturates(robot: Robot) -> None:
 
 
 def test_velocity_lags(robot: Robot) -> None:
-    """Quirk Q12."""
+    """Quirk W12."""
     robot.velocity_r = np.array([1.0, 0.0, 0.0])
     robot.update_state([1.0, 1.0], np.array([0.5, 0.0, 0.0]), is_new_action=True)
     assert robot.velocity.tolist() == [1.5, 0.0, 0.0]
@@ -317,7 +317,7 @@ def test_velocity_lags(robot: Robot) -> None:
 
 
 def test_surge_inertia_is_below_the_dry_mass(robot: Robot) -> None:
-    """Quirk Q13: 1000 N on 380 kg."""
+    """Quirk W13: 1000 N on 380 kg."""
     robot.left_thrust = robot.right_thrust = 500.0
     robot.compute_motion()
     assert robot.velocity_r[0] == pytest.approx(1000 / 380 * robot.dt)
@@ -425,7 +425,7 @@ def test_noise_stream_is_that_of_normal_and_vonmises() -> None:
 
 
 def test_undetected_objects_draw_noise_but_do_not_collide(robot: Robot) -> None:
-    """Quirk Q15."""
+    """Quirk W15."""
     robot.perception.angle = pi / 2
     behind = Obstacle(9.0, 20.0, 1.0)
     (_, objects), collision, _ = robot.perception_output([behind], [])
@@ -439,7 +439,7 @@ def test_undetected_objects_draw_noise_but_do_not_collide(robot: Robot) -> None:
 
 
 def test_flags_are_sticky(robot: Robot) -> None:
-    """Quirk Q16."""
+    """Quirk W16."""
     robot.goal = np.array([11.0, 20.0])
     robot.perception_output([Obstacle(10.0, 21.0, 1.0)], [])
     put(robot, 30.0, 40.0)
@@ -466,7 +466,7 @@ def test_deactivated_robot_sees_nothing_and_is_not_seen(world: MarineNavEnv3) ->
     first, second = world.robots
     put(second, first.x + 8.0, first.y)
     first.perception_output([], world.robots)
-    assert first.perception.observed_objs == [1]  # Quirk Q17: seen until deactivated
+    assert first.perception.observed_objs == [1]  # Quirk W17: seen until deactivated
     second.deactivated = second.collision = True
     state = second.perception.rd.get_state()[2]
     seen = list(second.perception.observation["self"])
@@ -534,12 +534,12 @@ def test_deactivated_robot_in_a_step(world: MarineNavEnv3, flags: dict[str, bool
     observations, rewards, dones, infos = world.step([None, [0.0, 0.0]])
     assert observations[0] == (None, None)
     assert (rewards[0], dones[0], infos[0]) == (0, True, {"state": state})
-    assert type(rewards[0]) is int  # Quirk Q21
+    assert type(rewards[0]) is int  # Quirk W21
     assert type(rewards[1]) is float
 
 
 def test_the_world_never_deactivates(world: MarineNavEnv3) -> None:
-    """Quirk Q22: the event repeats until the caller acts."""
+    """Quirk W22: the event repeats until the caller acts."""
     robot = world.robots[0]
     robot.goal = np.array([robot.x, robot.y])
     for _ in range(2):
@@ -552,7 +552,7 @@ def test_the_world_never_deactivates(world: MarineNavEnv3) -> None:
 
 
 def test_timeout_suppresses_event_rewards(world: MarineNavEnv3) -> None:
-    """Quirk Q23."""
+    """Quirk W23."""
     robot = world.robots[0]
     robot.goal = np.array([robot.x, robot.y])
     world.episode_timesteps = 1000
@@ -570,7 +570,7 @@ def test_colregs_penalty(world: MarineNavEnv3) -> None:
 
 
 def test_map_has_no_boundary(world: MarineNavEnv3) -> None:
-    """Quirk Q1."""
+    """Quirk W1."""
     robot = world.robots[0]
     put(robot, -20.0, 70.0)
     _, _, _, infos = world.step([[1.0, 1.0]] * 2)

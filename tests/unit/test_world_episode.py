@@ -37,7 +37,7 @@ def test_a_set_of_episodes(env: MarineNavEnv3, tmp_path: Path) -> None:
 
 
 def test_numpy_actions_cannot_be_saved(env: MarineNavEnv3, tmp_path: Path) -> None:
-    """Quirk Q24; a file that was there stays as it was."""
+    """Quirk W24; a file that was there stays as it was."""
     path = tmp_path / "episode.json"
     env.save_episode(path)
     before = path.read_text()
@@ -104,7 +104,7 @@ def test_reload_keeps_what_is_not_in_the_file(env: MarineNavEnv3) -> None:
 
 
 def test_stale_number_of_robots(env: MarineNavEnv3) -> None:
-    """Quirk Q27."""
+    """Quirk W27."""
     other = MarineNavEnv3(seed=1)
     other.reset_with_eval_config(env.episode_data())
     data = other.episode_data()

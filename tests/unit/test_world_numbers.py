@@ -1,4 +1,4 @@
-"""The numbers of environment spec section 15."""
+"""The numbers of environment spec 15."""
 
 import copy
 from math import cos, isnan, pi, sin
@@ -135,7 +135,7 @@ def test_observations(world: MarineNavEnv3) -> None:
 
 
 def test_world_frame_ranks_from_the_origin(world: MarineNavEnv3) -> None:
-    """Quirks Q14 and Q18."""
+    """Quirks W14 and W18."""
     world.observation_in_robot_frame = False
     observations, _, _ = world.reset()
     state, objects = observations[2]
@@ -221,7 +221,7 @@ def test_reloading(world: MarineNavEnv3) -> None:
 
 
 def test_reloading_draws_seeds_within_the_present_attribute(world: MarineNavEnv3) -> None:
-    """Quirk Q26."""
+    """Quirk W26."""
     world.reset()
     data = world.episode_data()
     world.num_robots = 3
@@ -292,7 +292,7 @@ def test_dynamics_continuous_step() -> None:
             0.4882171374284074,
         ]
     )
-    assert robot.velocity.tolist() == close([1.5291441364365606, -0.903369636766458, 0.47419758796097245])
+    assert robot.velocity.tolist() == close([1.5291441364365606, -0.903369636766458, 0.47419758797096245])
     assert robot.compute_step_energy_cost() == close(425.0)
     assert robot.dist_to_goal() == close(33.06353712264775)
 
@@ -440,7 +440,7 @@ def test_colregs(ego: tuple, obj: list, position: tuple | None, zone: str | None
     ],
 )
 def test_core_acceptance(distance: float, clockwise: int, accepted: bool) -> None:
-    """Quirk Q8: opposite cores may overlap."""
+    """Quirk W8: opposite cores may overlap."""
     env = MarineNavEnv3()
     env.robots.clear()
     env.cores.append(Core(20, 20, 1, GAMMA))
@@ -448,7 +448,7 @@ def test_core_acceptance(distance: float, clockwise: int, accepted: bool) -> Non
 
 
 def test_core_limits_take_the_width_for_both_axes() -> None:
-    """Quirk Q7."""
+    """Quirk W7."""
     env = MarineNavEnv3()
     env.robots.clear()
     env.width, env.height = 55, 30
@@ -481,7 +481,7 @@ def test_regression_episode() -> None:
         returns += rewards
         if t == 19:
             assert rewards == close([1.0096698995020303, 0, -0.6321818474147086, 0, 0, -0.523836497537593])
-            assert type(rewards[1]) is int  # Quirk Q21
+            assert type(rewards[1]) is int  # Quirk W21
             check_state_at_19(env.robots[0])
         for i, robot in enumerate(env.robots):
             if not robot.deactivated and (robot.collision or robot.reach_goal):

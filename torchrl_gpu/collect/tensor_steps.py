@@ -24,7 +24,7 @@ class TensorSteps:
         env: Environments of batch ``[E]``; finished ones begin anew right after the step.
         policy: Explores in them.
         lap: Told when a part of a step has ended.
-        bootstrap_on_timeout: Do not take the cut-off for a terminal, as the legacy schedule does (Defect D5).
+        bootstrap_on_timeout: Do not take the cut-off for a terminal, as the legacy schedule does (Defect T5).
         scale: Scales the observations in the rows, if given.
     """
 

@@ -1,7 +1,7 @@
 """Evaluation in throughput mode: all episodes side by side on the training device (training spec 5).
 
 Metrics, endings and histories are those of the legacy evaluation. Its random numbers are its own (unlike
-Defects D6 and D7): an evaluation neither shifts a training run nor differs from its repetition.
+Defects T6 and T7): an evaluation neither shifts a training run nor differs from its repetition.
 """
 
 import gc
@@ -158,7 +158,7 @@ class BatchedEvaluation:
         state = self.world.state
         exists = present(state.scenario.counts[ROBOTS], len(acting))
         running = tally.running & ~state.collision.any(0) & state.active.any(0)
-        # Defect D14: success looks at the arrival of the robots only, not at what ended the episode.
+        # Defect T14: success looks at the arrival of the robots only, not at what ended the episode.
         success = tally.running & (state.reach_goal.bool() | ~exists).all(0)
         return Tally(
             returns=tally.returns + torch.where(acting, reward, 0.0),

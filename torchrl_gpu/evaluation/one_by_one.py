@@ -1,7 +1,7 @@
 """The legacy evaluation: fixed episodes, one after another, on the reference world (training spec 3 and 5).
 
 Both pipelines use it in reproduction mode. Acting draws from the same global generators as training
-(Defect D7), and SAC and IQN act stochastically (Defect D6): both are needed for the legacy numbers.
+(Defect T7), and SAC and IQN act stochastically (Defect T6): both are needed for the legacy numbers.
 """
 
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ class EpisodeResult:
 
     Attributes:
         reward: Discounted return, mean over the episode's robots.
-        success: Whether every robot reached its goal (Defect D14: even if one collides while arriving).
+        success: Whether every robot reached its goal (Defect T14: even if one collides while arriving).
         time: Travel time in s, mean over the robots.
         energy: Energy cost in N s, mean over the robots.
         observations: [robot][step] ``[self, objects]``, ``[None, None]`` once the robot is deactivated.
@@ -40,7 +40,7 @@ def create_eval_configs(env: Any, eval_schedule: dict[str, list]) -> list[dict]:
     """Draw the evaluation episodes of a schedule from the evaluation world's own generator.
 
     The world keeps the last values set, and its ``num_robots`` enters the sensor seeds of every later
-    evaluation episode (Quirk Q26 of the environment).
+    evaluation episode (Quirk W26).
 
     Args:
         env: Evaluation world, a ``MarineNavEnv3`` with ``is_eval_env`` set.
@@ -94,7 +94,7 @@ def evaluate_episode(env: Any, agent: Any, episode: dict) -> EpisodeResult:
             times[i] += robot.dt * robot.N
             energies[i] += robot.compute_step_energy_cost()
             deactivate_finished(robot)
-        # Defect D4: an episode may have 1001 steps.
+        # Defect T4: an episode may have 1001 steps.
         end = length >= EPISODE_LIMIT or env.check_any_collision() or env.check_all_deactivated()
         length += 1
     # The next reset replaces the robots, so their histories can be kept without a copy.

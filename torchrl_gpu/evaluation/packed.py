@@ -1,7 +1,7 @@
 """Nested lists kept pickled, and object arrays written from them without unpacking.
 
 The histories of all evaluations of a run take a sixth of the memory this way, and writing them costs no more
-than copying (Defect D12: the legacy pipeline kept lists, and pickled all of them again at every evaluation).
+than copying (Defect T12: the legacy pipeline kept lists, and pickled all of them again at every evaluation).
 """
 
 import pickle

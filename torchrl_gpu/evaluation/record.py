@@ -2,7 +2,7 @@
 
 The file keeps the legacy content: object arrays of nested lists, indexed
 ``[evaluation][episode][robot][step]``. The legacy writer let NumPy choose the array shape from the data
-(Defect D13); here every per-episode array is ``(n, E)``, whatever the lengths.
+(Defect T13); here every per-episode array is ``(n, E)``, whatever the lengths.
 """
 
 import zipfile

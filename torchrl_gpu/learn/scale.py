@@ -1,6 +1,6 @@
 """Observations scaled to about 1 while training; the scale ends up in the weights of every saved model.
 
-The legacy learners take raw observations, with thrusts up to 1000 N (Quirk Q13 of the agents). Scaling the
+The legacy learners take raw observations, with thrusts up to 1000 N (Quirk A13). Scaling the
 input of a linear layer is the same as scaling the columns of its weight, so a network trained on scaled
 observations, with the scale folded into its encoders' first weights, is the same function of raw ones. Models
 are always saved folded: they load in the legacy pipeline and in the vessel's planner like any other.

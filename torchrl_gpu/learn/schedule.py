@@ -14,7 +14,7 @@ class Schedule:
     """The cadence of one run, with the legacy defaults (training spec 3 and 4).
 
     Attributes:
-        total_timesteps: Index of the last timestep; Defect D3: a run makes ``total_timesteps + 1`` of them.
+        total_timesteps: Index of the last timestep; Defect T3: a run makes ``total_timesteps + 1`` of them.
         eval_freq: Timesteps between two evaluations.
         UPDATE_EVERY: Timesteps between two gradient updates, whatever the number of robots.
         learning_starts: First timestep at which the run may learn, copy its target and evaluate.
@@ -39,7 +39,7 @@ class Schedule:
 
     def __post_init__(self) -> None:
         for name in ("total_timesteps", "eval_freq", "UPDATE_EVERY", "target_update_interval"):
-            if getattr(self, name) < 1:  # Defect D20: a run of 0 timesteps divides by zero
+            if getattr(self, name) < 1:  # Defect T20: a run of 0 timesteps divides by zero
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
 
     def epsilon(self, t: int) -> float:

@@ -205,7 +205,7 @@ def prioritized_sampler(capacity: int, exponent: float, weight: float) -> Priori
 
 
 class InterleavedRainbowReplay(LossReplay):
-    """Rainbow's replay in reproduction mode: one stream of all robots (Quirk Q3; agents spec 9).
+    """Rainbow's replay in reproduction mode: one stream of all robots (Quirk A3; agents spec 9).
 
     Args:
         n: Steps of the return.
@@ -221,7 +221,7 @@ class InterleavedRainbowReplay(LossReplay):
 
     @property
     def stored(self) -> int:
-        """Records as the legacy trainer counts them: one too many before the ring is full (Quirk Q4)."""
+        """Records as the legacy trainer counts them: one too many before the ring is full (Quirk A4)."""
         return min(len(self.buffer) + 1, self.buffer.storage.max_size)
 
     def sample(self, updates: int) -> Iterable[Draw]:
@@ -245,7 +245,7 @@ class InterleavedRainbowReplay(LossReplay):
             (
                 first[:, :reward],
                 (rewards @ self.scaling).unsqueeze(1),
-                # Quirk Q6b: the flag of the record bootstrapped from, not of the last rewarded one.
+                # Quirk A6b: the flag of the record bootstrapped from, not of the last rewarded one.
                 last[:, done : done + 1].masked_fill(last_blank, 1.0),
                 last[:, :OBSERVATION_SIZE].masked_fill(last_blank, 0.0),
             ),

@@ -60,7 +60,7 @@ class LegacyUniformSampler(LegacySampler):
 class LegacyPrioritizedSampler(LegacySampler):
     """Draws, weighs and updates priorities as the legacy memory of Rainbow does (agents spec 9).
 
-    One interleaved stream of all robots (Quirk Q3), NumPy's global generator, float32 sums, the largest
+    One interleaved stream of all robots (Quirk A3), NumPy's global generator, float32 sums, the largest
     priority so far for new records.
 
     Args:

@@ -259,7 +259,7 @@ class Workers:
     active: set[BaseProcess] = field(default_factory=set)
 
     def run(self, job: Job) -> bool:
-        """Run a job in a fresh process; it inherits no random state (Defect D9)."""
+        """Run a job in a fresh process; it inherits no random state (Defect T9)."""
         process = multiprocessing.get_context("spawn").Process(target=_work, args=(job,))
         try:
             process.start()

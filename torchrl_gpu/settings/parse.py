@@ -46,7 +46,7 @@ class Trial:
 
     @property
     def name(self) -> str:
-        """Folder name: the seed, then every other swept key (Defect D8: legacy names held the seed only)."""
+        """Folder name: the seed, then every other swept key (Defect T8: legacy names held the seed only)."""
         parts = [f"seed_{self['seed']}"]
         parts += [f"{key}_{self[key]}" for key in self.swept if key not in NOT_IN_NAMES]
         return re.sub(r"[^A-Za-z0-9._-]+", "-", "_".join(parts))
@@ -214,12 +214,12 @@ def check_schedule(name: str, schedule: Any) -> None:
         raise ConfigError(f"key {name!r}: its lists must be equally long, got {listed}")
     if name == "training_schedule":
         _check_timesteps(schedule["timesteps"])
-    elif sum(schedule["num_episodes"]) == 0:  # Defect D20
+    elif sum(schedule["num_episodes"]) == 0:  # Defect T20
         raise ConfigError("key 'eval_schedule': 'num_episodes' has no episode; at least one is needed")
 
 
 def _check_timesteps(timesteps: list[int]) -> None:
-    """Stages start at 0 (Quirk Q10 of the environment picks the last stage before the first) and ascend."""
+    """Stages start at 0 (Quirk W10 picks the last stage before the first) and ascend."""
     if timesteps[0] != 0:
         raise ConfigError(f"key 'training_schedule': 'timesteps' must start with 0, got {timesteps[0]}")
     if timesteps != sorted(timesteps):
@@ -235,7 +235,7 @@ def validate(trial: Trial) -> None:
     Raises:
         ConfigError: The trial could not run, or would learn nothing.
     """
-    if trial["imitation_learning"]:  # Defect D2
+    if trial["imitation_learning"]:  # Defect T2
         raise ConfigError("key 'imitation_learning': true is not supported; there is no imitation agent")
     if trial["load_model"] is not None and not Path(trial["load_model"]).is_dir():
         raise ConfigError(f"key 'load_model': {show(trial['load_model'])} is not a folder")

@@ -18,7 +18,7 @@ def episode_report(
 
     Args:
         number: Of the episode, from 1.
-        length: Index of its last step (Defect D4: one short of the number of steps).
+        length: Index of its last step (Defect T4: one short of the number of steps).
         returns: Discounted return of each robot.
         states: ``info["state"]`` of each robot after the last step.
         ended_at: Step index at which each robot was taken out of the water, -1 while it is in.

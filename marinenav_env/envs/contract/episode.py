@@ -46,7 +46,7 @@ HISTORY_KEYS = ("observation_history", "action_history", "trajectory")
 def episode_data(env: "MarineNavEnv3") -> Episode:
     """Describe the scenario and the histories of an environment, as copies.
 
-    Quirk Q27: `num_robots` is the attribute, whatever the number of robots.
+    Quirk W27: `num_robots` is the attribute, whatever the number of robots.
     """
     return {"env": _env_data(env), "robots": _robots_data(env.robots)}
 
@@ -150,7 +150,7 @@ def write_episode(data: Any, filename: str | os.PathLike[str]) -> None:
     """Write an episode dictionary, or a list of them, as JSON; the file appears complete or not at all.
 
     Raises:
-        TypeError: the data hold NumPy values (Quirk Q24).
+        TypeError: the data hold NumPy values (Quirk W24).
         OSError: the file cannot be written.
     """
     text = json.dumps(data)

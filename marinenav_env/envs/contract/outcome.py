@@ -40,7 +40,7 @@ def ending_flags(outcome: Array) -> tuple[dict[str, Array], dict[str, Array]]:
     """Done flags of robots and environments; they follow from the outcomes alone.
 
     A robot terminates by collision or arrival and stays terminated; on the cut-off step it is done but not
-    terminated, whatever else happened to it (environment spec 12, Quirk Q23). An environment terminates when
+    terminated, whatever else happened to it (environment spec 12, Quirk W23). An environment terminates when
     its last robot has, and is truncated by the cut-off.
 
     Args:

@@ -36,7 +36,7 @@ def stages_of(schedule: Schedule) -> list[Stage]:
 
 
 def stage_index(schedule: Schedule, timesteps: int) -> int:
-    """Index of the stage after `timesteps`. Quirk Q10: -1, the last one, before the first threshold."""
+    """Index of the stage after `timesteps`. Quirk W10: -1, the last one, before the first threshold."""
     return sum(start <= timesteps for start in schedule["timesteps"]) - 1
 
 

@@ -52,8 +52,8 @@ class Robot(Vessel):
 
         Args:
             obstacles: discs with `x`, `y`, `r`.
-            robots: all robots; itself and the deactivated ones are not seen (Quirk Q17: finished ones are).
-            in_robot_frame: frame of the observation. Quirk Q14: in the world frame the state has no heading.
+            robots: all robots; itself and the deactivated ones are not seen (Quirk W17: finished ones are).
+            in_robot_frame: frame of the observation. Quirk W14: in the world frame the state has no heading.
 
         Returns:
             ((self state of 7 or 9 floats, up to `max_obj_num` objects [x, y, vx, vy, radius], nearest first),
@@ -93,7 +93,7 @@ class Robot(Vessel):
     def _sense(self, x: float, y: float, vx: float, vy: float, radius: float, in_robot_frame: bool) -> bool:
         """Look at one object, given by its true values; note it if detected (environment spec 7.2).
 
-        Noise is drawn for every object. Quirk Q15: what is not detected does not collide.
+        Noise is drawn for every object. Quirk W15: what is not detected does not collide.
         """
         perception = self.perception
         px, py = perception.pos_observation(x, y)
@@ -121,7 +121,7 @@ class Robot(Vessel):
         return not (bearing < -half_angle or bearing > half_angle)  # a NaN is neither: it is detected
 
     def check_collision(self, obj_x: float, obj_y: float, obj_r: float) -> None:
-        """Set `collision` if the own disc touches a true object. Quirk Q16: only a reset clears it."""
+        """Set `collision` if the own disc touches a true object. Quirk W16: only a reset clears it."""
         if self.compute_distance(obj_x, obj_y, obj_r) <= 0.0:
             self.collision = True
 
@@ -134,7 +134,7 @@ class Robot(Vessel):
     def _nearest_objects(self) -> list[list[float]]:
         """Copies of the `max_obj_num` nearest detected objects, ascending; ties keep their order.
 
-        Quirk Q18: entries are read as body-frame ones, so in the world frame they rank from the world origin.
+        Quirk W18: entries are read as body-frame ones, so in the world frame they rank from the world origin.
         """
 
         def gap(entry: list[float]) -> float:
@@ -182,7 +182,7 @@ class Robot(Vessel):
         return (-(c * px + s * py), -(c * py - s * px)), (c * ex + s * ey, c * ey - s * ex)
 
     def _ego_velocity(self) -> tuple[float, float]:
-        """Velocity over ground in the body frame, true but lagging (Quirk Q12)."""
+        """Velocity over ground in the body frame, true but lagging (Quirk W12)."""
         return self._to_body(float(self.velocity[0]), float(self.velocity[1]))
 
     def check_in_left_crossing_zone(self, ego_p_proj: Pair, ego_v_proj: Pair) -> bool:
@@ -215,7 +215,7 @@ class Robot(Vessel):
     def compute_COLREGs_turn_angle(self, obj: Sequence[float]) -> None:
         """Set `phi`, the turn to starboard (rad) that leaves a target to port (environment spec 8.3).
 
-        Quirk Q19: NaN within the passing margin. Quirk Q20: turns of pi or more come out negative.
+        Quirk W19: NaN within the passing margin. Quirk W20: turns of pi or more come out negative.
 
         Args:
             obj: object entry [px, py, wx, wy, radius], body frame.

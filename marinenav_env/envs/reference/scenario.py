@@ -19,7 +19,7 @@ class Core:
     Args:
         x: centre, north (m).
         y: centre, east (m).
-        clockwise: sense of rotation. Quirk Q2: seen from above on the north-up map it is the opposite one.
+        clockwise: sense of rotation. Quirk W2: seen from above on the north-up map it is the opposite one.
         Gamma: circulation (m^2/s).
     """
 
@@ -48,7 +48,7 @@ def _distance(a: Sequence[float], b: Sequence[float]) -> float:
 class Scenario:
     """A map with robots, vortices and obstacles, and the random stream `rd` that places them.
 
-    Quirk Q1: the map has no boundary; robots and currents leave it without effect.
+    Quirk W1: the map has no boundary; robots and currents leave it without effect.
 
     Args:
         seed: seed of `rd`.
@@ -73,7 +73,7 @@ class Scenario:
         self.clear_r = 10.0
         self.ask_for(Stage())
 
-        # Quirk Q28: no episode uses these robots, but their seeds are drawn.
+        # Quirk W28: no episode uses these robots, but their seeds are drawn.
         self.robots = [self.draw_robot() for _ in range(self.num_robots)]
         self.cores: list[Core] = []
         self.obstacles: list[Obstacle] = []
@@ -110,7 +110,7 @@ class Scenario:
         print("======== training schedule ========\n")
 
     def draw_robot(self) -> Robot:
-        """Make a robot with a perception seed from `rd`. Quirk Q29: seeds may coincide."""
+        """Make a robot with a perception seed from `rd`. Quirk W29: seeds may coincide."""
         return Robot(self.rd.randint(0, 5 * self.num_robots))
 
     def _uniform_point(self, margin: float) -> tuple[float, float]:
@@ -130,7 +130,7 @@ class Scenario:
                 break
 
     def _place(self, placed: list, number: int, draw: Callable[[], Any], accept: Callable[..., bool]) -> None:
-        """Fill a list by rejection. Quirk Q9: what the attempts do not suffice for is silently missing."""
+        """Fill a list by rejection. Quirk W9: what the attempts do not suffice for is silently missing."""
         for _ in range(MAX_ATTEMPTS):
             if len(placed) >= number:
                 break
@@ -151,7 +151,7 @@ class Scenario:
     def reset_robot(self, rob: Robot) -> None:
         """Put a robot at its start with a random yaw, one draw of `rd`.
 
-        Quirk Q6: robots are placed before the cores exist, so their first velocity knows no current.
+        Quirk W6: robots are placed before the cores exist, so their first velocity knows no current.
         """
         rob.reach_goal = False
         rob.collision = False
@@ -167,7 +167,7 @@ class Scenario:
     def check_start_and_goal(self, start: Sequence[float], goal: Sequence[float]) -> bool:
         """Whether a start and a goal, (2,) m each, are far apart and clear of those of the robots placed.
 
-        Quirk Q5: a start is not compared with the goals of others, nor a goal with their starts.
+        Quirk W5: a start is not compared with the goals of others, nor a goal with their starts.
         """
         if _distance(start, goal) < self.min_start_goal_dis:
             return False
@@ -179,7 +179,7 @@ class Scenario:
     def check_core(self, core_j: Core) -> bool:
         """Whether a core fits into the map, between the robots and among the cores (environment spec 4.3)."""
         centre = (core_j.x, core_j.y)
-        # Quirk Q7: the width bounds both axes.
+        # Quirk W7: the width bounds both axes.
         if any(c - self.r < 0 or c + self.r > self.width for c in centre):
             return False
         if not self._clear_of_robots(centre, self.r + self.clear_r):
@@ -187,7 +187,7 @@ class Scenario:
         return all(self._compatible(core_i, core_j) for core_i in self.cores)
 
     def check_obstacle(self, obs: Obstacle) -> bool:
-        """Whether an obstacle fits into the map, between robots, cores and obstacles (spec 4.4)."""
+        """Whether an obstacle fits into the map, between robots, cores, obstacles (environment spec 4.4)."""
         centre = (obs.x, obs.y)
         if any(
             c - obs.r < 0 or c + obs.r > limit
@@ -211,7 +211,7 @@ class Scenario:
         weak, strong = sorted((core_i.Gamma, core_j.Gamma))
         if core_i.clockwise == core_j.clockwise:
             return distance >= weak / (2 * pi * self.v_rel_max) + strong / (2 * pi * self.v_rel_max)
-        # Quirk Q8: the gap of heavily overlapping cores is negative, they pass.
+        # Quirk W8: the gap of heavily overlapping cores is negative, they pass.
         gap = distance - 2 * self.r
         return gap != 0.0 and strong / (2 * pi * gap) <= self.p * (weak / (2 * pi * self.r))
 
@@ -226,7 +226,7 @@ class Scenario:
     def get_velocity(self, x: float, y: float) -> np.ndarray:
         """Current at a position (m), world frame, array (3,): vx, vy (m/s) and 0.
 
-        Quirk Q3: every core contributes, whatever lies between.
+        Quirk W3: every core contributes, whatever lies between.
 
         Raises:
             ValueError: a non-finite position while there are cores.
@@ -247,7 +247,7 @@ class Scenario:
             for core_x, core_y, sense, Gamma in cores:
                 dx, dy = x - core_x, y - core_y
                 d = sqrt(dx * dx + dy * dy)
-                if d > 0.0:  # Quirk Q4: nothing at the very centre
+                if d > 0.0:  # Quirk W4: nothing at the very centre
                     k = sense * compute_speed(Gamma, d) / d
                     contributions.append((d, k * dy, -k * dx))
             contributions.sort()

@@ -42,7 +42,7 @@ class Vessel:
     max_angular_speed = pi / 3
     goal_angluar_speed = pi / 12
 
-    # Quirk Q13: xDotU is positive, so that surge inertia is below the dry mass.
+    # Quirk W13: xDotU is positive, so that surge inertia is below the dry mass.
     m, Izz = 400, 450
     xDotU, yDotV, yDotR, nDotR, nDotV = 20, 0, 0, -980, 0
     xU, xUU = -100, -150
@@ -146,7 +146,7 @@ class Vessel:
         return sqrt(dx * dx + dy * dy)
 
     def check_reach_goal(self) -> None:
-        """Set `reach_goal` within `goal_dis` of the goal. Quirk Q16: nothing but a reset clears it."""
+        """Set `reach_goal` within `goal_dis` of the goal. Quirk W16: nothing but a reset clears it."""
         if self.dist_to_goal() <= self.goal_dis:
             self.reach_goal = True
 
@@ -249,7 +249,7 @@ class Vessel:
         self.velocity_r = np.array(self._motion()(self.theta, wx, wy, *map(float, self.velocity)))
 
     def _change_thrust(self, action: Any, is_continuous_action: bool) -> None:
-        """Apply a whole step's change at once. Quirk Q11: thrust jumps, then stays."""
+        """Apply a whole step's change at once. Quirk W11: thrust jumps, then stays."""
         try:
             if is_continuous_action:
                 left, right = (
@@ -270,7 +270,7 @@ class Vessel:
     def _advance(self, current_at: Current, substeps: int) -> None:
         """Integrate position, yaw and velocity over at least one sub-step at constant thrust.
 
-        Quirk Q12: `velocity` is left as the one that moved the vessel in the last sub-step.
+        Quirk W12: `velocity` is left as the one that moved the vessel in the last sub-step.
         """
         dt, motion = self.dt, self._motion()
         x, y, theta = self.x, self.y, self.theta

@@ -22,7 +22,7 @@ Observations = tuple[list[Observation], list[bool], list[bool]]
 class MarineNavEnv3(Scenario):
     """Multi-robot marine navigation with vortices, obstacles and traffic rules.
 
-    Lists in robot order go in and come out. Quirk Q22: the caller deactivates who collided or arrived.
+    Lists in robot order go in and come out. Quirk W22: the caller deactivates who collided or arrived.
 
     Args:
         seed: seed of the environment stream `rd`.
@@ -76,7 +76,7 @@ class MarineNavEnv3(Scenario):
     def reset_with_eval_config(self, eval_config: Mapping[str, Mapping[str, Any]]) -> Observations:
         """Set up the scenario of an episode dictionary; its histories are ignored (environment spec 13.2).
 
-        Quirk Q25: here the first velocity includes the current. Quirk Q26: perception seeds are the first
+        Quirk W25: here the first velocity includes the current. Quirk W26: perception seeds are the first
         draws of the re-seeded `rd`, bounded by five times the present attribute `num_robots`.
 
         Args:
@@ -103,7 +103,7 @@ class MarineNavEnv3(Scenario):
         """Write the episode dictionary as JSON; the file appears complete or not at all.
 
         Raises:
-            TypeError: Quirk Q24, the action history holds NumPy values.
+            TypeError: Quirk W24, the action history holds NumPy values.
         """
         episode.write_episode(self.episode_data(), filename)
 
@@ -119,7 +119,7 @@ class MarineNavEnv3(Scenario):
             is_continuous_action: how to read `actions`.
 
         Returns:
-            Observations, rewards (Quirk Q21: int 0 for deactivated robots), dones and infos `{"state": ...}`.
+            Observations, rewards (Quirk W21: int 0 for deactivated robots), dones and infos `{"state": ...}`.
 
         Raises:
             AssertionError: the number of actions is not that of the robots, or all robots have arrived.
@@ -163,7 +163,7 @@ class MarineNavEnv3(Scenario):
             if robot.reach_goal:
                 return 0.0, True, "deactivated after reaching goal"
             raise RuntimeError("Robot being deactived can only be caused by collsion or reaching goal!")
-        if self.episode_timesteps >= EPISODE_LIMIT:  # Quirk Q23: no event reward any more
+        if self.episode_timesteps >= EPISODE_LIMIT:  # Quirk W23: no event reward any more
             return 0.0, True, "too long episode"
         if robot.collision:
             return self.collision_penalty, True, "collision"
@@ -206,9 +206,9 @@ class MarineNavEnv3(Scenario):
         return any(robot.collision for robot in self.robots)
 
     def out_of_boundary(self) -> bool:
-        """Quirk Q1: unusable, the map has no boundary.
+        """Quirk W1: unusable, the map has no boundary.
 
         Raises:
             AttributeError: always.
         """
-        raise AttributeError("out_of_boundary: neither the environment nor its map has a boundary (Quirk Q1)")
+        raise AttributeError("out_of_boundary: neither the environment nor its map has a boundary (Quirk W1)")

@@ -67,7 +67,7 @@ def read_episodes(
 ) -> EpisodeTensors:
     """Lay episode dictionaries out as tensors of R robots; slots for cores and obstacles grow where needed.
 
-    Quirk Q25: unlike after a plain reset, the initial velocity over ground includes the current.
+    Quirk W25: unlike after a plain reset, the initial velocity over ground includes the current.
 
     Raises:
         KeyError: a key is missing.
@@ -100,7 +100,7 @@ def read_episodes(
 def write_episodes(tensors: EpisodeTensors) -> list[dict]:
     """Episode dictionaries of all environments, with the trajectories at their first row.
 
-    `num_robots` is the number that exists, so that every dictionary can be loaded again (not so Quirk Q27).
+    `num_robots` is the number that exists, so that every dictionary can be loaded again (not so Quirk W27).
 
     Args:
         tensors: what to write; one set of robot constants may stand for all, [40, 1, 1].

@@ -88,7 +88,7 @@ class NumpyBackend:
             setattr(world, name, value)
 
     def seed(self, seed: int) -> None:
-        """Give each world the stream of a newly built one; everything else stays (Quirk Q28: six draws)."""
+        """Give each world the stream of a newly built one; everything else stays (Quirk W28: six draws)."""
         for k, world in enumerate(self.worlds):
             fresh = MarineNavEnv3(seed=_seed_of(seed, k))
             world.seed, world.rd = fresh.seed, fresh.rd
@@ -173,7 +173,7 @@ class NumpyBackend:
         self.reward[k, :count, 0] = rewards
         self.outcome[k, :count, 0] = [OUTCOME_OF_STATE[info["state"]] for info in infos]
         self._write_observations(k, observations)
-        for robot in robots:  # the caller's duty in the legacy contract (Quirk Q22)
+        for robot in robots:  # the caller's duty in the legacy contract (Quirk W22)
             if robot.collision or robot.reach_goal:
                 robot.deactivated = True
         self.active[k, :count, 0] = [not robot.deactivated for robot in robots]

@@ -42,10 +42,10 @@ class WorldState(NamedTuple):
 
     Attributes:
         scenario: the scenarios being played.
-        motion: [11, R, E], rows as above. The velocity over ground lags one sub-step (Quirk Q12).
+        motion: [11, R, E], rows as above. The velocity over ground lags one sub-step (Quirk W12).
         active: robot exists and is in the water, int32 0 or 1, [R, E].
-        collision: robot has collided, sticky (Quirk Q16), likewise.
-        reach_goal: robot has arrived, sticky (Quirk Q16), likewise.
+        collision: robot has collided, sticky (Quirk W16), likewise.
+        reach_goal: robot has arrived, sticky (Quirk W16), likewise.
         timesteps: steps of the episode so far, int32 [E].
     """
 
@@ -82,7 +82,7 @@ class StepResult(NamedTuple):
 
     Attributes:
         observation: of all robots that were in the water during this step, those who finish with it included.
-        reward: [R, E], zero where inactive (Quirk Q21: the legacy zero is an integer).
+        reward: [R, E], zero where inactive (Quirk W21: the legacy zero is an integer).
         outcome: `Outcome` numbers, int8 [R, E].
         done: every robot has finished, or the cut-off was reached, bool [E].
         apply_colregs: a COLREGs penalty is in force, bool [R, E].

@@ -37,7 +37,7 @@ def world_step(
     """Move, perceive, reward and deactivate all robots of E environments once.
 
     Robots that collided or arrived leave the water at the end of the step, after everybody has perceived
-    them for the last time; in the legacy environment that is the caller's duty (Quirk Q22).
+    them for the last time; in the legacy environment that is the caller's duty (Quirk W22).
 
     Args:
         state: before the step; it is not changed.
@@ -97,7 +97,7 @@ def distance_to_goal(motion: Tensor, goal: Tensor) -> Tensor:
 def step_reward(progress: Tensor, seen: Perception, cut_off: Tensor, limits: MapParams) -> Tensor:
     """Reward of a robot in the water, [R, E], terms in the legacy order (environment spec 10).
 
-    Quirk Q23: on the cut-off step neither collision nor arrival counts. A collision outranks an arrival.
+    Quirk W23: on the cut-off step neither collision nor arrival counts. A collision outranks an arrival.
     """
     event = torch.where(seen.reach_goal > 0, limits.goal_reward, 0.0)
     event = torch.where(seen.collision > 0, limits.collision_penalty, event)

@@ -54,7 +54,7 @@ class VectorWorld:
     tail absent. A step loops over sub-steps only, asks the host nothing and has shapes that depend on nothing
     but (R, C, O, E), so that `torch.compile` takes it whole and a change of stage recompiles nothing.
 
-    Robots that collided or arrived leave the water at the end of the step (Quirk Q22: the legacy environment
+    Robots that collided or arrived leave the water at the end of the step (Quirk W22: the legacy environment
     leaves that to the caller). Randomness comes from a counter-based generator for the sensors and a
     `torch.Generator` for scenarios, both from `seed`; no global generator is touched.
 
@@ -232,7 +232,7 @@ class VectorWorld:
     def episode_data(self) -> list[dict]:
         """Episode dictionaries of all environments (environment spec 13.1); histories hold the start only.
 
-        `num_robots` is the number that exists, so that every dictionary loads again (not so Quirk Q27).
+        `num_robots` is the number that exists, so that every dictionary loads again (not so Quirk W27).
         """
         scenario = tree_map(
             lambda leaf: leaf.cpu().double() if leaf.is_floating_point() else leaf.cpu(), self.state.scenario
@@ -295,7 +295,7 @@ class VectorWorld:
     def _follow_schedule(self) -> None:
         if self._thresholds is None or self._pinned:
             return
-        # Quirk Q10: below the first threshold the index is -1, which is the last stage
+        # Quirk W10: below the first threshold the index is -1, which is the last stage
         passed = sum(threshold <= self.total_timesteps for threshold in self._thresholds)
         self._choose_stages(torch.tensor((passed - 1) % len(self._stages)))
 

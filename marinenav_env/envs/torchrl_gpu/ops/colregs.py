@@ -44,8 +44,8 @@ def starboard_turn(
     for row in reversed(rows):  # so that the nearest has the last word
         objects = Objects(*row)
         turn = turn_vector(objects, velocity, own_r)
-        # phi is the direction of this vector, so this is the test of phi > 0. Quirk Q19: too close an object
-        # makes NaN here, which is not positive. Quirk Q20: turns of π or more count as none.
+        # phi is the direction of this vector, so this is the test of phi > 0. Quirk W19: too close an object
+        # makes NaN here, which is not positive. Quirk W20: turns of π or more count as none.
         applies = encounter(objects, velocity) & (turn[1] > 0)
         forward, starboard = torch.where(applies, turn[0], forward), torch.where(applies, turn[1], starboard)
     return starboard > 0, torch.atan2(starboard, forward)

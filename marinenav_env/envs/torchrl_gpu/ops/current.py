@@ -10,16 +10,16 @@ from marinenav_env.envs.torchrl_gpu.state import CORE_CLOCKWISE, CORE_GAMMA, COR
 def core_strength(cores: Tensor) -> Tensor:
     """Signed circulation over 2π of each core (m²/s), [C, E]; zero where there is none.
 
-    Quirk Q2: `clockwise` is named for axes with x right and y up.
+    Quirk W2: `clockwise` is named for axes with x right and y up.
     """
     return cores[CORE_GAMMA] * (2 * cores[CORE_CLOCKWISE] - 1) / (2 * math.pi)
 
 
 def current(x: Tensor, y: Tensor, cores: Tensor, strength: Tensor, core_r: Tensor) -> tuple[Tensor, Tensor]:
-    """Current at the points (x, y): the plain superposition of all cores (Quirk Q3).
+    """Current at the points (x, y): the plain superposition of all cores (Quirk W3).
 
     Speed over distance is Γ/(2π r²) inside a core and Γ/(2π d²) outside, that is Γ/(2π max(d², r²)), so that
-    neither a root nor a case for the centre of a core (Quirk Q4) is needed.
+    neither a root nor a case for the centre of a core (Quirk W4) is needed.
 
     Args:
         x: world coordinates of the points (m), [R, E].

@@ -5,7 +5,7 @@ Here a block of candidates is drawn for every scenario, and each round accepts t
 fits: the same greedy acceptance over a stream of independent candidates, hence the same distribution.
 
 Bound: 500 candidates a category, which is the legacy cap itself, so that scenarios end short as often as
-there (Quirk Q9). They come in blocks of 64, 96, 140 and 200; after each, only scenarios that still lack
+there (Quirk W9). They come in blocks of 64, 96, 140 and 200; after each, only scenarios that still lack
 something go on, so that the unluckiest do not hold up the others and the expected work is little more than a
 first block.
 """
@@ -85,7 +85,7 @@ def generate(request: Request, slots: tuple[int, int, int], generator: torch.Gen
         generator: source of all draws; its device is that of the request.
 
     Returns:
-        Scenarios with robots at rest in still water (Quirk Q6: `velocity` shows no current at first).
+        Scenarios with robots at rest in still water (Quirk W6: `velocity` shows no current at first).
     """
     placed: dict[str, Placed] = {}
     for category, wanted, size in zip(CATEGORIES, request[:3], slots, strict=True):
@@ -194,7 +194,7 @@ def _robots_fit(candidates: Tensor, request: Request, _: dict[str, Placed]) -> T
 
 
 def _robots_clash(a: Tensor, b: Tensor, request: Request) -> Tensor:
-    """Quirk Q5: a start is never compared with other robots' goals."""
+    """Quirk W5: a start is never compared with other robots' goals."""
     clear = request.map.clear_r
     return _near(a[:2], b[:2], clear, inclusive=True) | _near(a[2:], b[2:], clear, inclusive=True)
 
@@ -209,7 +209,7 @@ def _propose_cores(request: Request, block: int, generator: torch.Generator) -> 
 
 
 def _cores_fit(candidates: Tensor, request: Request, before: dict[str, Placed]) -> Tensor:
-    """Quirk Q7: the width bounds both axes."""
+    """Quirk W7: the width bounds both axes."""
     limits = request.map
     x, y = candidates[0], candidates[1]
     inside = (torch.minimum(x, y) >= limits.r) & (torch.maximum(x, y) + limits.r <= limits.width)
@@ -217,7 +217,7 @@ def _cores_fit(candidates: Tensor, request: Request, before: dict[str, Placed]) 
 
 
 def _cores_clash(a: Tensor, b: Tensor, request: Request) -> Tensor:
-    """Quirk Q8: opposite cores closer than 2 r divide by a negative number and pass."""
+    """Quirk W8: opposite cores closer than 2 r divide by a negative number and pass."""
     limits = request.map
     distance = torch.sqrt((a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2)
     same = distance < (a[3] + b[3]) / (2 * torch.pi * limits.v_rel_max)

@@ -148,7 +148,7 @@ def others(values: Tensor) -> Tensor:
 def look(o: Observer, c: Candidates, noise: ObjectNoise, p: RobotParams) -> Sight:
     """Perceive candidates, world-frame noise first, and test what is detected (environment spec 7.2).
 
-    Quirk Q15: only what is detected can collide, on its true position. |atan2(y, x)| ≤ angle/2 is
+    Quirk W15: only what is detected can collide, on its true position. |atan2(y, x)| ≤ angle/2 is
     x ≥ distance · cos(angle/2), with a slack of a few roundings: limits are included, and a full circle
     excludes nothing.
     """

@@ -65,7 +65,7 @@ def thrust_rates(action: Tensor, thrust_change: Tensor, continuous: bool) -> tup
 def thrusts(
     left: Tensor, right: Tensor, rates: tuple[Tensor, Tensor], p: RobotParams
 ) -> tuple[Tensor, Tensor]:
-    """New thrusts (N). Quirk Q11: a whole step's change is applied at once, in the first sub-step."""
+    """New thrusts (N). Quirk W11: a whole step's change is applied at once, in the first sub-step."""
     duration = p.dt * p.N
     return (
         torch.minimum(torch.maximum(left + rates[0] * duration, p.min_thrust), p.max_thrust),
@@ -146,7 +146,7 @@ def advance(
         substeps: least and greatest ``N`` of all robots. Those with fewer stand still in the last sub-steps.
 
     Returns:
-        The new motion, [11, R, E]. Its velocity over ground is that of the last sub-step (Quirk Q12).
+        The new motion, [11, R, E]. Its velocity over ground is that of the last sub-step (Quirk W12).
     """
     x, y, theta, water_x, water_y, yaw, ground_x, ground_y, ground_yaw, left, right = motion.unbind(0)
     left, right = thrusts(left, right, rates, p)
