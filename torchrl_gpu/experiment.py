@@ -96,10 +96,10 @@ def build_env(trial: Trial, device: str) -> MarineNavTorchRLEnv:
         dtype=torch.float64 if trial.reproduction else torch.float32,
         device=device,
         compile=trial["compile"] and trial["backend"] == "torch",
+        collision_penalty=trial["collision_penalty"],
     )
-    env.collision_penalty = trial["collision_penalty"]
     if trial["stage_mix"]:
-        env.set_stage(torch.arange(trial["num_envs"]) % stages)
+        env.world.pin(torch.arange(trial["num_envs"]) % stages)
     return env
 
 

@@ -144,10 +144,10 @@ def torchrl_memory(agent_type: str) -> Callable[[Trial, str, int], Memory]:
 
 def first_step(continuous: bool, device: str) -> tuple[Tensor, Tensor, Tensor]:
     """A first step of as many environments as give 5000 transitions, as a replay stores it."""
+    sizes = {"num_robots": ROBOTS, "num_cores": 0, "num_obs": 4}
     env = MarineNavTorchRLEnv(
-        EXTEND // ROBOTS, backend="torch", max_robots=ROBOTS, continuous=continuous, device=device
+        EXTEND // ROBOTS, backend="torch", seed=0, continuous=continuous, device=device, **sizes
     )
-    env.num_robots, env.num_cores, env.num_obs = ROBOTS, 0, 4
     with torch.no_grad():
         return step_of(env.step(env.rand_action(env.reset())))[:3]
 

@@ -1,7 +1,9 @@
 """What TorchRL asks of an environment: one body of tests for both backends."""
 
+import copy
 import itertools
 import random
+import time
 
 import numpy as np
 import pytest
@@ -11,9 +13,9 @@ from torchrl.envs import EnvCreator, ParallelEnv, RewardSum, SerialEnv, StepCoun
 from torchrl.envs.utils import check_env_specs, check_marl_grouping
 
 from marinenav_env.envs.contract.outcome import Outcome
+from marinenav_env.envs.contract.rewards import DEFAULT_REWARDS
 from marinenav_env.envs.reference.world import MarineNavEnv3
 from marinenav_env.envs.torchrl_gpu.env import BACKENDS, MarineNavTorchRLEnv
-from marinenav_env.envs.torchrl_gpu.torch_backend import TorchBackend
 from tests.contract.goal_seeker import GoalSeeker
 
 ROBOTS = 3
@@ -22,11 +24,8 @@ GOAL_DISTANCE = 2.0  # m, environment spec 1.2
 
 def make_env(backend, num_envs=3, continuous=True, seed=0, **kwargs):
     """Short episodes: near goals, few obstacles."""
-    env = MarineNavTorchRLEnv(
-        num_envs, backend=backend, seed=seed, continuous=continuous, max_robots=ROBOTS, **kwargs
-    )
-    env.num_robots, env.num_cores, env.num_obs, env.min_start_goal_dis = ROBOTS, 1, 1, 8.0
-    return env
+    sizes = {"num_robots": ROBOTS, "num_cores": 1, "num_obs": 1, "min_start_goal_dis": 8.0}
+    return MarineNavTorchRLEnv(num_envs, backend=backend, seed=seed, continuous=continuous, **sizes | kwargs)
 
 
 def collect(env, steps, policy):
@@ -100,17 +99,107 @@ def test_every_robot_ends_once_with_its_true_next_observation(backend, num_envs,
 def test_a_collision_costs_what_is_asked_for(backend):
     rewards, collisions = [], []
     for penalty in (-5.0, -12.0):
-        env = make_env(backend)
-        assert env.collision_penalty == -5.0  # of the legacy world
-        env.collision_penalty = penalty
-        assert env.collision_penalty == penalty
-        env.num_obs = 20
+        env = make_env(backend, num_obs=20, collision_penalty=penalty)
+        assert env.world.rewards == DEFAULT_REWARDS | {"collision_penalty": penalty}
         after = collect(env, 60, GoalSeeker(True))["next", "agents"]
         rewards.append(after["reward"])
         collisions.append(after["outcome"] == Outcome.COLLISION)
     assert torch.equal(*collisions)
     assert collisions[0].any()
     torch.testing.assert_close(rewards[1] - rewards[0], -7.0 * collisions[0])
+
+
+def test_without_a_seed_no_two_environments_are_alike(backend):
+    starts = [make_env(backend, seed=None).reset()["agents", "self_state"] for _ in range(2)]
+    assert (starts[0] != starts[1]).any()
+
+
+@pytest.mark.parametrize(
+    ("continuous", "action"), [(True, float("nan")), (True, float("inf")), (False, -1), (False, 25)]
+)
+def test_an_action_that_is_none_is_refused_and_changes_nothing(continuous, action):
+    env = make_env("torch", continuous=continuous)
+    td = env.rand_action(env.reset())
+    td["agents", "action"][2, 1] = action
+    before = env.world.state
+    allowed = "two finite numbers" if continuous else "0 to 24"
+    with pytest.raises(
+        ValueError, match=f"action of robot 1 in environment 2 is none; allowed are {allowed}"
+    ):
+        env.step(td)
+    assert env.world.state is before
+    env.step(env.rand_action(td))
+
+
+def test_what_is_no_action_of_a_robot_out_of_the_water_does_not_matter():
+    env = make_env("torch", max_robots=4)
+    td = env.rand_action(env.reset())
+    td["agents", "action"][:, 3] = float("nan")
+    after = env.step(td)["next", "agents"]
+    assert not after["self_state"].isnan().any()
+
+
+def test_how_many_found_room_is_readable(backend):
+    env = make_env(backend, num_obs=600)
+    env.reset()
+    robots, cores, obstacles = env.world.placed.T
+    assert (robots == ROBOTS).all()
+    assert (cores == 1).all()
+    assert ((obstacles > 50) & (obstacles <= 500)).all()
+
+
+@pytest.mark.parametrize("crowd", [{"num_obs": 1000}, {"num_cores": 200}], ids=["obstacles", "cores"])
+def test_a_crowded_map_is_drawn_in_seconds(crowd):
+    start = time.process_time()
+    make_env("torch", 1, **crowd).reset()
+    assert time.process_time() - start < 4  # 25 it was
+
+
+def test_a_whole_step_compiles_to_one_graph_that_serves_all_steps():
+    """With the backend that runs the traced operations: other noise at each step, the same as eager."""
+    env, other = (make_env("torch", num_cores=0) for _ in range(2))
+    step = torch.compile(env.step, fullgraph=True, backend="eager")
+    td, same = env.rand_action(env.reset()), other.reset()
+    for k in range(3):
+        same["agents", "action"] = td["agents", "action"]
+        with torch.compiler.set_stance("fail_on_recompile" if k else "default"):
+            after = step(td)
+        assert (after["next"] == other.step(same)["next"]).all()
+        td, same = (each.rand_action(each.step_mdp(after)) for each in (env, other))
+    assert env.world.total_timesteps == other.world.total_timesteps == 9
+    td["agents", "action"][1, 2, 0] = torch.inf
+    step(td)
+    with pytest.raises(ValueError, match="action of robot 2 in environment 1 is none"):
+        env.world.check()
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+def test_a_restored_world_goes_on_draw_for_draw(backend, loaded):
+    """Also one whose episodes were loaded, and before any reset."""
+    env, other = make_env(backend, seed=1), make_env(backend, seed=2)
+    td = collect_last(env, GoalSeeker())
+    if loaded:
+        episodes = env.episode_data()
+        episodes[1]["env"]["goal_reward"], episodes[2]["robots"]["m"] = 3.5, [500] * ROBOTS
+        td = env.reset_with_eval_configs(episodes)
+    other.world.load_state_dict(copy.deepcopy(env.world.state_dict()))
+    assert other.world.rewards == env.world.rewards
+    for name in ("observation", "total_timesteps", "stage"):
+        assert repr(getattr(env.world, name, None)) == repr(getattr(other.world, name, None))
+    for _ in range(60):
+        action = GoalSeeker()(td)
+        (first, td), (second, _) = (each.step_and_maybe_reset(action.clone()) for each in (env, other))
+        assert (first == second).all()
+    fresh = make_env(backend, seed=3)
+    fresh.world.load_state_dict(make_env(backend, seed=4).world.state_dict())
+    assert (fresh.reset() == make_env(backend, seed=4).reset()).all()
+
+
+def test_a_state_of_other_environments_is_refused(backend):
+    env, other = make_env(backend, 2), make_env(backend, 3)
+    env.reset()
+    with pytest.raises(ValueError, match=r"other shapes than those|argument 2 is shorter"):
+        other.world.load_state_dict(env.world.state_dict())
 
 
 def test_robot_that_finishes_early_resets_nothing(backend, num_envs, continuous):
@@ -241,11 +330,11 @@ def test_cut_off_is_a_truncation(backend, num_envs):
 
 
 def set_episode_timesteps(env, timesteps):
-    if isinstance(env.backend, TorchBackend):
-        world = env.backend.world
+    world = env.world
+    if env.backend == "torch":
         world.state = world.state._replace(timesteps=torch.full_like(world.state.timesteps, timesteps))
     else:
-        for world in env.worlds:
+        for world in env.world.worlds:
             world.episode_timesteps = timesteps
 
 
@@ -298,7 +387,7 @@ def test_stage_follows_the_timesteps_of_all_environments(backend, num_envs):
     td = env.reset()
     for timesteps in range(num_envs, 31, num_envs):
         td = env.step_mdp(env.rand_step(td))
-        assert env.total_timesteps == timesteps
+        assert env.world.total_timesteps == timesteps
         if timesteps in (30 - num_envs, 30):
             fresh = env.reset()
             assert fresh["agents", "active"].sum().item() == num_envs * (3 if timesteps == 30 else 1)
@@ -313,7 +402,7 @@ def test_environments_may_be_pinned_to_stages():
         "min_start_goal_dis": [8.0, 20.0],
     }
     env = MarineNavTorchRLEnv(3, backend="torch", schedule=schedule)
-    env.set_stage([1, 0, 1])
+    env.world.pin([1, 0, 1])
     td = env.reset()
     assert td["agents", "active"].sum((1, 2)).tolist() == [3, 1, 3]
     assert [len(episode["env"]["cores"]["Gamma"]) for episode in env.episode_data()] == [2, 0, 2]

@@ -85,8 +85,8 @@ def walk_both(env, td, hand, policy, steps):
         assert after["done"].item() == ended
         episodes += ended
         td = following
-    assert env.worlds[0].rd.get_state()[1].tolist() == hand.world.rd.get_state()[1].tolist()
-    assert env.total_timesteps == hand.world.total_timesteps == steps
+    assert env.world.worlds[0].rd.get_state()[1].tolist() == hand.world.rd.get_state()[1].tolist()
+    assert env.world.total_timesteps == hand.world.total_timesteps == steps
     return episodes
 
 
@@ -102,7 +102,7 @@ def test_whole_episodes_equal_the_hand_driven_world(continuous):
     env, hand = build(continuous)
     assert walk_both(env, env.reset(), hand, GoalSeeker(continuous), 400) >= 5
     assert env.episode_data() == [hand.world.episode_data()]
-    (taken,) = {type(a) for r in env.worlds[0].robots for a in np.ravel(r.action_history).tolist()}
+    (taken,) = {type(a) for r in env.world.worlds[0].robots for a in np.ravel(r.action_history).tolist()}
     assert taken is (float if continuous else int)
 
 
@@ -113,7 +113,7 @@ def test_whole_episodes_equal_the_hand_driven_world(continuous):
 def test_broken_twin_is_noticed(owner, name, change):
     env, hand = build(True)
     td = env.reset()
-    world = env.worlds[0]
+    world = env.world.worlds[0]
     owners = {
         "world": [world],
         "robot": world.robots,
@@ -141,7 +141,7 @@ def test_arrival_at_the_cut_off_step_reports_the_cut_off():
     env = MarineNavTorchRLEnv(dtype=torch.float64)
     env.num_robots, env.num_cores, env.num_obs = 2, 0, 0
     td = env.reset()
-    world = env.worlds[0]
+    world = env.world.worlds[0]
     world.episode_timesteps = 1000
     world.robots[0].goal = np.array([world.robots[0].x, world.robots[0].y])
     after = env.step(td.set(("agents", "action"), torch.zeros(1, 6, 2)))["next"]

@@ -144,7 +144,7 @@ def test_pipelines_count_what_their_worlds_and_memories_saw(num_envs, tmp_path):
     measured = measure(pipeline, 0.2, split=True)
     now, counts = pipeline.counts(), measured.counts
     if num_envs:
-        assert pipeline.trainer.env.total_timesteps == now.timesteps
+        assert pipeline.trainer.env.world.total_timesteps == now.timesteps
         assert len(pipeline.trainer.replay.buffer) == min(now.transitions, CONFIG["buffer_size"])
     else:
         assert len(pipeline.trainer.rl_agent.memory.memory) == min(now.transitions, CONFIG["buffer_size"])

@@ -190,7 +190,8 @@ def test_a_world_goes_on_from_its_snapshot_draw_for_draw():
 
 def test_robots_behind_one_that_left_the_water_get_their_own_observations():
     policy = SimpleNamespace(agent=SimpleNamespace(continuous=True))
-    steps = PlainSteps(SimpleNamespace(worlds=[None], max_robots=3), policy, lap=None)
+    env = SimpleNamespace(world=SimpleNamespace(worlds=[None]), max_robots=3)
+    steps = PlainSteps(env, policy, lap=None)
     numbers = torch.arange(19, dtype=torch.float64)
     steps.load_state_dict({"sizes": torch.tensor([0, -1, 1]), "numbers": numbers})
     expected = numbers.tolist()

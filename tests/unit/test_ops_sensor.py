@@ -12,7 +12,7 @@ from marinenav_env.envs.torchrl_gpu.ops import sensor as perception_ops
 from marinenav_env.envs.torchrl_gpu.ops.colregs import starboard_turn
 from marinenav_env.envs.torchrl_gpu.ops.noise import Noise, ObjectNoise
 from marinenav_env.envs.torchrl_gpu.ops.sensor import Perception, nearest, others, perceive, rank_keys
-from marinenav_env.envs.torchrl_gpu.state import RobotParams, Scenario, WorldState
+from marinenav_env.envs.torchrl_gpu.state import RobotParams, Scenario, WorldState, begin
 
 ROBOTS = OBSTACLES = 8
 Scenes = dict[str, np.ndarray]
@@ -54,7 +54,9 @@ def state_of(s: Scenes) -> WorldState:
         counts=tensor(counts, torch.int32),
     )
     integer = tensor(np.stack((active, *flags)), torch.int32)
-    return WorldState(scenario, tensor(motion), *integer, torch.zeros(n, dtype=torch.int32))
+    return begin(scenario)._replace(
+        motion=tensor(motion), active=integer[0], collision=integer[1], reach_goal=integer[2]
+    )
 
 
 def params_of(s: Scenes) -> RobotParams:
@@ -123,7 +125,7 @@ def test_a_wrong_constant_is_noticed(scenes: Scenes, name: str) -> None:
         compare(scenes, perceive(state_of(scenes), wrong, noise_of(scenes)), 1e-10)
 
 
-@pytest.mark.parametrize("field", ["HEAD_ON_X", "HEAD_ON_HALF_WIDTH", "MIN_SPEED", "SAFETY_MARGIN"])
+@pytest.mark.parametrize("field", ["HEAD_ON_LENGTH", "HEAD_ON_WIDTH", "STATIC_SPEED", "PASSING_MARGIN"])
 def test_a_wrong_zone_is_noticed(scenes: Scenes, field: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from marinenav_env.envs.torchrl_gpu.ops import colregs as colregs_ops
 

@@ -24,8 +24,12 @@ SCHEDULE = {
         ({"num_envs": 0}, "num_envs is 0; allowed are 1 and more"),
         ({"backend": "jax"}, "backend is 'jax'; allowed are 'numpy', 'torch'"),
         ({"dtype": torch.float16}, "dtype is torch.float16; allowed are torch.float32, torch.float64"),
-        ({"seed": -1}, "seed is -1; allowed are integers from 0"),
-        ({"seed": None}, "seed is None; allowed are integers from 0"),
+        ({"seed": -1}, "seed is -1; allowed are None and integers from 0"),
+        ({"seed": 0.5}, "seed is 0.5; allowed are None and integers from 0"),
+        ({"num_robots": 3, "max_robots": 2}, "num_robots is 3; allowed are 1 to max_robots=2"),
+        ({"num_cores": -1}, "num_cores is -1; allowed are 0 and more"),
+        ({"schedule": SCHEDULE, "num_obs": 2}, "num_obs is given as 2; allowed is what the schedule says"),
+        ({"goal_reward": float("nan")}, "goal_reward is nan; allowed are finite numbers"),
         ({"max_robots": 0}, "max_robots is 0; allowed are 1 and more"),
         ({"schedule": SCHEDULE, "max_robots": 3}, "max_robots is 3; allowed are 4 and more"),
         ({"schedule": {"timesteps": [0]}}, "schedule lacks .'num_robots', 'num_cores'"),
@@ -71,7 +75,7 @@ def test_scenario_attributes_start_at_the_legacy_defaults():
     env = MarineNavTorchRLEnv()
     assert (env.num_robots, env.num_cores, env.num_obs, env.min_start_goal_dis) == (6, 8, 8, 30.0)
     env.num_cores = 3
-    assert [world.num_cores for world in env.worlds] == [3]
+    assert [world.num_cores for world in env.world.worlds] == [3]
 
 
 def test_scenario_attributes_with_a_schedule_are_refused():
@@ -81,8 +85,8 @@ def test_scenario_attributes_with_a_schedule_are_refused():
 
 
 def test_stages_of_the_numpy_backend_are_refused():
-    with pytest.raises(ValueError, match="stages are set with backend='torch' only"):
-        MarineNavTorchRLEnv(schedule=SCHEDULE).set_stage(0)
+    with pytest.raises(ValueError, match="stages are pinned with backend='torch' only"):
+        MarineNavTorchRLEnv(schedule=SCHEDULE).world.pin(0)
 
 
 def test_refused_actions_and_episodes():

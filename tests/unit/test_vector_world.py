@@ -12,8 +12,11 @@ from torch.utils._pytree import tree_map, tree_map_only
 
 from marinenav_env.envs import MarineNavEnv3
 from marinenav_env.envs.contract.outcome import Outcome
+from marinenav_env.envs.contract.stage import Stage
+from marinenav_env.envs.torchrl_gpu.ops.noise import NoiseKeys, radius_maps
 from marinenav_env.envs.torchrl_gpu.pool import ScenarioPool
-from marinenav_env.envs.torchrl_gpu.world import Stage, VectorWorld, _noisy_step
+from marinenav_env.envs.torchrl_gpu.step import noisy_step, stepped
+from marinenav_env.envs.torchrl_gpu.world import VectorWorld
 
 SCHEDULE = {
     "timesteps": [10, 40, 90],
@@ -26,7 +29,7 @@ SCHEDULE = {
 
 def small_world(num_envs: int, **options: object) -> VectorWorld:
     world = VectorWorld(num_envs, 4, 3, 4, **options)
-    world.set_scenario(Stage(3, 2, 3, 30.0))
+    world.stage = Stage(3, 2, 3, 30.0)
     world.reset()
     return world
 
@@ -64,20 +67,20 @@ def test_the_schedule_follows_all_timesteps_together() -> None:
 
 def test_a_step_counts_one_timestep_an_environment() -> None:
     world = small_world(4)
-    world.step(random_action(world))
-    world.step(random_action(world), mask=torch.tensor([True, False, True, True]))
+    world.advance(random_action(world))
+    world.advance(random_action(world), mask=torch.tensor([True, False, True, True]))
     assert world.total_timesteps == 7
 
 
 def test_environments_in_different_stages() -> None:
     world = VectorWorld(3, 5, schedule=SCHEDULE)
-    world.set_stage([1, 0, 2])
+    world.pin([1, 0, 2])
     world.reset()
     assert world.state.scenario.counts.T.tolist() == [[5, 2, 3], [3, 0, 0], [4, 1, 2]]
-    world.set_stage(0)
+    world.pin(0)
     world.reset(torch.tensor([False, False, True]))
     assert world.state.scenario.counts[0].tolist() == [5, 3, 3]
-    world.set_stage(None)
+    world.pin(None)
     world.total_timesteps = 45
     world.reset()
     assert world.state.scenario.counts[0].tolist() == [5, 5, 5]
@@ -85,10 +88,10 @@ def test_environments_in_different_stages() -> None:
 
 def test_slots_grow_when_a_scenario_needs_more() -> None:
     world = small_world(2)
-    world.set_scenario(Stage(4, 5, 6, 20.0))
+    world.stage = Stage(4, 5, 6, 20.0)
     world.reset(torch.tensor([False, True]))
     assert world.state.scenario.counts.T.tolist() == [[3, 2, 3], [4, 5, 6]]
-    world.step(random_action(world))
+    world.advance(random_action(world))
 
 
 # ---- resets ---------------------------------------------------------------------------------------
@@ -96,7 +99,7 @@ def test_slots_grow_when_a_scenario_needs_more() -> None:
 
 def test_a_reset_touches_only_what_the_mask_says() -> None:
     world = small_world(5)
-    world.step(random_action(world))
+    world.advance(random_action(world))
     before = tree_map(torch.clone, (world.state, world.observation))
     mask = torch.tensor([False, True, False, True, False])
     world.reset(mask)
@@ -109,11 +112,13 @@ def test_a_reset_touches_only_what_the_mask_says() -> None:
     assert (world.state.motion[6:9, :, mask] == 0).all()  # Quirk W6
 
 
-def test_step_and_reset_gives_the_true_next_observation_and_begins_anew() -> None:
+def test_a_reset_after_a_step_gives_the_true_next_observation_and_begins_anew() -> None:
     world = small_world(2)
     world.state = world.state._replace(timesteps=torch.tensor([1000, 5], dtype=torch.int32))
-    result, observation = world.step_and_reset(random_action(world))
-    assert result.done.tolist() == [True, False]
+    result = world.advance(random_action(world))
+    world.reset(result.done)
+    observation = world.observation
+    assert result.done.tolist() == [1, 0]
     assert world.state.timesteps.tolist() == [0, 6]
     assert (result.observation.self_state[:2, 0, 0] != observation.self_state[:2, 0, 0]).all()
     assert torch.equal(result.observation.self_state[..., 1], observation.self_state[..., 1])
@@ -122,7 +127,7 @@ def test_step_and_reset_gives_the_true_next_observation_and_begins_anew() -> Non
 def test_frozen_environments_keep_their_state() -> None:
     world = small_world(2)
     before = tree_map(torch.clone, world.state)
-    world.step(random_action(world), mask=torch.tensor([False, True]))
+    world.advance(random_action(world), mask=torch.tensor([False, True]))
     assert torch.equal(world.state.motion[..., 0], before.motion[..., 0])
     assert world.state.timesteps.tolist() == [0, 1]
 
@@ -131,10 +136,10 @@ def test_frozen_environments_keep_their_state() -> None:
 def test_the_pool_hands_out_each_beginning_once_and_per_group(lag: int) -> None:
     drawn = {0: 0, 1: 0}
 
-    def draw(group: int, number: int) -> Tensor:
+    def draw(group: int, number: int) -> list[Tensor]:
         first = drawn[group]
         drawn[group] += number
-        return torch.arange(first, drawn[group]) + 1000 * group
+        return [torch.arange(first, drawn[group]) + 1000 * group]
 
     group = torch.tensor([0, 1, 0, 1, 1])
     pool = ScenarioPool(group, draw, size=10, lag=lag)
@@ -142,7 +147,8 @@ def test_the_pool_hands_out_each_beginning_once_and_per_group(lag: int) -> None:
     seen = []
     for _ in range(100):
         mask = torch.rand(5, generator=generator) < 0.5
-        taken = pool.beginnings[pool.take(mask)]
+        columns = pool.take(mask)
+        taken = pool.beginnings[0][columns]
         assert torch.equal((taken >= 1000)[mask], (group == 1)[mask])
         seen += taken[mask].tolist()
     assert len(seen) == len(set(seen)) > 200
@@ -153,7 +159,7 @@ def test_two_worlds_of_one_seed_are_equal_and_no_global_generator_is_touched() -
     a, b, c = (small_world(3, seed=seed) for seed in (1, 1, 2))
     for world in (a, b, c):
         for _ in range(3):
-            world.step_and_reset(random_action(world))
+            world.reset(world.advance(random_action(world)).done)
     assert torch.equal(before, torch.get_rng_state())
     assert torch.equal(a.observation.objects_state, b.observation.objects_state)
     assert not torch.equal(a.observation.self_state, c.observation.self_state)
@@ -162,8 +168,8 @@ def test_two_worlds_of_one_seed_are_equal_and_no_global_generator_is_touched() -
 def test_absent_robots_and_finished_ones() -> None:
     world = small_world(2)
     world.state = world.state._replace(collision=world.state.collision.index_fill(0, torch.tensor([1]), 1))
-    first = world.step(random_action(world))
-    second = world.step(random_action(world))
+    first = world.advance(random_action(world))
+    second = world.advance(random_action(world))
     finished = [Outcome.COLLISION, Outcome.DEACTIVATED_AFTER_COLLISION]
     assert [first.outcome[1, 0].item(), second.outcome[1, 0].item()] == finished
     assert (first.outcome[3] == Outcome.ABSENT).all()
@@ -225,7 +231,7 @@ def test_new_episodes_forget_loaded_vessels_but_keep_the_map() -> None:
         episode["env"]["clear_r"] = 8.0
     world = VectorWorld(2, 3, dtype=torch.float64)
     world.load(given)
-    world.set_scenario(Stage(3, 2, 2, 30.0))
+    world.stage = Stage(3, 2, 2, 30.0)
     world.reset(torch.tensor([True, False]))
     first, second = world.episode_data()
     assert first["robots"]["m"] == [400] * 3
@@ -251,7 +257,7 @@ def test_refusals() -> None:
         VectorWorld(0, 3)
     world = VectorWorld(2, 3)
     with pytest.raises(ValueError, match="num_robots is 4; allowed are 1 to max_robots=3"):
-        world.set_scenario(Stage(4, 0, 0, 30.0))
+        world.stage = Stage(4, 0, 0, 30.0)
     with pytest.raises(ValueError, match="1 episodes given; allowed are exactly num_envs=2"):
         world.load(episodes((3, 0, 0)))
     with pytest.raises(ValueError, match="num_robots is 4 in episode 1"):
@@ -267,11 +273,11 @@ def test_refusals() -> None:
             world.load(odd)
     scheduled = VectorWorld(2, 5, schedule=SCHEDULE)
     with pytest.raises(ValueError, match="allowed are 0 to 2"):
-        scheduled.set_stage(3)
+        scheduled.pin(3)
     with pytest.raises(ValueError, match="the schedule decides"):
-        scheduled.set_scenario(Stage())
+        scheduled.stage = Stage()
     with pytest.raises(RuntimeError, match="reset or load"):
-        world.step(torch.zeros(2, 3, 2))
+        world.advance(torch.zeros(2, 3, 2))
 
 
 # ---- cost -----------------------------------------------------------------------------------------
@@ -291,10 +297,10 @@ class Counter(TorchDispatchMode):
 
 def operations(num_envs: int, max_robots: int, cores: int) -> int:
     world = VectorWorld(num_envs, max_robots, cores, 6)
-    world.set_scenario(Stage(max_robots, cores, 6, 20.0))
+    world.stage = Stage(max_robots, cores, 6, 20.0)
     world.reset()
     with Counter() as counter:
-        world.step(random_action(world))
+        world.advance(random_action(world))
     return counter.calls
 
 
@@ -309,10 +315,12 @@ def test_operations_of_a_step_do_not_depend_on_its_size() -> None:
 def test_a_step_asks_the_host_nothing() -> None:
     """Fake tensors hold no numbers: whoever asks for one is refused."""
     world = small_world(2)
-    arguments = (world._keys.next(), world._radii, world.state, world.params, random_action(world))
+    keys, radii = NoiseKeys(0, "cpu").next(), radius_maps(world.params.of_robots().r_kappa, world.dtype)
+    arguments = (keys, radii, world.state, world.params, random_action(world))
     with FakeTensorMode() as mode:
         fake = tree_map_only(Tensor, mode.from_tensor, arguments)
-        state, result = _noisy_step(*fake, continuous=True, substeps=(10, 10))
+        leaves = noisy_step(*fake, continuous=True, substeps=(10, 10))
+        state, result = stepped(world.state.scenario, leaves)
         assert result.reward.shape == (4, 2)
         with pytest.raises(Exception, match="_local_scalar_dense"):
             bool(state.active.sum() > 0)
@@ -324,25 +332,25 @@ def test_the_compiled_step_is_the_eager_one() -> None:
     eager, compiled = (VectorWorld(3, 5, schedule=SCHEDULE, seed=3) for _ in range(2))
     compiled.compile()
     for world in (eager, compiled):
-        world.set_stage([0, 1, 2])
+        world.pin([0, 1, 2])
         world.reset()
     for k in range(3):
         action = random_action(eager)
         with torch.compiler.set_stance("default" if k == 0 else "fail_on_recompile"):
-            results = [world.step(action) for world in (eager, compiled)]
+            results = [world.advance(action) for world in (eager, compiled)]
             tree_map(
                 lambda a, b: torch.testing.assert_close(a.float(), b.float(), rtol=1e-4, atol=1e-4), *results
             )
         if k == 0:
             for world in (eager, compiled):
-                world.set_stage([2, 2, 1])
+                world.pin([2, 2, 1])
                 world.reset()
     still = torch.zeros(2, 5, 3)
     with torch.compiler.set_stance("fail_on_recompile"):
         state = compiled.state
-        first = compiled.step(still).observation.objects_state
+        first = compiled.advance(still).observation.objects_state
         compiled.state = state
-        second = compiled.step(still).observation.objects_state
+        second = compiled.advance(still).observation.objects_state
     seen = (first != 0) & (second != 0)
     assert seen.any()
     assert (first != second)[seen].all()

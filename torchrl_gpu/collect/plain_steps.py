@@ -30,7 +30,7 @@ class PlainSteps:
     """
 
     def __init__(self, env: MarineNavTorchRLEnv, policy: PolicyWrapper, lap: Lap = lambda part: None) -> None:
-        [self.world] = env.worlds
+        [self.world] = env.world.worlds
         self.policy = policy
         self.lap = lap
         self._observations: list[State] = []

@@ -140,7 +140,7 @@ class BatchedEvaluation:
             if recording:
                 recording.look(self.world)
                 recording.actions.append(action)
-            reward = self.world.step(action).reward
+            reward = self.world.advance(action).reward
             tally = self._count(tally, acting, self.agent.GAMMA**t * reward)
             if (t + 1) % interval == 0 and not tally.running.any():
                 break

@@ -14,8 +14,7 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from agents.learners.base import Algorithm, Noise
-from marinenav_env.envs.torchrl_gpu.compilation import compile_whole
-from torchrl_gpu.learn.unguarded import unguarded
+from marinenav_env.envs.torchrl_gpu.compilation import compile_whole, unguarded
 from torchrl_gpu.replay.rows import Draw, unpack
 
 CLIP_EPS = 1e-6

@@ -22,7 +22,6 @@ from torchrl.checkpoint import (
 )
 
 from torchrl_gpu.evaluation.record import FILE_NAME, EvaluationRecord
-from marinenav_env.envs.torchrl_gpu.env_state import EnvState
 from torchrl_gpu.settings.parse import Trial
 from torchrl_gpu.replay.state import ReplayState
 from torchrl_gpu.torchrl_trainer import TorchRLTrainer
@@ -180,7 +179,7 @@ class Checkpoints:
             checkpoint.register("average", trainer.average.model, adapter=tensors)
         parts = {
             "counters": Progressed(trainer),
-            "env": EnvState(trainer.env),
+            "env": trainer.env.world,
             "replay": ReplayState(trainer.replay),
             "progress": trainer.progress,
             "steps": trainer.steps,

@@ -1,36 +1,33 @@
 """The TorchRL face of either world."""
 
-from collections.abc import Sequence
+import math
 from typing import Any
 
+import numpy as np
 import torch
 from tensordict import TensorDict, TensorDictBase
 from torchrl.envs import EnvBase
 
+from marinenav_env.envs.contract.rewards import REWARDS
+from marinenav_env.envs.contract.stage import Schedule, Stage, check_curriculum
 from marinenav_env.envs.torchrl_gpu import specs
-from marinenav_env.envs.torchrl_gpu.numpy_worlds import NumpyBackend
-from marinenav_env.envs.torchrl_gpu.torch_backend import TorchBackend
+from marinenav_env.envs.torchrl_gpu.numpy_worlds import NumpyWorlds
+from marinenav_env.envs.torchrl_gpu.world import VectorWorld
 
-BACKENDS = {"numpy": NumpyBackend, "torch": TorchBackend}
+BACKENDS = {"numpy": NumpyWorlds, "torch": VectorWorld}
 DTYPES = (torch.float32, torch.float64)
-SCHEDULE_KEYS = ("timesteps", "num_robots", "num_cores", "num_obstacles", "min_start_goal_dis")
-DEFAULT_NUM_ROBOTS = 6  # of `MarineNavEnv3`, environment spec 1.1
+LEAST = Stage(num_robots=1, num_cores=0, num_obs=0, min_start_goal_dis=0)
+"""Least values of what a scenario may ask for."""
 
 
-def _world_attribute(name: str, minimum: float, doc: str) -> property:
+def _asked(name: str, doc: str) -> property:
     """Legacy attribute of the worlds, read and written through the environment."""
 
     def read(env: "MarineNavTorchRLEnv") -> Any:
-        return env.backend.get(name)
+        return getattr(env.world.stage, name)
 
     def write(env: "MarineNavTorchRLEnv", value: Any) -> None:
-        if env.schedule is not None:
-            raise ValueError(f"{name} is given as {value}; allowed is what the schedule says")
-        if name == "num_robots" and value > env.max_robots:
-            raise ValueError(f"num_robots is {value}; allowed are 1 to max_robots={env.max_robots}")
-        if value < minimum:
-            raise ValueError(f"{name} is {value}; allowed are {minimum} and more")
-        env.backend.set(name, value)
+        env.ask(**{name: value})
 
     return property(read, write, doc=doc)
 
@@ -46,108 +43,125 @@ class MarineNavTorchRLEnv(EnvBase):
     The cut-off is the legacy one: the 1001st step reports "too long episode" (environment spec 12). There the
     environment is truncated, all robots are ``done``, and those still in the water are not ``terminated``.
 
-    With a schedule, the stage follows ``total_timesteps``, which counts the steps of all environments
+    With a schedule, the stage follows ``world.total_timesteps``, which counts the steps of all environments
     together: a vector step is E timesteps, so any E reaches a stage after the same number of timesteps.
+
+    An action that is none (not finite, or no index) raises ValueError, naming environment and robot: at once,
+    or, from a GPU or out of a compiled ``env.step``, at the next `VectorWorld.check`.
 
     Args:
         num_envs: number of environments E.
-        backend: ``"numpy"``: E independent `MarineNavEnv3` (``worlds``), the reference, exact;
-            ``"torch"``: one `VectorWorld`, all robots in tensors, fast.
-        seed: seed of the environment's own generators. With the NumPy backend environment k is
-            ``MarineNavEnv3(seed + k)``. No global generator is touched.
+        backend: ``"numpy"``: E independent `MarineNavEnv3`, the reference, exact; ``"torch"``: one
+            `VectorWorld`, all robots in tensors, fast.
+        seed: seed of the environment's own generators; None for fresh entropy. With the NumPy backend
+            environment k is ``MarineNavEnv3(seed + k)``. No global generator is touched.
         schedule: legacy curriculum (environment spec 5): a dictionary of equally long lists. Without one,
-            ``num_robots``, ``num_cores``, ``num_obs`` and ``min_start_goal_dis`` are set on the environment
-            before a reset, as on `MarineNavEnv3`.
+            what a scenario asks for is given by the next four arguments, or set on the environment before a
+            reset, as on `MarineNavEnv3`.
+        num_robots: robots of a scenario; default 6, or fewer if ``max_robots`` is.
+        num_cores: vortex cores of a scenario; default 8.
+        num_obs: static obstacles of a scenario; default 8.
+        min_start_goal_dis: least distance between start and goal (m); default 30.
         is_eval_env: record the histories of `MarineNavEnv3` (NumPy backend).
         continuous: actions are two thrust change commands in [-1, 1], not clipped; else one of 25 indices.
-        max_robots: robot rows R. Default: the largest number in the schedule; without one 6.
+        max_robots: robot rows R. Default: the largest number in the schedule; without one ``num_robots``.
         device: where tensors live.
         dtype: ``torch.float32`` or ``torch.float64``, of observations, rewards and continuous actions.
         compile: compile the step of the torch backend: True, or a dictionary of arguments of `torch.compile`.
             (`EnvBase` takes this keyword from the constructor and calls `compile` with it.)
+        **rewards: weights of reward terms, ``collision_penalty=-10`` for one, by the names of
+            `contract.rewards`; they hold until episodes with their own are loaded.
+
+    Attributes:
+        world: `NumpyWorlds` or `VectorWorld`; everything that is not TorchRL's is asked of it.
+        backend: as given.
+        max_robots: R.
 
     Raises:
         ValueError: for an argument outside what is allowed, naming it.
+        TypeError: for an argument that does not exist.
 
     Example:
-        >>> env = MarineNavTorchRLEnv(num_envs=2, max_robots=3)
-        >>> env.num_robots, env.num_cores, env.num_obs = 3, 0, 2
+        >>> env = MarineNavTorchRLEnv(2, num_robots=3, num_cores=0, num_obs=2, collision_penalty=-10.0)
         >>> env.rollout(5)["next", "agents", "reward"].shape
         torch.Size([2, 5, 3, 1])
     """
 
-    num_robots = _world_attribute("num_robots", 1, "Robots a scenario asks for; at most ``max_robots``.")
-    num_cores = _world_attribute("num_cores", 0, "Vortex cores a scenario asks for.")
-    num_obs = _world_attribute("num_obs", 0, "Static obstacles a scenario asks for.")
-    min_start_goal_dis = _world_attribute("min_start_goal_dis", 0, "Least start-goal distance (m).")
+    num_robots = _asked("num_robots", "Robots a scenario asks for; at most ``max_robots``.")
+    num_cores = _asked("num_cores", "Vortex cores a scenario asks for.")
+    num_obs = _asked("num_obs", "Static obstacles a scenario asks for.")
+    min_start_goal_dis = _asked("min_start_goal_dis", "Least start-goal distance (m).")
 
     def __init__(
         self,
         num_envs: int = 1,
         *,
         backend: str = "numpy",
-        seed: int = 0,
-        schedule: dict | None = None,
+        seed: int | None = None,
+        schedule: Schedule | None = None,
+        num_robots: int | None = None,
+        num_cores: int | None = None,
+        num_obs: int | None = None,
+        min_start_goal_dis: float | None = None,
         is_eval_env: bool = False,
         continuous: bool = True,
         max_robots: int | None = None,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
+        **rewards: float,
     ):
-        _check_arguments(num_envs, backend, seed, schedule, max_robots, dtype)
+        _check_arguments(num_envs, backend, seed, dtype, rewards)
+        most = num_robots or Stage().num_robots
+        if schedule is not None:
+            _check_schedule(schedule, max_robots)
+            most = max(schedule["num_robots"])
+        if max_robots is not None and max_robots < 1:
+            raise ValueError(f"max_robots is {max_robots}; allowed are 1 and more")
+        if is_eval_env and backend != "numpy":
+            raise ValueError("is_eval_env=True needs backend='numpy'; the 'torch' backend keeps no histories")
         super().__init__(device=device, batch_size=(num_envs,))
-        self.schedule = schedule
-        self.max_robots = max_robots or _most_robots(schedule)
-        self.group_map = {specs.GROUP: [f"robot_{i}" for i in range(self.max_robots)]}
+        self.backend, self.schedule = backend, schedule
+        self.max_robots = max_robots or most
         rows = (num_envs, self.max_robots)
+        options = {"is_eval_env": is_eval_env} if is_eval_env else {}
+        self.world = BACKENDS[backend](
+            *rows,
+            seed=_entropy() if seed is None else seed,
+            schedule=schedule,
+            rewards=rewards,
+            continuous=continuous,
+            dtype=dtype,
+            device=self.device,
+            **options,
+        )
+        if schedule is None and num_robots is None:
+            num_robots = min(most, self.max_robots)
+        asked = (num_robots, num_cores, num_obs, min_start_goal_dis)
+        self.ask(
+            **{name: value for name, value in zip(Stage._fields, asked, strict=True) if value is not None}
+        )
+        self.group_map = {specs.GROUP: [f"robot_{i}" for i in range(self.max_robots)]}
         self.observation_spec = specs.observation_spec(*rows, dtype, self.device)
         self.action_spec = specs.action_spec(*rows, continuous, dtype, self.device)
         self.reward_spec = specs.reward_spec(*rows, dtype, self.device)
         self.done_spec = specs.done_spec(*rows, self.device)
         self._action_shape = (*rows, 2) if continuous else rows
-        self.backend = BACKENDS[backend](
-            *rows,
-            seed=seed,
-            schedule=schedule,
-            is_eval_env=is_eval_env,
-            continuous=continuous,
-            dtype=dtype,
-            device=self.device,
-        )
 
-    @property
-    def worlds(self) -> list:
-        """The E `MarineNavEnv3` of the NumPy backend."""
-        return self.backend.worlds
-
-    @property
-    def total_timesteps(self) -> int:
-        """Steps of all environments together; settable, to resume a curriculum."""
-        return self.backend.total_timesteps
-
-    @total_timesteps.setter
-    def total_timesteps(self, value: int) -> None:
-        self.backend.total_timesteps = value
-
-    @property
-    def collision_penalty(self) -> float:
-        """Reward of a collision, -5 in the legacy world; holds until episodes are loaded."""
-        return self.backend.collision_penalty
-
-    @collision_penalty.setter
-    def collision_penalty(self, value: float) -> None:
-        self.backend.collision_penalty = value
-
-    def set_stage(self, stage: int | Sequence[int] | torch.Tensor | None) -> None:
-        """Pin environments to stages of the schedule, from their next reset on (torch backend).
-
-        Args:
-            stage: index for all, or one for each environment; None to follow `total_timesteps` again.
+    def ask(self, **stage: float) -> None:
+        """Ask for other scenarios from the next reset on, by the fields of `Stage`.
 
         Raises:
-            ValueError: for the NumPy backend, or an index that the schedule does not have.
+            ValueError: for a value that is not allowed; or with a schedule, which decides this.
         """
-        self.backend.set_stage(stage)
+        for name, value in stage.items():
+            if self.schedule is not None:
+                raise ValueError(f"{name} is given as {value}; allowed is what the schedule says")
+            if name == "num_robots" and value > self.max_robots:
+                raise ValueError(f"num_robots is {value}; allowed are 1 to max_robots={self.max_robots}")
+            if value < (least := getattr(LEAST, name)):
+                raise ValueError(f"{name} is {value}; allowed are {least} and more")
+        if stage:
+            self.world.stage = self.world.stage._replace(**stage)
 
     def reset_with_eval_configs(self, episodes: list[dict]) -> TensorDict:
         """Reset environment k to the k-th episode dictionary (environment spec 13.2).
@@ -167,15 +181,15 @@ class MarineNavTorchRLEnv(EnvBase):
         most = max(episode["env"]["num_robots"] for episode in episodes)
         if most > self.max_robots:
             raise ValueError(f"episodes ask for {most} robots; allowed are 1 to max_robots={self.max_robots}")
-        return self._pack(*self.backend.reset_with_eval_configs(episodes))
+        return self._pack(*self.world.load(episodes))
 
     def episode_data(self) -> list[dict]:
         """Episode dictionaries of all environments (environment spec 13.1)."""
-        return self.backend.episode_data()
+        return self.world.episode_data()
 
     def compile(self, **kwargs: Any) -> "MarineNavTorchRLEnv":
         """Compile the step of the world, with arguments of `torch.compile`; returns the environment."""
-        self.backend.compile(**kwargs)
+        self.world.compile(**kwargs)
         return self
 
     def maybe_reset(self, tensordict: TensorDictBase) -> TensorDictBase:
@@ -187,22 +201,21 @@ class MarineNavTorchRLEnv(EnvBase):
         done = tensordict.get("done", None)
         if done is None or (done.device.type == "cpu" and not done.any()):
             return tensordict
-        return tensordict.update(self._pack(*self.backend.reset(done)))
+        return tensordict.update(self._pack(*self.world.reset(done)))
 
     def _reset(self, tensordict: TensorDictBase | None = None, **_: Any) -> TensorDict:
         mask = None if tensordict is None else tensordict.get("_reset", None)
-        return self._pack(*self.backend.reset(mask))
+        return self._pack(*self.world.reset(mask))
 
     def _step(self, tensordict: TensorDictBase) -> TensorDict:
         action = tensordict.get((specs.GROUP, "action"))
         if action.shape != self._action_shape:
             raise ValueError(f"action has shape {tuple(action.shape)}; allowed is {self._action_shape}")
         mask = tensordict.get("_step", None)
-        if (
-            mask is not None
-        ):  # `rollout(break_when_all_done=True)` leaves its marker in the group, then stumbles
+        if mask is not None:
+            # `rollout(break_when_all_done=True)` leaves its marker in the group, then stumbles
             tensordict.get(specs.GROUP).pop("_neg_step", None)
-        return self._pack(*self.backend.step(action, mask))
+        return self._pack(*self.world.step(action, mask))
 
     def _step_proc_data(self, next_tensordict_out: TensorDict) -> TensorDict:
         """Skip TorchRL's completion of rewards and flags: all are given, in their final shapes."""
@@ -215,11 +228,11 @@ class MarineNavTorchRLEnv(EnvBase):
 
     def _set_seed(self, seed: int | None) -> None:
         _check_seed(seed)
-        self.backend.seed(seed)
+        self.world.seed(_entropy() if seed is None else seed)
 
 
 def _check_arguments(
-    num_envs: int, backend: str, seed: int, schedule: dict | None, max_robots: int | None, dtype: torch.dtype
+    num_envs: int, backend: str, seed: int | None, dtype: torch.dtype, rewards: dict[str, float]
 ) -> None:
     if num_envs < 1:
         raise ValueError(f"num_envs is {num_envs}; allowed are 1 and more")
@@ -228,29 +241,25 @@ def _check_arguments(
     if dtype not in DTYPES:
         raise ValueError(f"dtype is {dtype}; allowed are {', '.join(map(str, DTYPES))}")
     _check_seed(seed)
-    if max_robots is not None and max_robots < 1:
-        raise ValueError(f"max_robots is {max_robots}; allowed are 1 and more")
-    if schedule is not None:
-        _check_schedule(schedule, max_robots)
+    for name, weight in rewards.items():
+        if name not in REWARDS:
+            raise TypeError(f"unknown argument {name!r}; of rewards allowed are {', '.join(REWARDS)}")
+        if not (isinstance(weight, (int, float)) and math.isfinite(weight)):
+            raise ValueError(f"{name} is {weight!r}; allowed are finite numbers")
+
+
+def _entropy() -> int:
+    """A seed that no other process has, from the operating system."""
+    return int(np.random.SeedSequence().generate_state(1)[0])
 
 
 def _check_seed(seed: int | None) -> None:
-    if not isinstance(seed, int) or not 0 <= seed < 2**32:
-        raise ValueError(f"seed is {seed!r}; allowed are integers from 0 to 2**32 - 1")
+    if seed is not None and not (isinstance(seed, int) and 0 <= seed < 2**32):
+        raise ValueError(f"seed is {seed!r}; allowed are None and integers from 0 to 2**32 - 1")
 
 
-def _check_schedule(schedule: dict, max_robots: int | None) -> None:
-    if missing := [key for key in SCHEDULE_KEYS if key not in schedule]:
-        raise ValueError(f"schedule lacks {missing}; required are {list(SCHEDULE_KEYS)}")
-    lengths = {key: len(schedule[key]) for key in SCHEDULE_KEYS}
-    if len(set(lengths.values())) != 1 or 0 in lengths.values():
-        raise ValueError(f"schedule lists have lengths {lengths}; allowed are equal lengths of 1 and more")
-    if (fewest := min(schedule["num_robots"])) < 1:
-        raise ValueError(f"schedule has {fewest} in 'num_robots'; allowed are 1 and more")
+def _check_schedule(schedule: Schedule, max_robots: int | None) -> None:
+    check_curriculum(schedule)
     most = max(schedule["num_robots"])
     if max_robots is not None and max_robots < most:
         raise ValueError(f"max_robots is {max_robots}; allowed are {most} and more with this schedule")
-
-
-def _most_robots(schedule: dict | None) -> int:
-    return DEFAULT_NUM_ROBOTS if schedule is None else max(schedule["num_robots"])

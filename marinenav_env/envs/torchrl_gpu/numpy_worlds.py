@@ -1,19 +1,23 @@
 """E independent `MarineNavEnv3` behind the face of `MarineNavTorchRLEnv`: the exact backend."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
 
 from marinenav_env.envs.contract.layout import OBJECT_ROWS, OBJECT_SIZE, SELF_SIZE
 from marinenav_env.envs.contract.outcome import OUTCOME_OF_STATE, Outcome, ending_flags
+from marinenav_env.envs.contract.rewards import REWARDS
+from marinenav_env.envs.contract.stage import Schedule, Stage
+from marinenav_env.envs.reference.snapshot import restore, snapshot
 from marinenav_env.envs.reference.world import MarineNavEnv3
-from marinenav_env.envs.torchrl_gpu.specs import Tensors
+from marinenav_env.envs.torchrl_gpu.specs import Rows
 
 NUMPY_DTYPE = {torch.float32: np.float32, torch.float64: np.float64}
 
 
-class NumpyBackend:
+class NumpyWorlds:
     """Steps reference worlds one after the other and lays their lists out as tensors.
 
     World k draws from the stream of ``MarineNavEnv3(seed + k)``, so that one environment gives the legacy
@@ -24,10 +28,14 @@ class NumpyBackend:
         max_robots: robot rows R; a scenario with fewer leaves the tail absent.
         seed: seed of world 0.
         schedule: legacy curriculum, or None.
+        rewards: weights of reward terms that differ from those of the legacy world.
         is_eval_env: record histories, as `MarineNavEnv3` does.
         continuous: thrust change commands, or indices of actions.
         dtype: float32 or float64, of observations and rewards. The worlds themselves compute in float64.
         device: where the tensors go.
+
+    Attributes:
+        worlds: the E worlds.
     """
 
     def __init__(
@@ -36,28 +44,28 @@ class NumpyBackend:
         max_robots: int,
         *,
         seed: int,
-        schedule: dict | None,
-        is_eval_env: bool,
-        continuous: bool,
-        dtype: torch.dtype,
-        device: torch.device,
+        schedule: Schedule | None = None,
+        rewards: Mapping[str, float] | None = None,
+        is_eval_env: bool = False,
+        continuous: bool = True,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
     ):
         self.worlds = [
             MarineNavEnv3(seed=_seed_of(seed, k), schedule=schedule, is_eval_env=is_eval_env)
             for k in range(num_envs)
         ]
-        for world in self.worlds:
-            world.verbose = False
-        self.continuous = continuous
-        self.max_robots = max_robots
-        self.device = device
+        self._set(verbose=False, **(rewards or {}))
+        self.continuous, self.max_robots, self.device = continuous, max_robots, device
         rows, number = (num_envs, max_robots), NUMPY_DTYPE[dtype]
-        self.self_state = np.zeros((*rows, SELF_SIZE), number)
-        self.objects_state = np.zeros((*rows, OBJECT_ROWS, OBJECT_SIZE), number)
-        self.objects_mask = np.zeros((*rows, OBJECT_ROWS), bool)
-        self.active = np.zeros((*rows, 1), bool)
-        self.outcome = np.full((*rows, 1), Outcome.ABSENT, np.int8)
-        self.reward = np.zeros((*rows, 1), number)
+        self._rows = {
+            "self_state": np.zeros((*rows, SELF_SIZE), number),
+            "objects_state": np.zeros((*rows, OBJECT_ROWS, OBJECT_SIZE), number),
+            "objects_mask": np.zeros((*rows, OBJECT_ROWS), bool),
+            "active": np.zeros((*rows, 1), bool),
+            "outcome": np.full((*rows, 1), Outcome.ABSENT, np.int8),
+        }
+        self._reward = np.zeros((*rows, 1), number)
 
     @property
     def total_timesteps(self) -> int:
@@ -66,26 +74,27 @@ class NumpyBackend:
 
     @total_timesteps.setter
     def total_timesteps(self, value: int) -> None:
-        for world in self.worlds:
-            world.total_timesteps = value
+        self._set(total_timesteps=value)
 
     @property
-    def collision_penalty(self) -> float:
-        """Reward of a collision."""
-        return self.get("collision_penalty")
+    def rewards(self) -> dict[str, float]:
+        """Weights of the reward terms in world 0; a loaded episode brings its own."""
+        return {name: getattr(self.worlds[0], name) for name in REWARDS}
 
-    @collision_penalty.setter
-    def collision_penalty(self, value: float) -> None:
-        self.set("collision_penalty", value)
+    @property
+    def stage(self) -> Stage:
+        """What a scenario asks for: the attributes of the worlds; settable without a schedule."""
+        return Stage(*(getattr(self.worlds[0], name) for name in Stage._fields))
 
-    def get(self, name: str) -> object:
-        """Attribute `name` of the worlds."""
-        return getattr(self.worlds[0], name)
+    @stage.setter
+    def stage(self, stage: Stage) -> None:
+        self._set(**stage._asdict())
 
-    def set(self, name: str, value: object) -> None:
-        """Set attribute `name` of every world."""
-        for world in self.worlds:
-            setattr(world, name, value)
+    @property
+    def placed(self) -> torch.Tensor:
+        """How many robots, cores and obstacles found room in each environment, int32 (E, 3)."""
+        counts = [[len(world.robots), len(world.cores), len(world.obstacles)] for world in self.worlds]
+        return torch.tensor(counts, dtype=torch.int32)
 
     def seed(self, seed: int) -> None:
         """Give each world the stream of a newly built one; everything else stays (Quirk W28: six draws)."""
@@ -93,54 +102,79 @@ class NumpyBackend:
             fresh = MarineNavEnv3(seed=_seed_of(seed, k))
             world.seed, world.rd = fresh.seed, fresh.rd
 
-    def reset(self, mask: torch.Tensor | None) -> tuple[Tensors, Tensors]:
-        """Start new episodes where `mask` (E, 1) says, everywhere without one.
-
-        Returns:
-            The robots' tensors and the environments' flags, of all environments.
-        """
+    def reset(self, mask: torch.Tensor | None = None) -> Rows:
+        """Begin new episodes where `mask`, bool (E, 1) or (E,), says, everywhere without one."""
         for k in self._chosen(mask):
             self._begin(k, self.worlds[k].reset()[0])
         return self._tensors()
 
-    def reset_with_eval_configs(self, episodes: list[dict]) -> tuple[Tensors, Tensors]:
-        """Start world k from the k-th episode dictionary; returns as `reset`."""
+    def load(self, episodes: list[dict]) -> Rows:
+        """Begin environment k with the k-th episode dictionary."""
         for k, episode in enumerate(episodes):
             self._begin(k, self.worlds[k].reset_with_eval_config(episode)[0])
         return self._tensors()
 
-    def step(self, action: torch.Tensor, mask: torch.Tensor | None) -> tuple[Tensors, Tensors]:
-        """Move the worlds that `mask` (E, 1) selects, all without one, and deactivate who has finished.
+    def step(self, action: torch.Tensor, mask: torch.Tensor | None = None) -> Rows:
+        """Move the worlds that `mask`, bool (E, 1) or (E,), selects, and deactivate who has finished.
 
         Args:
             action: (E, R, 2) thrust change commands or (E, R) indices.
-            mask: None or bool (E, 1).
+            mask: None for all.
 
         Returns:
             As `reset`, the robots' tensors with their reward.
         """
         actions = action.tolist()  # plain numbers, as the legacy agents give: histories hold them
         timesteps = self.total_timesteps
-        self.reward[:] = 0
+        self._reward[:] = 0
         for k in self._chosen(mask):
             self._step_world(k, actions[k])
             timesteps += 1
         self.total_timesteps = timesteps
         robots, flags = self._tensors()
-        robots["reward"] = self._tensor(self.reward)
+        robots["reward"] = self._tensor(self._reward)
         return robots, flags
 
     def episode_data(self) -> list[dict]:
         """Episode dictionary of every world."""
         return [world.episode_data() for world in self.worlds]
 
+    def check(self) -> None:
+        """Nothing waits to be raised: a world refuses a bad action at once."""
+
     def compile(self, **_: object) -> None:
         """Refuse: there is no graph to compile."""
         raise ValueError("compile=True needs backend='torch'; the 'numpy' backend steps Python worlds")
 
-    def set_stage(self, stage: object) -> None:
+    def pin(self, _: object) -> None:
         """Refuse: the worlds follow the schedule."""
-        raise ValueError("stages are set with backend='torch' only; the 'numpy' backend follows its schedule")
+        raise ValueError(
+            "stages are pinned with backend='torch' only; the 'numpy' backend follows its schedule"
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that worlds of the same construction need to go on draw for draw; not copied.
+
+        The observations of the present step are part of it: looking twice would draw twice.
+        """
+        return {"worlds": [snapshot(world) for world in self.worlds], "rows": dict(self._rows)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a `state_dict`.
+
+        Raises:
+            ValueError: it is of another number of environments.
+            KeyError: a part is missing.
+        """
+        for world, each in zip(self.worlds, state["worlds"], strict=True):
+            restore(world, each)
+        for name, row in self._rows.items():
+            row[...] = state["rows"][name]
+
+    def _set(self, **attributes: object) -> None:
+        for world in self.worlds:
+            for name, value in attributes.items():
+                setattr(world, name, value)
 
     def _chosen(self, mask: torch.Tensor | None) -> Iterable[int]:
         if mask is None:
@@ -159,10 +193,10 @@ class NumpyBackend:
             raise ValueError(
                 f"perception max_obj_num is {objects} in environment {k}; allowed are 0 to {OBJECT_ROWS}"
             )
-        self.outcome[k] = Outcome.ABSENT
-        self.outcome[k, :count] = Outcome.NORMAL
-        self.active[k] = False
-        self.active[k, :count] = True
+        self._rows["outcome"][k] = Outcome.ABSENT
+        self._rows["outcome"][k, :count] = Outcome.NORMAL
+        self._rows["active"][k] = False
+        self._rows["active"][k, :count] = True
         self._write_observations(k, observations)
 
     def _step_world(self, k: int, actions: list) -> None:
@@ -170,40 +204,32 @@ class NumpyBackend:
         robots = world.robots
         count = len(robots)
         observations, rewards, _, infos = world.step(actions[:count], self.continuous)
-        self.reward[k, :count, 0] = rewards
-        self.outcome[k, :count, 0] = [OUTCOME_OF_STATE[info["state"]] for info in infos]
+        self._reward[k, :count, 0] = rewards
+        self._rows["outcome"][k, :count, 0] = [OUTCOME_OF_STATE[info["state"]] for info in infos]
         self._write_observations(k, observations)
         for robot in robots:  # the caller's duty in the legacy contract (Quirk W22)
             if robot.collision or robot.reach_goal:
                 robot.deactivated = True
-        self.active[k, :count, 0] = [not robot.deactivated for robot in robots]
+        self._rows["active"][k, :count, 0] = [not robot.deactivated for robot in robots]
 
     def _write_observations(self, k: int, observations: list) -> None:
-        self.self_state[k] = 0
-        self.objects_state[k] = 0
-        self.objects_mask[k] = False
+        own_rows, object_rows, mask = (
+            self._rows[name][k] for name in ("self_state", "objects_state", "objects_mask")
+        )
+        own_rows[:], object_rows[:], mask[:] = 0, 0, False
         for i, (own, objects) in enumerate(observations):
             if own is None:
                 continue
-            self.self_state[k, i] = own
+            own_rows[i] = own
             if objects:
-                self.objects_state[k, i, : len(objects)] = objects
-                self.objects_mask[k, i, : len(objects)] = True
+                object_rows[i, : len(objects)] = objects
+                mask[i, : len(objects)] = True
 
-    def _tensors(self) -> tuple[Tensors, Tensors]:
-        ended, flags = ending_flags(self.outcome)
-        robots = {
-            "self_state": self.self_state,
-            "objects_state": self.objects_state,
-            "objects_mask": self.objects_mask,
-            "active": self.active,
-            "outcome": self.outcome,
-            **ended,
-        }
-        robots, flags = (
-            {key: self._tensor(value) for key, value in part.items()} for part in (robots, flags)
+    def _tensors(self) -> Rows:
+        ended, flags = ending_flags(self._rows["outcome"])
+        return tuple(
+            {key: self._tensor(value) for key, value in part.items()} for part in (self._rows | ended, flags)
         )
-        return robots, flags
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
         """Copy to a tensor: the arrays are written again at the next call."""

@@ -2,13 +2,10 @@
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
-
-Tree = TypeVar("Tree")
 
 GPU_LAG = 4
 """Requests after which the host looks at how much one of them used: by then a GPU has served it."""
@@ -52,12 +49,14 @@ class ScenarioPool:
 
     Args:
         group: group of each environment, int64 [E].
-        draw: beginnings of `n` episodes of group g, any tree of tensors [..., n].
+        draw: beginnings of `n` episodes of group g, tensors [..., n].
         size: beginnings held at least, over all groups.
         lag: see above; default: 0 on the CPU, else `GPU_LAG`.
     """
 
-    def __init__(self, group: Tensor, draw: Callable[[int, int], Tree], size: int, lag: int | None = None):
+    def __init__(
+        self, group: Tensor, draw: Callable[[int, int], list[Tensor]], size: int, lag: int | None = None
+    ):
         groups = int(group.max()) + 1
         self._lag = (0 if group.device.type == "cpu" else GPU_LAG) if lag is None else lag
         self._draw = draw
@@ -70,8 +69,31 @@ class ScenarioPool:
         self._used = torch.zeros_like(self._start)
         self._notes: deque[Note] = deque()
         self._served = [0] * groups  # requests since the group was drawn
-        parts = [draw(g, number) for g, number in enumerate(self._sizes)]
-        self.beginnings = tree_map(lambda *leaves: torch.cat(leaves, -1), *parts)
+        self._beginnings: list[Tensor] = []
+
+    @property
+    def beginnings(self) -> list[Tensor]:
+        """All that has been drawn, [..., columns] each; drawn when first asked for."""
+        if not self._beginnings:
+            parts = [self._draw(g, number) for g, number in enumerate(self._sizes)]
+            self._beginnings = [torch.cat(leaves, -1) for leaves in zip(*parts, strict=True)]
+        return self._beginnings
+
+    def begin(self, mask: Tensor, old: list[Tensor] | None) -> list[Tensor]:
+        """Tensors `old` with beginnings, never given out, in the environments in `mask`, bool [E].
+
+        On the CPU only those columns are touched, in place; elsewhere the host does not learn which they are.
+        Without `old` the mask must hold for all.
+        """
+        columns = self.take(mask)
+        if old is None:
+            return [new.index_select(-1, columns) for new in self.beginnings]
+        pairs = zip(old, self.beginnings, strict=True)
+        if mask.device.type != "cpu":
+            return [torch.where(mask, new.index_select(-1, columns), leaf) for leaf, new in pairs]
+        chosen = mask.nonzero()[:, 0]
+        columns = columns[chosen]
+        return [leaf.index_copy_(-1, chosen, new.index_select(-1, columns)) for leaf, new in pairs]
 
     def take(self, mask: Tensor) -> Tensor:
         """Columns of `beginnings`, int64 [E], for the environments in `mask`, bool [E]; elsewhere 0."""
@@ -99,20 +121,28 @@ class ScenarioPool:
 
     def _refill(self, g: int) -> None:
         start, number = sum(self._sizes[:g]), self._sizes[g]
-        tree_map(
-            lambda old, new: old[..., start : start + number].copy_(new),
-            self.beginnings,
-            self._draw(g, number),
-        )
+        for old, new in zip(self.beginnings, self._draw(g, number), strict=True):
+            old[..., start : start + number] = new
         self._used = self._used.clone()  # a note may still be on its way
         self._used[g], self._served[g] = 0, 0
 
     def state_dict(self) -> dict[str, Any]:
-        """What has been used, as far as it is known; `beginnings` are the rest of the state."""
-        notes = [note.read() for note in self._notes]
-        return {"used": self._used, "notes": notes, "served": list(self._served)}
+        """What has been drawn, and what has been used of it, as far as it is known."""
+        return {
+            "beginnings": self.beginnings,
+            "used": self._used,
+            "notes": [note.read() for note in self._notes],
+            "served": list(self._served),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore `state_dict`."""
+        """Restore a `state_dict`.
+
+        Raises:
+            ValueError: it is of another number of environments or groups.
+        """
+        if state["beginnings"][0].shape[-1] != sum(self._sizes):
+            raise ValueError("the scenarios drawn ahead are of other environments than these")
+        self._beginnings = list(state["beginnings"])
         self._used, self._served = state["used"], list(state["served"])
         self._notes = deque(Note(torch.tensor(used), None) for used in state["notes"])

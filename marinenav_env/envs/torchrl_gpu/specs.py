@@ -27,12 +27,13 @@ Observations are in the robot frame (forward, starboard) and zero where the robo
 import torch
 from torchrl.data import Bounded, Categorical, Composite, Unbounded
 
+from marinenav_env.envs.contract.constants import NUM_ACTIONS
 from marinenav_env.envs.contract.layout import GROUP, OBJECT_ROWS, OBJECT_SIZE, SELF_SIZE
 from marinenav_env.envs.contract.outcome import Outcome
 
-NUM_ACTIONS = 25
-
 Tensors = dict[str, torch.Tensor]
+Rows = tuple[Tensors, Tensors]
+"""What a world gives: the robots' tensors and the environments' flags, of all environments."""
 
 
 def observation_spec(num_envs: int, num_robots: int, dtype: torch.dtype, device: torch.device) -> Composite:

@@ -5,10 +5,13 @@ robots, ``[rows, C, E]`` for vortex cores, ``[rows, O, E]`` for obstacles. Rows 
 ``motion[THETA]`` is the yaw of all robots. Named tuples, because `torch.compile` takes them apart for free.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from marinenav_env.envs.contract.outcome import Outcome
 
 # Rows of ``motion``: pose, velocity relative to the water, velocity over ground (both world frame), thrusts.
 X, Y, THETA, WATER_X, WATER_Y, WATER_YAW, GROUND_X, GROUND_Y, GROUND_YAW, LEFT, RIGHT = range(11)
@@ -46,6 +49,7 @@ class WorldState(NamedTuple):
         active: robot exists and is in the water, int32 0 or 1, [R, E].
         collision: robot has collided, sticky (Quirk W16), likewise.
         reach_goal: robot has arrived, sticky (Quirk W16), likewise.
+        outcome: `Outcome` of the last step, NORMAL or ABSENT before the first, int32 [R, E].
         timesteps: steps of the episode so far, int32 [E].
     """
 
@@ -54,6 +58,7 @@ class WorldState(NamedTuple):
     active: Tensor
     collision: Tensor
     reach_goal: Tensor
+    outcome: Tensor
     timesteps: Tensor
 
 
@@ -73,8 +78,9 @@ class Observation(NamedTuple):
     @property
     def objects_mask(self) -> Tensor:
         """Which rows are observations, bool [5, R, E]."""
-        rows = torch.arange(self.objects_state.shape[0], device=self.num_objects.device)
-        return rows[:, None, None] < self.num_objects
+        count = self.num_objects
+        rows = torch.arange(len(self.objects_state), dtype=count.dtype, device=count.device)
+        return rows[:, None, None] < count
 
 
 class StepResult(NamedTuple):
@@ -83,10 +89,11 @@ class StepResult(NamedTuple):
     Attributes:
         observation: of all robots that were in the water during this step, those who finish with it included.
         reward: [R, E], zero where inactive (Quirk W21: the legacy zero is an integer).
-        outcome: `Outcome` numbers, int8 [R, E].
-        done: every robot has finished, or the cut-off was reached, bool [E].
-        apply_colregs: a COLREGs penalty is in force, bool [R, E].
+        outcome: `Outcome` numbers, int32 [R, E].
+        done: every robot has finished, or the cut-off was reached, int32 [E].
+        apply_colregs: a COLREGs penalty is in force, int32 [R, E].
         phi: starboard turn still needed where ``apply_colregs``, else 0 (rad), [R, E].
+        refused: the action of a robot in the water is none: not finite, or no index; int32 [R, E].
     """
 
     observation: Observation
@@ -95,6 +102,7 @@ class StepResult(NamedTuple):
     done: Tensor
     apply_colregs: Tensor
     phi: Tensor
+    refused: Tensor
 
 
 class RobotParams(NamedTuple):
@@ -195,13 +203,26 @@ def present(count: Tensor, size: int) -> Tensor:
 
 def begin(scenario: Scenario) -> WorldState:
     """State at the start of an episode; flags of the first perception are not yet set."""
-    active = present(scenario.counts[ROBOTS], scenario.goal.shape[1]).int()
-    no = torch.zeros_like(active)
+    exists = present(scenario.counts[ROBOTS], scenario.goal.shape[1])
+    active, no = exists.int(), torch.zeros_like(exists, dtype=torch.int32)
     return WorldState(
         scenario=scenario,
         motion=scenario.initial,
         active=active,
         collision=no,
         reach_goal=no,
+        outcome=torch.where(exists, Outcome.NORMAL, Outcome.ABSENT).int(),
         timesteps=torch.zeros_like(scenario.counts[ROBOTS]),
     )
+
+
+def leaves_of(state: WorldState, observation: Observation) -> list[Tensor]:
+    """All tensors of both, in a fixed order; environments are the last axis of each."""
+    return [*state.scenario, *state[1:], *observation]
+
+
+def from_leaves(leaves: Sequence[Tensor]) -> tuple[WorldState, Observation]:
+    """State and observation of `leaves_of`."""
+    first, second = len(Scenario._fields), len(Scenario._fields) + len(WorldState._fields) - 1
+    scenario = Scenario(*leaves[:first])
+    return WorldState(scenario, *leaves[first:second]), Observation(*leaves[second:])

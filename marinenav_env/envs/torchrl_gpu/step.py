@@ -3,11 +3,12 @@
 import torch
 from torch import Tensor
 
+from marinenav_env.envs.contract.constants import EPISODE_LIMIT
 from marinenav_env.envs.contract.outcome import Outcome
 from marinenav_env.envs.torchrl_gpu.ops.current import core_strength, current
-from marinenav_env.envs.torchrl_gpu.ops.noise import Noise
+from marinenav_env.envs.torchrl_gpu.ops.noise import Noise, Radii, draw_noise
 from marinenav_env.envs.torchrl_gpu.ops.sensor import Perception, perceive
-from marinenav_env.envs.torchrl_gpu.ops.vessel import Field, advance, thrust_rates
+from marinenav_env.envs.torchrl_gpu.ops.vessel import Field, advance, is_no_action, thrust_rates
 from marinenav_env.envs.torchrl_gpu.state import (
     ROBOTS,
     MapParams,
@@ -21,8 +22,6 @@ from marinenav_env.envs.torchrl_gpu.state import (
     begin,
     present,
 )
-
-EPISODE_LIMIT = 1000
 
 
 def world_step(
@@ -48,7 +47,7 @@ def world_step(
         substeps: least and greatest ``N`` of the robots.
 
     Returns:
-        The new state, and what the step gave, with flags and outcomes as int32; nothing is reset.
+        The new state, and what the step gave; nothing is reset.
     """
     robot, limits = params.of_robots(), params.of_map()
     rates = thrust_rates(action, params.thrust_change, continuous)
@@ -62,16 +61,48 @@ def world_step(
     state = state._replace(collision=seen.collision, reach_goal=seen.reach_goal)
     cut_off = state.timesteps >= EPISODE_LIMIT
     reward = step_reward(progress, seen, cut_off, limits)
+    outcome = outcomes(state, cut_off)
     active = state.active & (1 - (seen.collision | seen.reach_goal))
     result = StepResult(
         observation=seen.observation,
         reward=torch.where(acting, reward, 0.0),
-        outcome=outcomes(state, cut_off),
+        outcome=outcome,
         done=(cut_off | (active.sum(0) == 0)).int(),
         apply_colregs=seen.apply_colregs,
         phi=seen.phi,
+        refused=(acting & is_no_action(action, params.thrust_change, continuous)).int(),
     )
-    return state._replace(active=active, timesteps=state.timesteps + 1), result
+    return state._replace(active=active, outcome=outcome, timesteps=state.timesteps + 1), result
+
+
+def noisy_step(
+    keys: Tensor,
+    radii: Radii,
+    state: WorldState,
+    params: WorldParams,
+    action: Tensor,
+    *,
+    continuous: bool,
+    substeps: tuple[int, int],
+) -> tuple[Tensor, ...]:
+    """Draw the noise and step: what is compiled.
+
+    Returns:
+        Plain tensors, as versions of torch differ in how compiled functions give named tuples back; see
+        `stepped`.
+    """
+    sizes = (state.scenario.obstacles.shape[1], *state.active.shape)
+    noise = draw_noise(keys, sizes, radii, state.motion.dtype)
+    new, result = world_step(state, params, action, noise, continuous=continuous, substeps=substeps)
+    return (*new[1:], *result.observation, *result[1:])
+
+
+def stepped(scenario: Scenario, leaves: tuple[Tensor, ...]) -> tuple[WorldState, StepResult]:
+    """What `world_step` returns, from what `noisy_step` does; the scenario has not changed."""
+    state = len(WorldState._fields) - 1
+    seen = state + len(Observation._fields)
+    observation = Observation(*leaves[state:seen])
+    return WorldState(scenario, *leaves[:state]), StepResult(observation, *leaves[seen:])
 
 
 def world_begin(scenario: Scenario, params: WorldParams, noise: Noise) -> tuple[WorldState, Observation]:

@@ -1,58 +1,49 @@
 """`VectorWorld`: E environments of up to R robots, all in tensors, on any device."""
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from marinenav_env.envs.torchrl_gpu.compilation import compile_whole
-from marinenav_env.envs.torchrl_gpu.episodes import (
-    EpisodeTensors,
-    default_constants,
-    default_params,
-    map_params,
-    read_episodes,
-    write_episodes,
-)
-from marinenav_env.envs.torchrl_gpu.ops.noise import Noise, NoiseKeys, Radii, draw_noise, radius_maps
-from marinenav_env.envs.torchrl_gpu.ops.scenario import Request, generate
+from marinenav_env.envs.contract.outcome import ending_flags
+from marinenav_env.envs.contract.rewards import REWARDS
+from marinenav_env.envs.contract.stage import Schedule, Stage
+from marinenav_env.envs.torchrl_gpu.compilation import CompiledOnce, compile_whole
+from marinenav_env.envs.torchrl_gpu.curriculum import Curriculum
+from marinenav_env.envs.torchrl_gpu.draws import Draws
+from marinenav_env.envs.torchrl_gpu.episodes import read_episodes
+from marinenav_env.envs.torchrl_gpu.ops.noise import Noise
 from marinenav_env.envs.torchrl_gpu.ops.vessel import step_energy
+from marinenav_env.envs.torchrl_gpu.params import Constants
 from marinenav_env.envs.torchrl_gpu.pool import ScenarioPool
+from marinenav_env.envs.torchrl_gpu.specs import Rows
 from marinenav_env.envs.torchrl_gpu.state import (
-    MapParams,
     Observation,
     StepResult,
     WorldParams,
     WorldState,
+    from_leaves,
+    leaves_of,
 )
-from marinenav_env.envs.torchrl_gpu.step import world_begin, world_step
-
-Tree = TypeVar("Tree")
+from marinenav_env.envs.torchrl_gpu.step import noisy_step, stepped, world_begin, world_step
 
 POOL_SIZE = 1024  # beginnings drawn ahead at least
+POOL_SLOTS = 64  # slots of a scenario up to which it is that many
 # the index of a lookup is in range by construction; testing it in the graph takes longer than looking up
 COMPILE = {"dynamic": False, "options": {"assert_indirect_indexing": False}}
-DRAW_SIZE = 1024  # scenarios drawn in one go: more would leave the cache of a CPU
-GPU_DRAW_SIZE = 16_384  # there, as many as keep it busy
-
-
-class Stage(NamedTuple):
-    """What a scenario asks for: a curriculum stage, or the attributes of `MarineNavEnv3`."""
-
-    num_robots: int = 6
-    num_cores: int = 8
-    num_obs: int = 8
-    min_start_goal_dis: float = 30.0
 
 
 class VectorWorld:
     """The mathematics of `MarineNavEnv3` for E environments at once.
 
-    Robots are the axis R of every tensor, environments the last axis E; scenarios with fewer robots leave the
-    tail absent. A step loops over sub-steps only, asks the host nothing and has shapes that depend on nothing
-    but (R, C, O, E), so that `torch.compile` takes it whole and a change of stage recompiles nothing.
+    Inside, robots are the axis R of every tensor, environments the last axis E: that is what `state`,
+    `observation`, `begin` and `advance` hold. `reset`, `load` and `step` take and give the rows of the schema
+    (see `specs`), views with the axes turned that nothing writes into later. Scenarios with fewer robots
+    leave the tail absent. A step loops over sub-steps only, asks the host nothing and has shapes that depend
+    on nothing but (R, C, O, E), so that `torch.compile` takes it whole and a change of stage recompiles
+    nothing.
 
     Robots that collided or arrived leave the water at the end of the step (Quirk W22: the legacy environment
     leaves that to the caller). Randomness comes from a counter-based generator for the sensors and a
@@ -64,7 +55,8 @@ class VectorWorld:
         max_cores: vortex slots C; None for what the schedule needs. They grow when a scenario needs more,
             which compiles the step anew.
         max_obstacles: obstacle slots O, likewise.
-        schedule: legacy curriculum (environment spec 5); without one see `set_scenario`.
+        schedule: legacy curriculum (environment spec 5); without one `stage` may be set.
+        rewards: weights of reward terms that differ from those of the legacy world.
         continuous: actions are thrust change commands; else indices of 25.
         device: of all tensors.
         dtype: float32 or float64.
@@ -74,8 +66,6 @@ class VectorWorld:
     Attributes:
         state: `WorldState`; a step replaces it, a reset writes into it.
         observation: current `Observation`, that of new episodes where a reset took place.
-        params: `WorldParams`.
-        total_timesteps: steps of all environments together; it selects the stage.
 
     Raises:
         ValueError: for numbers of environments or robots below one.
@@ -88,7 +78,8 @@ class VectorWorld:
         max_cores: int | None = None,
         max_obstacles: int | None = None,
         *,
-        schedule: dict[str, Sequence] | None = None,
+        schedule: Schedule | None = None,
+        rewards: Mapping[str, float] | None = None,
         continuous: bool = True,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
@@ -100,20 +91,18 @@ class VectorWorld:
                 raise ValueError(f"{name} is {value}; allowed are 1 and more")
         self.num_envs, self.max_robots, self.continuous = num_envs, max_robots, continuous
         self.device, self.dtype = torch.device(device), dtype
-        self._stages = [Stage()] if schedule is None else _stages_of(schedule)
-        self._thresholds = None if schedule is None else list(schedule["timesteps"])
-        self._slots = [
-            max(stage.num_cores for stage in self._stages) if max_cores is None else max_cores,
-            max(stage.num_obs for stage in self._stages) if max_obstacles is None else max_obstacles,
-        ]
-        self.total_timesteps = 0
-        self._pinned = False
-        self._stage_index = torch.zeros(num_envs, dtype=torch.int64)
-        self._constants = [{**default_constants(), "seed": seed}] * num_envs
-        self._pool: ScenarioPool | None = None
-        self._set_robots(default_params(num_envs))
+        self._curriculum = Curriculum(num_envs, max_robots, schedule)
+        cores, obstacles = self._curriculum.slots
+        self._slots = (
+            max_robots,
+            cores if max_cores is None else max_cores,
+            obstacles if max_obstacles is None else max_obstacles,
+        )
+        self._timesteps = torch.zeros((), dtype=torch.int64)  # a graph would be made anew for each number
         self.seed(seed)
-        self._step = _noisy_step
+        self._constants = Constants(num_envs, self._draws.to_world, {**(rewards or {}), "seed": seed})
+        self._refused = torch.zeros(max_robots, num_envs, dtype=torch.int32, device=self.device)
+        self._step = noisy_step
         if compile:
             self.compile()
         self.state: WorldState | None = None
@@ -121,47 +110,54 @@ class VectorWorld:
 
     def seed(self, seed: int) -> None:
         """Start all draws anew; the running episodes go on."""
-        self._keys = NoiseKeys(seed, self.device)
-        self._generator = torch.Generator(self.device).manual_seed(seed)
-        self._pool = None
+        self._draws = Draws(seed, self.device, self.dtype)
+        self._pool: ScenarioPool | None = None
 
     def compile(self, **kwargs: Any) -> None:
         """Compile the step with arguments of `torch.compile`; the first step then takes up to a minute."""
-        self._step = compile_whole(_noisy_step, **{**COMPILE, **kwargs})
+        self._step = CompiledOnce(compile_whole(noisy_step, **{**COMPILE, **kwargs}))
 
     @property
-    def collision_penalty(self) -> float:
-        """Reward of a collision; set it for all environments, until episodes with their own are loaded."""
-        return self._constants[0]["collision_penalty"]
+    def total_timesteps(self) -> int:
+        """Steps of all environments together; it selects the stage."""
+        return int(self._timesteps)
 
-    @collision_penalty.setter
-    def collision_penalty(self, value: float) -> None:
-        self._constants = [{**constants, "collision_penalty": value} for constants in self._constants]
-        row = MapParams._fields.index("collision_penalty")
-        for params in (self._params64, self.params):
-            params.map[row] = value
+    @total_timesteps.setter
+    def total_timesteps(self, value: int) -> None:
+        self._timesteps = torch.tensor(value)
+
+    @property
+    def params(self) -> WorldParams:
+        """Constants of robots and maps."""
+        return self._constants.params
+
+    @property
+    def rewards(self) -> dict[str, float]:
+        """Weights of the reward terms in environment 0; a loaded episode brings its own."""
+        return {name: self._constants.of_map[name] for name in REWARDS}
+
+    @property
+    def placed(self) -> Tensor:
+        """How many robots, cores and obstacles found room in each environment, int32 (E, 3)."""
+        return self.state.scenario.counts.T
+
+    # ---- what scenarios ask for -------------------------------------------------------------------------
 
     @property
     def stage(self) -> Stage:
-        """What environment 0 asks for at its next reset."""
-        self._follow_schedule()
-        return self._stages[int(self._stage_index[0])]
-
-    def set_scenario(self, stage: Stage) -> None:
-        """Ask for other scenarios from the next reset on, without a schedule.
+        """What environment 0 asks for at its next reset; settable without a schedule, for all of them.
 
         Raises:
-            ValueError: with a schedule, which decides this itself; or for more robots than slots.
+            ValueError: set with a schedule, which decides this itself; or to more robots than slots.
         """
-        if self._thresholds is not None:
-            raise ValueError(f"scenario {stage} given; the schedule decides, allowed is set_stage")
-        if not 1 <= stage.num_robots <= self.max_robots:
-            raise ValueError(
-                f"num_robots is {stage.num_robots}; allowed are 1 to max_robots={self.max_robots}"
-            )
-        self._stages, self._pool = [stage], None
+        self._curriculum.follow(self.total_timesteps)
+        return self._curriculum.stages[int(self._curriculum.index[0])]
 
-    def set_stage(self, stage: int | Sequence[int] | Tensor | None) -> None:
+    @stage.setter
+    def stage(self, stage: Stage) -> None:
+        self._curriculum.ask(stage)
+
+    def pin(self, stage: int | Sequence[int] | Tensor | None) -> None:
         """Pin environments to stages of the schedule, from their next reset on.
 
         Args:
@@ -170,41 +166,39 @@ class VectorWorld:
         Raises:
             ValueError: for an index that the schedule does not have, or another number of them.
         """
-        self._pinned = stage is not None
-        if stage is None:
-            return
-        index = torch.as_tensor(stage, dtype=torch.int64, device="cpu")
-        if index.ndim > 1 or (index.ndim == 1 and len(index) != self.num_envs):
-            raise ValueError(f"stage has shape {tuple(index.shape)}; allowed are () and ({self.num_envs},)")
-        if not 0 <= int(index.min()) <= int(index.max()) < len(self._stages):
-            raise ValueError(f"stage is {stage}; allowed are 0 to {len(self._stages) - 1}")
-        self._choose_stages(index)
+        self._curriculum.pin(stage)
 
-    def reset(self, mask: Tensor | None = None) -> Observation:
-        """Begin new episodes where `mask` (bool [E]) says, everywhere without one.
+    # ---- episodes ---------------------------------------------------------------------------------------
+
+    def reset(self, mask: Tensor | None = None) -> Rows:
+        """Begin new episodes where `mask`, bool (E, 1) or (E,), says, everywhere without one.
 
         Robots of new episodes have the default constants, maps keep those loaded (environment spec 4.1).
         """
+        self.begin(mask)
+        return self._rows()
+
+    def begin(self, mask: Tensor | None = None) -> Observation:
+        """As `reset`, in the layout of the world."""
         if mask is None or self.state is None:
             mask = torch.ones(self.num_envs, dtype=torch.bool, device=self.device)
-        self._follow_schedule()
-        self._grow_slots(max(s.num_cores for s in self._stages), max(s.num_obs for s in self._stages))
-        if self._pool is None:
+        mask = mask.reshape(-1).to(self.device, torch.bool)
+        self._curriculum.follow(self.total_timesteps)
+        self._grow_slots(*self._curriculum.slots)
+        if not self._pool_serves:
+            self.check()  # the host waits here anyway
             self._pool = self._new_pool()
-        self._forget_loaded_robots(mask)
-        columns = self._pool.take(mask)
-        if self.state is None:
-            fresh = tree_map(lambda leaf: leaf.index_select(-1, columns), self._pool.beginnings)
-            self.state, self.observation = fresh
-        else:
-            state, observation = self._pool.beginnings
+        self._constants.forget_robots(mask, self.max_robots)
+        leaves = None
+        if self.state is not None:
             # what was given out stays as it was, the state is the world's own
-            old = tree_map(torch.clone, self.observation) if self.device.type == "cpu" else self.observation
-            self.observation = _replace(old, observation, mask, columns)
-            self.state = _replace(self.state, state, mask, columns)
+            seen = map(torch.clone, self.observation) if self.device.type == "cpu" else self.observation
+            leaves = leaves_of(self.state, seen)
+        leaves = self._pool.begin(mask, leaves)
+        self.state, self.observation = from_leaves(leaves)
         return self.observation
 
-    def load(self, episodes: list[dict], noise: Noise | None = None) -> Observation:
+    def load(self, episodes: list[dict], noise: Noise | None = None) -> Rows:
         """Begin environment k with the k-th episode dictionary (environment spec 13.2); sizes may differ.
 
         Args:
@@ -219,31 +213,76 @@ class VectorWorld:
         """
         if len(episodes) != self.num_envs:
             raise ValueError(f"{len(episodes)} episodes given; allowed are exactly num_envs={self.num_envs}")
-        tensors = read_episodes(episodes, self.max_robots, *self._slots)
-        self._constants, self._pool = tensors.constants, None
-        self._slots = [tensors.scenario.cores.shape[1], tensors.scenario.obstacles.shape[1]]
-        self._set_robots(WorldParams(tensors.robot, tensors.thrust_change, map_params(tensors.constants)))
-        scenario = tree_map(self._to_world, tensors.scenario)
+        tensors = read_episodes(episodes, *self._slots)
+        self._pool = None
+        self._slots = (
+            self.max_robots,
+            tensors.scenario.cores.shape[1],
+            tensors.scenario.obstacles.shape[1],
+        )
+        self._constants.load(tensors)
+        scenario = tree_map(self._draws.to_world, tensors.scenario)
         if noise is None:
-            noise = self._draw_noise(self.num_envs, self._radii)
+            noise = self._draws.noise(self._slots, self.num_envs, self._constants.radii)
         self.state, self.observation = world_begin(scenario, self.params, noise)
-        return self.observation
+        return self._rows()
 
     def episode_data(self) -> list[dict]:
         """Episode dictionaries of all environments (environment spec 13.1); histories hold the start only.
 
         `num_robots` is the number that exists, so that every dictionary loads again (not so Quirk W27).
         """
-        scenario = tree_map(
-            lambda leaf: leaf.cpu().double() if leaf.is_floating_point() else leaf.cpu(), self.state.scenario
-        )
-        tensors = EpisodeTensors(
-            scenario, self._params64.robot, self._params64.thrust_change, self._constants
-        )
-        return write_episodes(tensors)
+        return self._constants.dictionaries(self.state.scenario)
 
-    def step(self, action: Tensor, *, noise: Noise | None = None, mask: Tensor | None = None) -> StepResult:
-        """Advance all environments by one timestep; none is reset.
+    @property
+    def _pool_serves(self) -> bool:
+        """Whether there are beginnings of what the environments ask for."""
+        return self._pool is not None and self._pool_of == self._curriculum.changes
+
+    def _new_pool(self) -> ScenarioPool:
+        self._pool_of = self._curriculum.changes
+        requests = torch.cat((self._curriculum.requests(), self._constants.exact.map))
+        kinds, group = requests.unique(dim=1, return_inverse=True)
+        return ScenarioPool(
+            group.to(self.device),
+            lambda g, number: self._draws.beginnings(kinds[:, g], number, self._slots),
+            POOL_SIZE * POOL_SLOTS // max(POOL_SLOTS, sum(self._slots)),
+        )
+
+    def _grow_slots(self, cores: int, obstacles: int) -> None:
+        robots, *old = self._slots
+        grow = [max(0, cores - old[0]), max(0, obstacles - old[1])]
+        if not any(grow):
+            return
+        self._slots, self._pool = (robots, old[0] + grow[0], old[1] + grow[1]), None
+        if self.state is not None:
+            scenario = self.state.scenario
+            pad = [torch.nn.functional.pad(t, (0, 0, 0, n)) for t, n in zip(scenario[2:4], grow, strict=True)]
+            self.state = self.state._replace(scenario=scenario._replace(cores=pad[0], obstacles=pad[1]))
+
+    # ---- steps ------------------------------------------------------------------------------------------
+
+    def step(self, action: Tensor, mask: Tensor | None = None) -> Rows:
+        """Move the environments that `mask`, bool (E, 1) or (E,), selects, all without one; none is reset.
+
+        Args:
+            action: (E, R, 2) thrust change commands or (E, R) indices, on any device.
+            mask: see above.
+
+        Returns:
+            As `reset`, the robots' tensors with their reward.
+        """
+        chosen = None if mask is None else mask.reshape(-1).to(self.device)
+        action = action.to(self.device).permute(*reversed(range(action.ndim))).contiguous()
+        reward = self.advance(action, mask=chosen).reward
+        robots, flags = self._rows()
+        robots["reward"] = _turned(reward if chosen is None else torch.where(chosen, reward, 0))
+        return robots, flags
+
+    def advance(
+        self, action: Tensor, *, noise: Noise | None = None, mask: Tensor | None = None
+    ) -> StepResult:
+        """Advance all environments by one timestep, as `step`, in the layout of the world.
 
         Args:
             action: commands [2, R, E] in the dtype of the world, or indices int64 [R, E].
@@ -255,161 +294,103 @@ class VectorWorld:
 
         Raises:
             RuntimeError: before the first `reset` or `load`.
+            ValueError: for an action that is none. On the CPU at once, and the world stands where it stood;
+                elsewhere see `check`.
         """
         if self.state is None:
             raise RuntimeError("step before any episode has begun; call reset or load first")
-        options = {"continuous": self.continuous, "substeps": self._substeps}
+        if mask is not None:
+            action = torch.where(mask, action, 0)  # what stands still is not looked at
+        options = {"continuous": self.continuous, "substeps": self._constants.substeps}
         if noise is None:
-            keys = self._keys.next()
-            state, result = self._step(keys, self._radii, self.state, self.params, action, **options)
+            keys, radii = self._draws.keys.next(), self._constants.radii
+            leaves = self._step(keys, radii, self.state, self.params, action, **options)
+            state, result = stepped(self.state.scenario, leaves)
         else:
             state, result = world_step(self.state, self.params, action, noise, **options)
-        result = result._replace(
-            outcome=result.outcome.to(torch.int8),
-            done=result.done.bool(),
-            apply_colregs=result.apply_colregs.bool(),
-        )
+        if self.device.type == "cpu" and not torch.compiler.is_compiling():
+            self._refuse(result.refused)
+        else:
+            self._refused = self._refused | result.refused
         observation = result.observation
         if mask is not None:
-            old = (self.state, self.observation)
-            state, observation = _select(mask, (state, observation), old)
+            pairs = zip(leaves_of(state, observation), leaves_of(self.state, self.observation), strict=True)
+            state, observation = from_leaves([torch.where(mask, new, old) for new, old in pairs])
         self.state, self.observation = state, observation
-        self.total_timesteps += self.num_envs if mask is None else int(mask.sum())
+        self._timesteps += self.num_envs if mask is None else mask.sum().cpu()
         return result
-
-    def step_and_reset(self, action: Tensor) -> tuple[StepResult, Observation]:
-        """Step, then begin new episodes where the old ones are done.
-
-        Returns:
-            What the step gave, with the true next observation; and the observation to act on next.
-        """
-        result = self.step(action)
-        if self.device.type != "cpu" or bool(result.done.any()):
-            self.reset(result.done)
-        return result, self.observation
 
     def step_energy(self) -> Tensor:
         """Energy measure of the step just made (N·s), [R, E] (environment spec 6.5)."""
         return step_energy(self.state.motion, self.params.of_robots())
 
-    def _follow_schedule(self) -> None:
-        if self._thresholds is None or self._pinned:
+    def check(self) -> None:
+        """Raise if a robot was given an action that is none, since the last look; waits for the device.
+
+        Raises:
+            ValueError: naming the first such environment and its robot.
+        """
+        refused, self._refused = self._refused, torch.zeros_like(self._refused)
+        self._refuse(refused)
+
+    def _refuse(self, refused: Tensor) -> None:
+        if int(refused.max()) == 0:  # a tenth of the time of `any`
             return
-        # Quirk W10: below the first threshold the index is -1, which is the last stage
-        passed = sum(threshold <= self.total_timesteps for threshold in self._thresholds)
-        self._choose_stages(torch.tensor((passed - 1) % len(self._stages)))
+        env, robot = refused.T.nonzero()[0].tolist()
+        allowed = "two finite numbers" if self.continuous else "0 to 24"
+        raise ValueError(f"action of robot {robot} in environment {env} is none; allowed are {allowed}")
 
-    def _choose_stages(self, index: Tensor) -> None:
-        index = index.expand(self.num_envs)
-        if not torch.equal(index, self._stage_index):
-            self._stage_index, self._pool = index.clone(), None
+    def _rows(self) -> Rows:
+        observation, outcome = self.observation, _turned(self.state.outcome.to(torch.int8))
+        ended, flags = ending_flags(outcome)
+        robots = {
+            "self_state": observation.self_state.permute(2, 1, 0),
+            "objects_state": observation.objects_state.permute(3, 2, 0, 1),
+            "objects_mask": observation.objects_mask.permute(2, 1, 0),
+            "active": _turned(self.state.active.bool()),
+            "outcome": outcome,
+            **ended,
+        }
+        return robots, flags
 
-    def _new_pool(self) -> ScenarioPool:
-        stages = torch.tensor(self._stages, dtype=torch.float64)[self._stage_index].T
-        requests = torch.cat((stages, self._params64.map))
-        kinds, group = requests.unique(dim=1, return_inverse=True)
-        return ScenarioPool(group.to(self.device), lambda g, n: self._draw(kinds[:, g], n), POOL_SIZE)
+    # ---- checkpoints ------------------------------------------------------------------------------------
 
-    def _draw(self, kind: Tensor, number: int) -> tuple[WorldState, Observation]:
-        """Beginnings of `number` episodes of one kind, rows of `Stage` and `MapParams`."""
-        most = DRAW_SIZE if self.device.type == "cpu" else GPU_DRAW_SIZE
-        parts = [
-            self._draw_part(kind[:, None].expand(-1, min(most, number - first)))
-            for first in range(0, number, most)
-        ]
-        return tree_map(lambda *leaves: torch.cat(leaves, -1), *parts)
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that a world of the same construction needs to go on draw for draw; not copied."""
+        self.check()
+        return {
+            "total_timesteps": self.total_timesteps,
+            "curriculum": self._curriculum.state_dict(),
+            "slots": list(self._slots),
+            "constants": self._constants.state_dict(),
+            "draws": self._draws.state_dict(),
+            "now": [] if self.state is None else leaves_of(self.state, self.observation),
+            "pool": self._pool.state_dict() if self._pool_serves else {},
+        }
 
-    def _draw_part(self, kinds: Tensor) -> tuple[WorldState, Observation]:
-        number = kinds.shape[1]
-        params = tree_map(self._to_world, default_params(number)._replace(map=kinds[4:]))
-        counts = kinds[:3].long().to(self.device)
-        request = Request(*counts, self._to_world(kinds[3]), params.of_map())
-        scenario = generate(request, (self.max_robots, *self._slots), self._generator)
-        radii = radius_maps(params.of_robots().r_kappa, self.dtype)
-        return world_begin(scenario, params, self._draw_noise(number, radii))
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a `state_dict`.
 
-    def _draw_noise(self, number: int, radii: Radii) -> Noise:
-        sizes = (self._slots[1], self.max_robots, number)
-        return draw_noise(self._keys.next(), sizes, radii, self.dtype)
-
-    def _to_world(self, tensor: Tensor) -> Tensor:
-        return tensor.to(self.device, self.dtype if tensor.is_floating_point() else tensor.dtype)
-
-    def _set_robots(self, params: WorldParams) -> None:
-        """Take constants, float64 on the CPU, into use; robots that are all alike are stored once."""
-        robot, change = params.robot, params.thrust_change
-        if bool((robot == robot[:, :1, :1]).all() and (change == change[:, :, :1, :1]).all()):
-            params = params._replace(robot=robot[:, :1, :1], thrust_change=change[:, :, :1, :1])
-        self._params64 = params
-        self.params = tree_map(self._to_world, params)
-        named = params.of_robots()
-        self._substeps = int(named.N.min()), int(named.N.max())
-        self._radii = tree_map(lambda t: t.to(self.device), radius_maps(named.r_kappa, self.dtype))
-
-    def _forget_loaded_robots(self, mask: Tensor) -> None:
-        default, loaded = default_params(self.num_envs), self._params64
-        if torch.equal(loaded.robot, default.robot) and torch.equal(
-            loaded.thrust_change, default.thrust_change
-        ):
-            return
-        mask, robots = mask.cpu(), (self.max_robots, self.num_envs)
-        self._set_robots(
-            WorldParams(
-                robot=torch.where(mask, default.robot, loaded.robot.expand(-1, *robots)),
-                thrust_change=torch.where(
-                    mask, default.thrust_change, loaded.thrust_change.expand(-1, -1, *robots)
-                ),
-                map=loaded.map,
-            )
-        )
-
-    def _grow_slots(self, cores: int, obstacles: int) -> None:
-        grow = [max(0, cores - self._slots[0]), max(0, obstacles - self._slots[1])]
-        if not any(grow):
-            return
-        self._slots = [old + more for old, more in zip(self._slots, grow, strict=True)]
+        Raises:
+            ValueError: it is of another number of environments or robots.
+            KeyError: a part is missing.
+        """
+        shapes = [list(leaf.shape[-1:]) for leaf in state["now"]]
+        if any(shape != [self.num_envs] for shape in shapes) or state["slots"][0] != self.max_robots:
+            raise ValueError("the tensors of the world have other shapes than those of this environment")
+        self.total_timesteps = state["total_timesteps"]
+        self._curriculum.load_state_dict(state["curriculum"])
+        self._slots = tuple(state["slots"])
+        self._constants.load_state_dict(state["constants"])
+        self._draws.load_state_dict(state["draws"])
+        now = from_leaves(state["now"]) if state["now"] else (None, None)
+        self.state, self.observation = now
         self._pool = None
-        if self.state is not None:
-            scenario = self.state.scenario
-            pad = [torch.nn.functional.pad(t, (0, 0, 0, n)) for t, n in zip(scenario[2:4], grow, strict=True)]
-            self.state = self.state._replace(scenario=scenario._replace(cores=pad[0], obstacles=pad[1]))
+        if state["pool"]:
+            self._pool = self._new_pool()
+            self._pool.load_state_dict(state["pool"])
 
 
-def _noisy_step(
-    keys: Tensor,
-    radii: Radii,
-    state: WorldState,
-    params: WorldParams,
-    action: Tensor,
-    *,
-    continuous: bool,
-    substeps: tuple[int, int],
-) -> tuple[WorldState, StepResult]:
-    """Draw the noise and step: what is compiled."""
-    sizes = (state.scenario.obstacles.shape[1], *state.active.shape)
-    noise = draw_noise(keys, sizes, radii, state.motion.dtype)
-    return world_step(state, params, action, noise, continuous=continuous, substeps=substeps)
-
-
-def _replace(old: Tree, source: Tree, mask: Tensor, columns: Tensor) -> Tree:
-    """Leaves of `old`, the columns in `mask` taken from `source`.
-
-    On the CPU only those columns are touched, in place; elsewhere the host does not learn which they are.
-    """
-    if mask.device.type != "cpu":
-        return tree_map(lambda o, s: torch.where(mask, s.index_select(-1, columns), o), old, source)
-    chosen = mask.nonzero()[:, 0]
-    columns = columns[chosen]
-    return tree_map(lambda o, s: o.index_copy_(-1, chosen, s.index_select(-1, columns)), old, source)
-
-
-def _select(mask: Tensor, new: Tree, old: Tree) -> Tree:
-    return tree_map(lambda a, b: torch.where(mask, a, b), new, old)
-
-
-def _stages_of(schedule: dict[str, Sequence]) -> list[Stage]:
-    lists = (schedule[key] for key in ("num_robots", "num_cores", "num_obstacles", "min_start_goal_dis"))
-    return [
-        Stage(robots, max(cores, 0), max(obstacles, 0), distance)  # fewer than none are none
-        for robots, cores, obstacles, distance in zip(*lists, strict=True)
-    ]
+def _turned(tensor: Tensor) -> Tensor:
+    """From [R, E] of the world to (E, R, 1) of the schema."""
+    return tensor.T.unsqueeze(-1)

@@ -9,12 +9,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-MIN_SPEED = 0.5  # m/s, of either vessel
-SAFETY_MARGIN = 1.0  # m, added to the perceived radius
-HEAD_ON_X = 17.0
-HEAD_ON_HALF_WIDTH = 4.5
-LEFT_CROSSING_X = (-9.0, 12.0)
-LEFT_CROSSING_Y_FRONT = (-17.0, -7.0)
+from marinenav_env.envs.contract.constants import (
+    HEAD_ON_LENGTH,
+    HEAD_ON_WIDTH,
+    LEFT_CROSSING_X,
+    LEFT_CROSSING_Y_FRONT,
+    PASSING_MARGIN,
+    STATIC_SPEED,
+)
 
 
 class Objects(NamedTuple):
@@ -60,7 +62,7 @@ def encounter(objects: Objects, velocity: tuple[Tensor, Tensor]) -> Tensor:
     x, y = -(cos * objects.x + sin * objects.y), sin * objects.x - cos * objects.y
     vx, vy = cos * velocity[0] + sin * velocity[1], cos * velocity[1] - sin * velocity[0]
     zone = in_left_crossing_zone(x, y, vx, vy) | in_head_on_zone(x, y, vx, vy)
-    return zone & (speed >= MIN_SPEED) & (own_speed >= MIN_SPEED)
+    return zone & (speed >= STATIC_SPEED) & (own_speed >= STATIC_SPEED)
 
 
 def in_left_crossing_zone(x: Tensor, y: Tensor, vx: Tensor, vy: Tensor) -> Tensor:
@@ -73,7 +75,7 @@ def in_left_crossing_zone(x: Tensor, y: Tensor, vx: Tensor, vy: Tensor) -> Tenso
 
 def in_head_on_zone(x: Tensor, y: Tensor, vx: Tensor, vy: Tensor) -> Tensor:
     """Own position (m) and velocity (m/s) in the target's frame lie in its head-on zone."""
-    box = (x >= 0) & (x <= HEAD_ON_X) & (y.abs() <= HEAD_ON_HALF_WIDTH)
+    box = (x >= 0) & (x <= HEAD_ON_LENGTH) & (y.abs() <= HEAD_ON_WIDTH / 2)
     return box & (vx < -vy.abs())
 
 
@@ -83,7 +85,7 @@ def turn_vector(objects: Objects, velocity: tuple[Tensor, Tensor], own_r: Tensor
     phi = η + α1 + α2 − ε is the direction of the complex product p · (s + iq) · (s + iR) · conj(e), where p
     is the target's position, q its radius and margin, s = √(|p|² − q²), R the own radius, e the own velocity.
     """
-    q = objects.radius + SAFETY_MARGIN
+    q = objects.radius + PASSING_MARGIN
     s = torch.sqrt(objects.x**2 + objects.y**2 - q * q)
     forward, starboard = _product(objects.x, objects.y, s, q)
     forward, starboard = _product(forward, starboard, s, own_r)

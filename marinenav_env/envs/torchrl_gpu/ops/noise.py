@@ -79,23 +79,39 @@ class Radii(NamedTuple):
     first: Tensor
 
 
+@torch.library.custom_op("marinenav::next_keys", mutates_args={"state"})
+def next_keys(state: Tensor) -> Tensor:
+    """Count a generator, int64 [2] of seed and counter on the CPU, on by one; the keys of this count."""
+    state[1] += 1
+    message = struct.pack("<QQ", *state.tolist())
+    words = np.frombuffer(hashlib.blake2b(message, digest_size=4 * STREAMS).digest(), np.int32)
+    return torch.from_numpy(words.copy())
+
+
+@next_keys.register_fake
+def _(state: Tensor) -> Tensor:
+    return state.new_empty(STREAMS, dtype=torch.int32)
+
+
 class NoiseKeys:
     """The counter of a generator: every call gives keys of its own (BLAKE2 of seed and counter).
 
+    An operator of its own makes them, so that a graph may hold the call.
+
     Args:
-        seed: non-negative integer below 2^64.
+        seed: integer from 0 to 2^63 - 1.
         device: of the keys.
+
+    Attributes:
+        state: seed and counter, int64 [2] on the CPU.
     """
 
     def __init__(self, seed: int, device: torch.device | str):
-        self._seed, self._counter, self._device = seed, 0, device
+        self.state, self._device = torch.tensor([seed, 0]), device
 
     def next(self) -> Tensor:
         """Keys of the next perception, int32 [5], one for each stream."""
-        self._counter += 1
-        message = struct.pack("<QQ", self._seed, self._counter)
-        words = np.frombuffer(hashlib.blake2b(message, digest_size=4 * STREAMS).digest(), np.int32)
-        return sent(torch.from_numpy(words.copy()), self._device)
+        return sent(next_keys(self.state), self._device)
 
 
 def sent(tensor: Tensor, device: torch.device | str) -> Tensor:

@@ -16,11 +16,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from marinenav_env.envs.contract.constants import MAX_ATTEMPTS, OBSTACLE_MARGIN, START_MARGIN
 from marinenav_env.envs.torchrl_gpu.state import MOTION_SIZE, THETA, MapParams, Scenario, X, Y, present
 
-BLOCKS = (64, 96, 140, 200)  # candidates; together the legacy cap of 500
-ROBOT_MARGIN = 2.0  # m, between starts, goals and the edge of the map
-OBSTACLE_MARGIN = 5.0  # m, between centres of obstacles and the edge
+BLOCKS = (64, 96, 140, MAX_ATTEMPTS - 300)  # candidates; together the legacy cap
 
 
 class Request(NamedTuple):
@@ -47,6 +46,10 @@ class Placed(NamedTuple):
     def select(self, columns: Tensor) -> "Placed":
         """The objects of some scenarios."""
         return Placed(self.features[..., columns], self.count[columns])
+
+    def filled(self) -> "Placed":
+        """Without the slots that are empty in all scenarios; the host waits to learn which."""
+        return Placed(self.features[:, : int(self.count.max())], self.count)
 
     def exists(self) -> Tensor:
         """Which slots are filled, bool [slots, N]."""
@@ -120,8 +123,9 @@ def place(
         placed = everything.select(columns)
         fits = category.fits(candidates, part, some)
         if block != BLOCKS[0]:
-            clash = category.clashes(candidates[:, None], placed.features[:, :, None], part)
-            fits &= ~(clash & placed.exists()[:, None]).any(0)
+            there = placed.filled()
+            clash = category.clashes(candidates[:, None], there.features[:, :, None], part)
+            fits &= ~(clash & there.exists()[:, None]).any(0)
         placed = accept(category, candidates, fits, placed, wanted[columns], part)
         everything.features[..., columns] = placed.features
         everything.count[columns] = placed.count
@@ -145,9 +149,11 @@ def accept(
     position = torch.arange(fits.shape[0], dtype=torch.int16, device=fits.device)[:, None]
     last = fits.shape[0] - 1
     slots = torch.arange(features.shape[1], device=fits.device)[:, None]
-    for _ in range(features.shape[1]):
+    for _ in range(min(features.shape[1], len(fits))):
         first = torch.where(fits, position, last + 1).amin(0)
         found = (first <= last) & (count < wanted)
+        if found.device.type == "cpu" and not found.any():
+            break
         index = first.clamp(max=last).long()
         new = candidates.gather(1, index.expand(len(candidates), 1, -1))
         features = torch.where((slots == count) & found, new, features)
@@ -185,7 +191,7 @@ def _near_robots(candidates: Tensor, clearance: Tensor, robots: Placed) -> Tenso
 
 def _propose_robots(request: Request, block: int, generator: torch.Generator) -> Tensor:
     ends = (request.map.width, request.map.height) * 2
-    points = [_uniform(ROBOT_MARGIN, end - ROBOT_MARGIN, request, block, generator) for end in ends]
+    points = [_uniform(START_MARGIN, end - START_MARGIN, request, block, generator) for end in ends]
     return torch.stack(points)
 
 

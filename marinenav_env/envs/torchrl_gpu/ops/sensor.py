@@ -30,6 +30,7 @@ from marinenav_env.envs.torchrl_gpu.state import (
 )
 
 OUT_OF_SIGHT = 1e9  # m
+NETWORK_SIZE = 40  # candidates up to which compiled code exchanges and selects; of more it would not end
 
 
 class Perception(NamedTuple):
@@ -193,7 +194,7 @@ def nearest(features: list[Tensor], gap: Tensor, p: RobotParams) -> tuple[list[t
 
 def pick(features: list[Tensor], index: Tensor) -> list[Tensor]:
     """Features [K, R, E] of candidate `index` [R, E]; compiled by selection, which vectorises."""
-    if not torch.compiler.is_compiling():
+    if not _unrolled(len(features[0])):
         return [feature.gather(0, index[None].long())[0] for feature in features]
     picked = [feature[0] for feature in features]
     for k in range(1, len(features[0])):
@@ -223,7 +224,7 @@ def smallest(keys: Tensor, count: int) -> list[Tensor]:
 
     Compiled, a network of exchanges, which fuses with its surroundings; eager, `topk`, which is one call.
     """
-    if not torch.compiler.is_compiling():
+    if not _unrolled(len(keys)):
         return list(keys.topk(count, dim=0, largest=False).values)
     values = list(keys.unbind(0))
     for row in range(count):
@@ -231,6 +232,10 @@ def smallest(keys: Tensor, count: int) -> list[Tensor]:
             low, high = torch.minimum(values[k - 1], values[k]), torch.maximum(values[k - 1], values[k])
             values[k - 1], values[k] = low, high
     return values[:count]
+
+
+def _unrolled(size: int) -> bool:
+    return torch.compiler.is_compiling() and size <= NETWORK_SIZE
 
 
 def _key_dtype(gap: Tensor) -> torch.dtype:

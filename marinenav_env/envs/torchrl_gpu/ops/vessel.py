@@ -11,9 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from marinenav_env.envs.contract.constants import CONTINUOUS_THRUST_RATE
 from marinenav_env.envs.torchrl_gpu.state import LEFT, RIGHT, RobotParams
-
-CONTINUOUS_THRUST_RATE = 1000.0  # N/s at full command; fixed, whatever the thrust-change lists say
 
 Field = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
@@ -58,8 +57,16 @@ def thrust_rates(action: Tensor, thrust_change: Tensor, continuous: bool) -> tup
         return CONTINUOUS_THRUST_RATE * action[0], CONTINUOUS_THRUST_RATE * action[1]
     size = thrust_change.shape[1]
     left, right = thrust_change.expand(2, size, *action.shape)
+    action = action.clamp(0, size * size - 1)  # others are refused once the host looks
     left_index = action.div(size, rounding_mode="floor")
     return left.gather(0, left_index[None])[0], right.gather(0, (action - size * left_index)[None])[0]
+
+
+def is_no_action(action: Tensor, thrust_change: Tensor, continuous: bool) -> Tensor:
+    """Where an action is none: a command that is not finite, or an index out of range; bool [R, E]."""
+    if continuous:
+        return ~torch.isfinite(action[0] + action[1])
+    return (action < 0) | (action >= thrust_change.shape[1] ** 2)
 
 
 def thrusts(
