@@ -152,16 +152,12 @@ EXCEPTIONS: dict[str, set[str]] = {
         "agents.legacy.trainer -> torchrl_gpu.learn.schedule",
         "agents.legacy.trainer -> torchrl_gpu.watch.episode_report",
         "agents.networks -> agents.models.files",
-        "marinenav_env.envs.contract.episode -> marinenav_env.envs.reference.robot",
-        "marinenav_env.envs.contract.episode -> marinenav_env.envs.reference.scenario",
-        "marinenav_env.envs.contract.episode -> marinenav_env.envs.reference.world",
         "scripts.drawing.quantiles -> agents.legacy.replay_buffer",
         "torchrl_gpu.learn.update -> torchrl_gpu.replay.rows",
         "torchrl_gpu.replay.legacy_samplers -> agents.legacy.rainbow_memory",
     },
     "circles": {
         "agents.agent <-> agents.models.folder <-> agents.models.traced",
-        "marinenav_env.envs.contract.episode <-> marinenav_env.envs.reference.world",
     },
     "late_imports": {
         "agents.agent: agents.models.folder",

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from marinenav_env.envs import MarineNavEnv3
 from marinenav_env.envs.contract.outcome import OUTCOME_OF_STATE
-from marinenav_env.envs.reference.perception import Perception
 from marinenav_env.envs.reference.robot import Robot
+from marinenav_env.envs.reference.sensor import Perception
 from marinenav_env.envs.torchrl_gpu.ops.noise import Noise, ObjectNoise
 from marinenav_env.envs.torchrl_gpu.state import THETA, MapParams, RobotParams, StepResult
 from marinenav_env.envs.torchrl_gpu.world import VectorWorld

@@ -13,7 +13,6 @@ import torch
 import torchrl_gpu.evaluation.batched
 import torchrl_gpu.evaluation.one_by_one
 from marinenav_env.envs import MarineNavEnv3
-from marinenav_env.envs.reference.snapshot import restore, snapshot
 from torchrl_gpu.collect.plain_steps import PlainSteps
 from torchrl_gpu.evaluation.record import EvaluationRecord
 from torchrl_gpu.experiment import build_trainer
@@ -179,7 +178,7 @@ def test_a_world_goes_on_from_its_snapshot_draw_for_draw():
     env.reset()
     env.rd.standard_normal()  # leaves the second normal of a pair behind
     env.step([[1.0, 1.0]] * len(env.robots))
-    restore(other, json.loads(json.dumps(snapshot(env), default=lambda array: array.tolist())))
+    other.load_state_dict(json.loads(json.dumps(env.state_dict(), default=lambda array: array.tolist())))
     for robot in other.robots:  # JSON knows no arrays
         for name, value in vars(env.robots[0]).items():
             if isinstance(value, np.ndarray):

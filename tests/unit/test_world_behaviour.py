@@ -378,7 +378,7 @@ def test_frames_take_arrays_of_two(robot: Robot) -> None:
 
 @pytest.mark.parametrize("action", [None, 3, [0.5]])
 def test_bad_continuous_action(robot: Robot, action: object) -> None:
-    with pytest.raises((TypeError, IndexError), match=r"action: two numbers needed, not"):
+    with pytest.raises((TypeError, IndexError), match=r"action: two finite numbers needed, not"):
         robot.update_state(action, is_new_action=True)
 
 

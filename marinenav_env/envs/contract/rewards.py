@@ -4,6 +4,8 @@ A world gives the rest of the term its meaning: `MarineNavEnv3` one robot at a t
 Progress towards the goal (m) is the one term without a weight (environment spec 10).
 """
 
+from collections.abc import Mapping
+from math import isfinite
 from typing import NamedTuple
 
 
@@ -37,3 +39,18 @@ REWARDS = {
 
 DEFAULT_REWARDS = {name: term.default for name, term in REWARDS.items()}
 """Weights of a new world."""
+
+
+def reward_weights(given: Mapping[str, float]) -> dict[str, float]:
+    """Weights of all terms: those given, else the defaults.
+
+    Raises:
+        TypeError: there is no such term.
+        ValueError: a weight is not finite.
+    """
+    for name, value in given.items():
+        if name not in REWARDS:
+            raise TypeError(f"unknown argument {name!r}; known rewards are {', '.join(REWARDS)}")
+        if not isfinite(value):
+            raise ValueError(f"{name} is {value}; allowed are finite numbers")
+    return {**DEFAULT_REWARDS, **given}

@@ -19,6 +19,9 @@ class Stage(NamedTuple):
     min_start_goal_dis: float = 30.0
 
 
+LEAST = Stage(1, 0, 0, 0.0)
+"""What a scenario may ask for at least."""
+
 COLUMNS = ("num_robots", "num_cores", "num_obstacles", "min_start_goal_dis")
 """Lists of a schedule that make its stages, in the order of the fields of a `Stage`."""
 CURRICULUM_KEYS = ("timesteps", *COLUMNS)
@@ -53,3 +56,19 @@ def check_curriculum(schedule: Schedule) -> None:
         raise ValueError(f"schedule lists have lengths {lengths}; allowed are equal lengths of 1 and more")
     if (fewest := min(schedule["num_robots"])) < 1:
         raise ValueError(f"schedule has {fewest} in 'num_robots'; allowed are 1 and more")
+
+
+def stage_given(schedule: Schedule | None, *given: float | None) -> Stage:
+    """The stage of a world without a schedule: what is given of its fields, in their order, else the default.
+
+    Raises:
+        ValueError: a number is too small, or given beside a schedule.
+    """
+    named = dict(zip(Stage._fields, given, strict=True))
+    chosen = {name: value for name, value in named.items() if value is not None}
+    for name, value in chosen.items():
+        if schedule is not None:
+            raise ValueError(f"{name} is given as {value}; allowed is what the schedule says")
+        if not value >= getattr(LEAST, name):
+            raise ValueError(f"{name} is {value}; allowed are {getattr(LEAST, name)} and more")
+    return Stage(**chosen)

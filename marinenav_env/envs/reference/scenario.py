@@ -1,7 +1,8 @@
 """What an episode is made of: robots, vortices, obstacles, and how they are drawn (environment spec 3-5)."""
 
 from collections.abc import Callable, Sequence
-from math import isfinite, pi, sqrt
+from functools import cache
+from math import pi, sqrt
 from typing import Any
 
 import numpy as np
@@ -9,22 +10,11 @@ from scipy.spatial import KDTree
 
 from marinenav_env.envs.contract.constants import MAX_ATTEMPTS, OBSTACLE_MARGIN, START_MARGIN
 from marinenav_env.envs.contract.stage import Schedule, Stage, stage_index, stage_of
+from marinenav_env.envs.reference.current import Core, Current, core_speed, current_field
 from marinenav_env.envs.reference.robot import Robot
-from marinenav_env.envs.reference.vessel import NO_CURRENT, Current
 
-
-class Core:
-    """Vortex core.
-
-    Args:
-        x: centre, north (m).
-        y: centre, east (m).
-        clockwise: sense of rotation. Quirk W2: seen from above on the north-up map it is the opposite one.
-        Gamma: circulation (m^2/s).
-    """
-
-    def __init__(self, x: float, y: float, clockwise: int, Gamma: float) -> None:
-        self.x, self.y, self.clockwise, self.Gamma = x, y, clockwise, Gamma
+TRIALS = 50
+"""Scenarios after which what has found no room in any of them counts as finding none."""
 
 
 class Obstacle:
@@ -78,9 +68,23 @@ class Scenario:
         self.cores: list[Core] = []
         self.obstacles: list[Obstacle] = []
 
+    @property
+    def asked(self) -> Stage:
+        """What the next scenario is to hold."""
+        return Stage(*(getattr(self, name) for name in Stage._fields))
+
+    def ask_for(self, stage: Stage) -> None:
+        """Set what the next scenario is to hold, as the attributes of the same names do."""
+        vars(self).update(stage._asdict())
+
+    @property
+    def placed(self) -> Stage:
+        """What the present scenario holds: less than was asked for where it found no room (Quirk W9)."""
+        return Stage(len(self.robots), len(self.cores), len(self.obstacles), self.min_start_goal_dis)
+
     # ---- generation -------------------------------------------------------------------------------------
 
-    def _generate(self) -> None:
+    def generate(self) -> None:
         """Draw the next scenario of the stream, in place."""
         self.cores.clear()
         self.obstacles.clear()
@@ -89,10 +93,6 @@ class Scenario:
         self._place(self.cores, self.num_cores, self._draw_core, self.check_core)
         self.index_cores()
         self._place(self.obstacles, self.num_obs, self._draw_obstacle, self.check_obstacle)
-
-    def ask_for(self, stage: Stage) -> None:
-        """Set what the next episodes hold, as the attributes of the same names do."""
-        vars(self).update(stage._asdict())
 
     def _enter_stage(self, schedule: Schedule) -> None:
         self.ask_for(stage_of(schedule, stage_index(schedule, self.total_timesteps)))
@@ -179,26 +179,27 @@ class Scenario:
     def check_core(self, core_j: Core) -> bool:
         """Whether a core fits into the map, between the robots and among the cores (environment spec 4.3)."""
         centre = (core_j.x, core_j.y)
-        # Quirk W7: the width bounds both axes.
-        if any(c - self.r < 0 or c + self.r > self.width for c in centre):
+        if not self._inside(centre, self.r, self.width):  # Quirk W7: the width bounds both axes
             return False
         if not self._clear_of_robots(centre, self.r + self.clear_r):
             return False
         return all(self._compatible(core_i, core_j) for core_i in self.cores)
 
     def check_obstacle(self, obs: Obstacle) -> bool:
-        """Whether an obstacle fits into the map, between robots, cores, obstacles (environment spec 4.4)."""
+        """Whether an obstacle fits into the map, between robots, cores and obstacles (environment spec 4.4)."""
         centre = (obs.x, obs.y)
-        if any(
-            c - obs.r < 0 or c + obs.r > limit
-            for c, limit in zip(centre, (self.width, self.height), strict=True)
-        ):
+        if not self._inside(centre, obs.r, self.height):
             return False
         if not self._clear_of_robots(centre, obs.r + self.clear_r):
             return False
         if any(_distance((core.x, core.y), centre) <= self.r + obs.r for core in self.cores):
             return False
         return all(_distance((other.x, other.y), centre) > other.r + obs.r for other in self.obstacles)
+
+    def _inside(self, centre: tuple[float, float], r: float, height: float) -> bool:
+        return all(
+            c - r >= 0 and c + r <= limit for c, limit in zip(centre, (self.width, height), strict=True)
+        )
 
     def _clear_of_robots(self, centre: tuple[float, float], clearance: float) -> bool:
         return all(
@@ -213,15 +214,15 @@ class Scenario:
             return distance >= weak / (2 * pi * self.v_rel_max) + strong / (2 * pi * self.v_rel_max)
         # Quirk W8: the gap of heavily overlapping cores is negative, they pass.
         gap = distance - 2 * self.r
-        return gap != 0.0 and strong / (2 * pi * gap) <= self.p * (weak / (2 * pi * self.r))
+        if gap == 0.0:
+            return strong == 0.0  # at rest the cores that touch pass, as those nearer and farther do
+        return strong / (2 * pi * gap) <= self.p * (weak / (2 * pi * self.r))
 
     # ---- current ----------------------------------------------------------------------------------------
 
     def compute_speed(self, Gamma: float, d: float) -> float:
         """Speed (m/s) of a vortex of circulation Gamma (m^2/s) at distance d (m), a Rankine profile."""
-        if d <= self.r:
-            return Gamma / (2 * pi * self.r * self.r) * d
-        return Gamma / (2 * pi * d)
+        return core_speed(Gamma, d, self.r)
 
     def get_velocity(self, x: float, y: float) -> np.ndarray:
         """Current at a position (m), world frame, array (3,): vx, vy (m/s) and 0.
@@ -234,30 +235,8 @@ class Scenario:
         return np.array(self._current()(float(x), float(y)))
 
     def _current(self) -> Current:
-        """Bind the vortex field to the present cores."""
-        if not self.cores:
-            return lambda x, y: NO_CURRENT
-        cores = [(float(c.x), float(c.y), 1.0 if c.clockwise else -1.0, float(c.Gamma)) for c in self.cores]
-        compute_speed = self.compute_speed
-
-        def current(x: float, y: float) -> tuple[float, float, float]:
-            if not (isfinite(x) and isfinite(y)):
-                raise ValueError(f"get_velocity: a finite position is needed, not ({x}, {y})")
-            contributions = []
-            for core_x, core_y, sense, Gamma in cores:
-                dx, dy = x - core_x, y - core_y
-                d = sqrt(dx * dx + dy * dy)
-                if d > 0.0:  # Quirk W4: nothing at the very centre
-                    k = sense * compute_speed(Gamma, d) / d
-                    contributions.append((d, k * dy, -k * dx))
-            contributions.sort()
-            vx = vy = 0.0
-            for _, ax, ay in contributions:
-                vx += ax
-                vy += ay
-            return vx, vy, 0.0
-
-        return current
+        """The vortex field of the present cores."""
+        return current_field(self.cores, self.r)
 
     def index_cores(self) -> None:
         """Keep `core_centers`, the public index over the cores; absent until cores first exist."""
@@ -267,3 +246,24 @@ class Scenario:
     def get_velocity_test(self, x: float, y: float) -> np.ndarray:
         """A uniform current of 1 m/s to the north-east whatever the position, array (2,)."""
         return np.array([1.0, 1.0]) / np.sqrt(2)
+
+
+@cache
+def room_for(stage: Stage) -> Stage:
+    """The most robots, cores and obstacles of a stage that found room in a scenario of the default map.
+
+    Placing is random and gives up (Quirk W9), so that no formula tells: scenarios of a fixed stream are
+    drawn, until everything fits into one, `TRIALS` at most.
+
+    Args:
+        stage: numbers of at least 0; what it asks for is never exceeded.
+    """
+    scenario = Scenario()
+    most = Stage(0, 0, 0, stage.min_start_goal_dis)
+    for _ in range(TRIALS):
+        scenario.ask_for(stage)
+        scenario.generate()
+        most = Stage(*map(max, most, scenario.placed))
+        if most == stage:
+            break
+    return most

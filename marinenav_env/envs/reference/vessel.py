@@ -5,19 +5,19 @@ All scalars are plain Python floats: at three degrees of freedom an array costs 
 
 from collections.abc import Callable, Sequence
 from itertools import product
-from math import cos, pi, sin, sqrt
+from math import cos, isfinite, pi, sin, sqrt
 from typing import Any
 
 import numpy as np
 
 from marinenav_env.envs.contract.constants import CONTINUOUS_THRUST_RATE, THRUST_CHANGES
+from marinenav_env.envs.reference.current import NO_CURRENT, Current
 
 TWO_PI = 2.0 * pi
 
-Current = Callable[[float, float], tuple[float, float, float]]
-"""The water at a position (x, y) m: vx, vy (m/s) and yaw rate (rad/s), world frame."""
+Rates = tuple[float, float]
+"""Rates of change of the left and the right thrust (N/s)."""
 Vector = Sequence[float] | np.ndarray
-NO_CURRENT = (0.0, 0.0, 0.0)
 
 
 class Vessel:
@@ -194,23 +194,49 @@ class Vessel:
 
     # ---- motion -----------------------------------------------------------------------------------------
 
-    def execute(self, action: Any, current_at: Current, is_continuous_action: bool = True) -> None:
-        """Carry out one environment step: the new thrusts, then `N` sub-steps (environment spec 6.1).
-
-        Without sub-steps nothing changes, the thrusts neither.
+    def thrust_rates(self, action: Any, is_continuous_action: bool = True) -> Rates:
+        """Rates of change of the left and the right thrust (N/s) that an action asks for.
 
         Args:
             action: two commands in [-1, 1], or an index into `actions`.
+            is_continuous_action: how to read `action`.
+
+        Raises:
+            TypeError, IndexError, ValueError: `action` is no action of that kind, or not finite.
+        """
+        try:
+            if is_continuous_action:
+                left = CONTINUOUS_THRUST_RATE * float(action[0])
+                right = CONTINUOUS_THRUST_RATE * float(action[1])
+                if len(action) > 2 or not (isfinite(left) and isfinite(right)):
+                    raise ValueError
+                return left, right
+            if action < 0:
+                raise IndexError
+            return self.actions[action]
+        except (TypeError, IndexError, ValueError) as error:
+            index = f"an index in 0..{len(self.actions) - 1}"
+            allowed = "two finite numbers" if is_continuous_action else index
+            raise type(error)(f"action: {allowed} needed, not {action!r}") from error
+
+    def execute(self, action: Any, current_at: Current, is_continuous_action: bool = True) -> None:
+        """Carry out one environment step: the new thrusts, then `N` sub-steps (environment spec 6.1).
+
+        Args:
+            action: as `thrust_rates` takes it.
             current_at: the current as a function of position.
             is_continuous_action: how to read `action`.
 
         Raises:
-            TypeError, IndexError: `action` is no action of that kind.
+            TypeError, IndexError, ValueError: as `thrust_rates`.
         """
-        if self.N <= 0:
-            return
-        self._change_thrust(action, is_continuous_action)
-        self._advance(current_at, self.N)
+        self.move(self.thrust_rates(action, is_continuous_action), current_at)
+
+    def move(self, rates: Rates, current_at: Current) -> None:
+        """`execute` the action of these thrust rates. Without sub-steps not even the thrusts change."""
+        if self.N > 0:
+            self._change_thrust(rates)
+            self._advance(current_at, self.N)
 
     def update_velocity(self, current_velocity: Vector = NO_CURRENT) -> None:
         """Set the velocity over ground from `velocity_r` and the current, world frame, (3,)."""
@@ -232,11 +258,11 @@ class Vessel:
             is_continuous_action: how to read `action`.
 
         Raises:
-            TypeError, IndexError: `action` is no action of that kind.
+            TypeError, IndexError, ValueError: as `thrust_rates`.
         """
         current = tuple(map(float, current_velocity))
         if is_new_action:
-            self._change_thrust(action, is_continuous_action)
+            self._change_thrust(self.thrust_rates(action, is_continuous_action))
         self._advance(lambda x, y: current, 1)
 
     def compute_motion(self) -> None:
@@ -248,21 +274,10 @@ class Vessel:
         wx, wy, _ = map(float, self.velocity_r)
         self.velocity_r = np.array(self._motion()(self.theta, wx, wy, *map(float, self.velocity)))
 
-    def _change_thrust(self, action: Any, is_continuous_action: bool) -> None:
+    def _change_thrust(self, rates: Rates) -> None:
         """Apply a whole step's change at once. Quirk W11: thrust jumps, then stays."""
-        try:
-            if is_continuous_action:
-                left, right = (
-                    CONTINUOUS_THRUST_RATE * float(action[0]),
-                    CONTINUOUS_THRUST_RATE * float(action[1]),
-                )
-            else:
-                left, right = self.actions[action]
-        except (TypeError, IndexError) as error:
-            allowed = "two numbers" if is_continuous_action else f"an index in 0..{len(self.actions) - 1}"
-            raise type(error)(f"action: {allowed} needed, not {action!r}") from error
-        self.left_thrust = self._limited(self.left_thrust + left * self.dt * self.N)
-        self.right_thrust = self._limited(self.right_thrust + right * self.dt * self.N)
+        self.left_thrust = self._limited(self.left_thrust + rates[0] * self.dt * self.N)
+        self.right_thrust = self._limited(self.right_thrust + rates[1] * self.dt * self.N)
 
     def _limited(self, thrust: float) -> float:
         return min(max(thrust, self.min_thrust), self.max_thrust)

@@ -1,22 +1,40 @@
 """The reference world: robots act, look and are rewarded, step by step (environment spec 9-13)."""
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from math import pi
 from os import PathLike
 from typing import Any
 
-from marinenav_env.envs.contract import episode
+import numpy as np
+
 from marinenav_env.envs.contract.constants import EPISODE_LIMIT
-from marinenav_env.envs.contract.rewards import DEFAULT_REWARDS
-from marinenav_env.envs.contract.stage import Schedule
+from marinenav_env.envs.contract.episode import (
+    ENV_KEYS,
+    Episode,
+    read_constants,
+    validate_episode,
+    write_episode,
+    written_constants,
+)
+from marinenav_env.envs.contract.rewards import reward_weights
+from marinenav_env.envs.contract.stage import Schedule, stage_given
+from marinenav_env.envs.reference import episodes
+from marinenav_env.envs.reference.current import Core, Current
 from marinenav_env.envs.reference.robot import Robot
-from marinenav_env.envs.reference.scenario import Core, Obstacle, Scenario
-from marinenav_env.envs.reference.vessel import Current
+from marinenav_env.envs.reference.scenario import Obstacle, Scenario
+from marinenav_env.envs.reference.streams import set_stream_state, stream_state
+from marinenav_env.envs.reference.vessel import Rates
 
 __all__ = ["Core", "MarineNavEnv3", "Obstacle"]
 
 Observation = tuple[list[float] | None, list[list[float]] | None]
 Observations = tuple[list[Observation], list[bool], list[bool]]
+
+PARTS = ("rd", "robots", "cores", "obstacles")
+"""Attributes of a world with a state of their own."""
+GIVEN = ("schedule", "verbose", "core_centers")
+"""Attributes that its constructor, its owner, or its cores determine."""
 
 
 class MarineNavEnv3(Scenario):
@@ -29,6 +47,16 @@ class MarineNavEnv3(Scenario):
         schedule: curriculum of equally long lists `timesteps`, `num_robots`, `num_cores`, `num_obstacles`,
             `min_start_goal_dis`; or None. Its stage is printed at every reset unless `verbose` is False.
         is_eval_env: whether to keep observation, action and trajectory histories.
+        num_robots: robots that a scenario asks for; this and the next three without a schedule only, by
+            default as in `Stage`, and with the same episodes as if set afterwards.
+        num_cores: vortex cores.
+        num_obs: static obstacles.
+        min_start_goal_dis: least distance from start to goal (m).
+        **rewards: weights of the terms of the reward, by the names in `contract.rewards.REWARDS`.
+
+    Raises:
+        TypeError: an argument of another name.
+        ValueError: an argument out of its range, or one that the schedule decides.
     """
 
     def __init__(
@@ -36,13 +64,19 @@ class MarineNavEnv3(Scenario):
         seed: int = 0,
         schedule: Schedule | None = None,
         is_eval_env: bool = False,
+        *,
+        num_robots: int | None = None,
+        num_cores: int | None = None,
+        num_obs: int | None = None,
+        min_start_goal_dis: float | None = None,
+        **rewards: float,
     ) -> None:
         super().__init__(seed, schedule)
+        self.ask_for(stage_given(schedule, num_robots, num_cores, num_obs, min_start_goal_dis))
+        vars(self).update(reward_weights(rewards))  # timestep_penalty, COLREGs_penalty, ...
         self.is_eval_env = is_eval_env
         self.episode_timesteps = 0
         self.observation_in_robot_frame = True
-
-        vars(self).update(DEFAULT_REWARDS)  # timestep_penalty, COLREGs_penalty, ...
 
         # Without effect, kept for callers and episode files.
         self.angular_speed_max = pi / 2
@@ -70,7 +104,7 @@ class MarineNavEnv3(Scenario):
         if self.schedule is not None:
             self._enter_stage(self.schedule)
         self.episode_timesteps = 0
-        self._generate()
+        self.generate()
         return self.get_observations()
 
     def reset_with_eval_config(self, eval_config: Mapping[str, Mapping[str, Any]]) -> Observations:
@@ -90,14 +124,34 @@ class MarineNavEnv3(Scenario):
             IndexError: a list is shorter than the scenario needs.
             ValueError: a value is out of its range.
         """
-        episode.validate_episode(eval_config)
+        validate_episode(eval_config)
         self.episode_timesteps = 0
-        episode.load_episode(self, eval_config)
+        self._load(eval_config["env"], eval_config["robots"])
         return self.get_observations()
 
-    def episode_data(self) -> episode.Episode:
-        """Episode dictionary of the present scenario and its histories (environment spec 13.1)."""
-        return episode.episode_data(self)
+    def _load(self, env: Mapping[str, Any], robots: Mapping[str, Any]) -> None:
+        vars(self).update(deepcopy(read_constants(env)))
+        self.rd = np.random.RandomState(self.seed)
+        self.cores[:] = episodes.read_cores(env["cores"])
+        self.index_cores()
+        self.obstacles[:] = episodes.read_obstacles(env["obstacles"])
+        self.robots.clear()
+        for i in range(env["num_robots"]):
+            robot = self.draw_robot()
+            episodes.read_robot(robot, robots, i)
+            robot.reset_state(self.get_velocity(*robot.start))
+            self.robots.append(robot)
+
+    def episode_data(self) -> Episode:
+        """Episode dictionary of the present scenario and its histories, as copies (environment spec 13.1).
+
+        Quirk W27: `num_robots` is the attribute, whatever the number of robots.
+        """
+        env = deepcopy(written_constants({key: getattr(self, key) for key in ENV_KEYS}))
+        env["num_robots"] = self.num_robots
+        env["cores"] = episodes.write_cores(self.cores)
+        env["obstacles"] = episodes.write_obstacles(self.obstacles)
+        return {"env": env, "robots": episodes.write_robots(self.robots)}
 
     def save_episode(self, filename: str | PathLike[str]) -> None:
         """Write the episode dictionary as JSON; the file appears complete or not at all.
@@ -105,7 +159,35 @@ class MarineNavEnv3(Scenario):
         Raises:
             TypeError: Quirk W24, the action history holds NumPy values.
         """
-        episode.write_episode(self.episode_data(), filename)
+        write_episode(self.episode_data(), filename)
+
+    # ---- state ------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where everybody is now and where every random stream stands, as plain data, not copied."""
+        own = {name: value for name, value in vars(self).items() if name not in (*PARTS, *GIVEN)}
+        return {
+            "attributes": own,
+            "rd": stream_state(self.rd),
+            "robots": [robot.state_dict() for robot in self.robots],
+            "cores": [vars(core) for core in self.cores],
+            "obstacles": [vars(obstacle) for obstacle in self.obstacles],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a `state_dict` of a world of the same construction, which this one then writes into.
+
+        Raises:
+            KeyError: a part of it is missing.
+        """
+        vars(self).update(state["attributes"])
+        set_stream_state(self.rd, state["rd"])
+        self.robots[:] = [Robot() for _ in state["robots"]]
+        for robot, each in zip(self.robots, state["robots"], strict=True):
+            robot.load_state_dict(each)
+        self.cores[:] = [Core(**each) for each in state["cores"]]
+        self.obstacles[:] = [Obstacle(**each) for each in state["obstacles"]]
+        self.index_cores()
 
     # ---- a step -----------------------------------------------------------------------------------------
 
@@ -124,15 +206,17 @@ class MarineNavEnv3(Scenario):
         Raises:
             AssertionError: the number of actions is not that of the robots, or all robots have arrived.
             RuntimeError: a robot was deactivated without collision or arrival.
+            TypeError, IndexError, ValueError: an action is none of its kind; nobody has moved then.
         """
         if len(actions) != len(self.robots):
             raise AssertionError("Number of actions not equal number of robots!")
         if self.check_all_reach_goal():
             raise AssertionError("All robots reach goals, not actions are available!")
+        rates = self._thrust_rates(actions, is_continuous_action)
         current = self._current()
         rewards = [
-            0 if robot.deactivated else self._move(robot, action, current, is_continuous_action)
-            for robot, action in zip(self.robots, actions, strict=True)
+            0 if robot.deactivated else self._move(robot, action, asked, current)
+            for robot, action, asked in zip(self.robots, actions, rates, strict=True)
         ]
         observations, _, _ = self.get_observations()
         dones, infos = [], []
@@ -146,10 +230,20 @@ class MarineNavEnv3(Scenario):
         self.total_timesteps += 1
         return observations, rewards, dones, infos
 
-    def _move(self, robot: Robot, action: Any, current: Current, is_continuous_action: bool) -> float:
+    def _thrust_rates(self, actions: Sequence[Any], is_continuous_action: bool) -> list[Rates | None]:
+        """Thrust rates asked for; None of the deactivated robots, whose actions are not read."""
+        rates: list[Rates | None] = []
+        for i, (robot, action) in enumerate(zip(self.robots, actions, strict=True)):
+            try:
+                rates.append(None if robot.deactivated else robot.thrust_rates(action, is_continuous_action))
+            except (TypeError, IndexError, ValueError) as error:
+                raise type(error)(f"robot {i}: {error}") from error
+        return rates
+
+    def _move(self, robot: Robot, action: Any, rates: Rates, current: Current) -> float:
         """Execute one robot's action; reward for time and progress."""
         before = robot.dist_to_goal()
-        robot.execute(action, current, is_continuous_action)
+        robot.move(rates, current)
         if self.is_eval_env:
             robot.action_history.append(action)
             robot.record_trajectory()

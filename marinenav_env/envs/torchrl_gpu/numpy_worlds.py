@@ -10,7 +10,6 @@ from marinenav_env.envs.contract.layout import OBJECT_ROWS, OBJECT_SIZE, SELF_SI
 from marinenav_env.envs.contract.outcome import OUTCOME_OF_STATE, Outcome, ending_flags
 from marinenav_env.envs.contract.rewards import REWARDS
 from marinenav_env.envs.contract.stage import Schedule, Stage
-from marinenav_env.envs.reference.snapshot import restore, snapshot
 from marinenav_env.envs.reference.world import MarineNavEnv3
 from marinenav_env.envs.torchrl_gpu.specs import Rows
 
@@ -157,7 +156,7 @@ class NumpyWorlds:
 
         The observations of the present step are part of it: looking twice would draw twice.
         """
-        return {"worlds": [snapshot(world) for world in self.worlds], "rows": dict(self._rows)}
+        return {"worlds": [world.state_dict() for world in self.worlds], "rows": dict(self._rows)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a `state_dict`.
@@ -167,7 +166,7 @@ class NumpyWorlds:
             KeyError: a part is missing.
         """
         for world, each in zip(self.worlds, state["worlds"], strict=True):
-            restore(world, each)
+            world.load_state_dict(each)
         for name, row in self._rows.items():
             row[...] = state["rows"][name]
 

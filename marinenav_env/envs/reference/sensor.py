@@ -1,9 +1,12 @@
 """The sensor of one vessel: limits, noise, and what it holds of the last look (environment spec 7)."""
 
-from math import pi
+from collections.abc import Mapping
+from math import atan2, pi, sqrt
 from typing import Any
 
 import numpy as np
+
+from marinenav_env.envs.reference.streams import set_stream_state, stream_state
 
 
 class Perception:
@@ -47,3 +50,38 @@ class Perception:
         """Noisy radius (m), one von Mises."""
         share = self.r_mean_ratio
         return share * r + (1 - share) * self.rd.vonmises(0.0, self.r_kappa) / pi * r
+
+    def detects(self, x: float, y: float, radius: float) -> bool:
+        """Whether a disc at a position in the body frame (m) lies within range and sector."""
+        if sqrt(x * x + y * y) > self.range + radius:
+            return False
+        half_angle = self.angle / 2
+        bearing = atan2(y, x)
+        return not (bearing < -half_angle or bearing > half_angle)  # a NaN is neither: it is detected
+
+    def forget(self) -> None:
+        """Make room for the next look."""
+        for past in (self.observation["objects"], self.observed_obs, self.observed_objs):
+            past.clear()
+
+    def nearest(self, own_r: float) -> list[list[float]]:
+        """Copies of the `max_obj_num` detected objects of smallest gap, ascending; ties keep their order.
+
+        Quirk W18: entries are read as body-frame ones, so in the world frame they rank from the world origin.
+        """
+
+        def gap(entry: list[float]) -> float:
+            x, y, _, _, radius = entry
+            return sqrt(x * x + y * y) - radius - own_r
+
+        ranked = sorted(self.observation["objects"], key=gap)
+        return [entry.copy() for entry in ranked[: max(self.max_obj_num, 0)]]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Parameters, last look and noise stream as plain data, not copied."""
+        return {**vars(self), "rd": stream_state(self.rd)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over a `state_dict`, which the sensor keeps and writes into."""
+        vars(self).update({key: value for key, value in state.items() if key != "rd"})
+        set_stream_state(self.rd, state["rd"])
