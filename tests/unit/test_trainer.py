@@ -5,7 +5,10 @@ from types import SimpleNamespace
 import pytest
 
 from agents.legacy.trainer import Trainer
-from torchrl_gpu.evaluation.one_by_one import evaluate, evaluate_episode
+from marinenav_env.envs import MarineNavEnv3
+from marinenav_env.envs.contract.episode import things_in
+from marinenav_env.envs.contract.stage import Stage
+from torchrl_gpu.evaluation.one_by_one import create_eval_configs, evaluate, evaluate_episode
 from torchrl_gpu.evaluation.record import EvaluationRecord
 
 EVAL_SCHEDULE = {
@@ -25,7 +28,12 @@ class World:
         self.log = log
         self.resets = 0
 
-    def ask_for(self, stage):
+    @property
+    def stage(self):
+        return Stage(self.num_robots, self.num_cores, self.num_obs, self.min_start_goal_dis)
+
+    @stage.setter
+    def stage(self, stage):
         vars(self).update(stage._asdict())
 
     def reset(self):
@@ -53,7 +61,7 @@ class World:
         return self.reset()
 
     def episode_data(self):
-        return {"episode": self.resets, "num_robots": self.num_robots, "num_obs": self.num_obs}
+        return {"episode": self.resets, "env": {"num_obs": self.num_obs}}
 
     def _states(self):
         return [
@@ -125,9 +133,18 @@ def make(script, training=True, **arguments):
 
 def test_evaluation_episodes_follow_the_schedule():
     trainer, _, _ = make([None])
-    assert [(each["num_robots"], each["num_obs"]) for each in trainer.eval_config] == [(1, 4), (2, 5), (2, 5)]
+    assert [each["env"] for each in trainer.eval_config] == [
+        {"num_obs": number, "num_robots": 1} for number in (4, 5, 5)
+    ]
     assert (trainer.eval_env.num_robots, trainer.eval_env.num_cores) == (2, 3)
     assert trainer.eval_env.min_start_goal_dis == 35.0
+
+
+def test_evaluation_episodes_in_which_not_all_robots_found_room_are_played():
+    env = MarineNavEnv3(seed=1, is_eval_env=True)
+    schedule = {"num_episodes": [1], "num_robots": [30], "num_cores": [0], "num_obstacles": [0]}
+    (episode,) = create_eval_configs(env, schedule | {"min_start_goal_dis": [30.0]})
+    assert 5 < things_in(episode)[0] == len(env.reset_with_eval_config(episode)[0]) < 30
 
 
 def test_total_timesteps_plus_one_pass(tmp_path):

@@ -38,13 +38,13 @@ def test_keywords_are_attributes_set_after_construction() -> None:
         setattr(afterwards, name, value)
     given.reset()
     afterwards.reset()
-    assert given.asked == Stage(3, 2, 1, 25.0)
+    assert given.stage == Stage(3, 2, 1, 25.0)
     assert given.collision_penalty == -10.0
     assert numbers(given) == numbers(afterwards)
 
 
 def test_one_keyword_leaves_the_other_defaults() -> None:
-    assert MarineNavEnv3(num_obs=0).asked == Stage(num_obs=0)
+    assert MarineNavEnv3(num_obs=0).stage == Stage(num_obs=0)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_a_world_tells_what_found_room() -> None:
     """Quirk W9: what finds none is missing."""
     env = MarineNavEnv3(seed=3, num_robots=100, num_cores=0, num_obs=200)
     env.reset()
-    assert env.asked == Stage(100, 0, 200, 30.0)
+    assert env.stage == Stage(100, 0, 200, 30.0)
     assert 5 < env.placed.num_robots < 30
     assert 10 < env.placed.num_obs < 100
     episode = env.episode_data()

@@ -53,9 +53,11 @@ def create_eval_configs(env: Any, eval_schedule: dict[str, list]) -> list[dict]:
     configs = []
     for stage, num_episodes in zip(stages_of(eval_schedule), eval_schedule["num_episodes"], strict=True):
         for _ in range(num_episodes):
-            env.ask_for(stage)
+            env.stage = stage
             env.reset()
-            configs.append(env.episode_data())
+            episode = env.episode_data()
+            episode["env"]["num_robots"] = len(env.robots)  # those that found room: it is to be loaded again
+            configs.append(episode)
     return configs
 
 

@@ -61,7 +61,7 @@ class Scenario:
         self.v_range = [3, 3]
         self.obs_r_range = [1, 1]
         self.clear_r = 10.0
-        self.ask_for(Stage())
+        self.stage = Stage()
 
         # Quirk W28: no episode uses these robots, but their seeds are drawn.
         self.robots = [self.draw_robot() for _ in range(self.num_robots)]
@@ -69,12 +69,12 @@ class Scenario:
         self.obstacles: list[Obstacle] = []
 
     @property
-    def asked(self) -> Stage:
-        """What the next scenario is to hold."""
+    def stage(self) -> Stage:
+        """What the next scenario is to hold; the attributes of the same names, settable together."""
         return Stage(*(getattr(self, name) for name in Stage._fields))
 
-    def ask_for(self, stage: Stage) -> None:
-        """Set what the next scenario is to hold, as the attributes of the same names do."""
+    @stage.setter
+    def stage(self, stage: Stage) -> None:
         vars(self).update(stage._asdict())
 
     @property
@@ -95,7 +95,7 @@ class Scenario:
         self._place(self.obstacles, self.num_obs, self._draw_obstacle, self.check_obstacle)
 
     def _enter_stage(self, schedule: Schedule) -> None:
-        self.ask_for(stage_of(schedule, stage_index(schedule, self.total_timesteps)))
+        self.stage = stage_of(schedule, stage_index(schedule, self.total_timesteps))
         if self.num_robots <= 0:
             raise AssertionError("Number of robots is 0!")
         if self.verbose:
@@ -186,7 +186,7 @@ class Scenario:
         return all(self._compatible(core_i, core_j) for core_i in self.cores)
 
     def check_obstacle(self, obs: Obstacle) -> bool:
-        """Whether an obstacle fits into the map, between robots, cores and obstacles (environment spec 4.4)."""
+        """Whether an obstacle fits into the map, between robots, cores, obstacles (environment spec 4.4)."""
         centre = (obs.x, obs.y)
         if not self._inside(centre, obs.r, self.height):
             return False
@@ -261,7 +261,7 @@ def room_for(stage: Stage) -> Stage:
     scenario = Scenario()
     most = Stage(0, 0, 0, stage.min_start_goal_dis)
     for _ in range(TRIALS):
-        scenario.ask_for(stage)
+        scenario.stage = stage
         scenario.generate()
         most = Stage(*map(max, most, scenario.placed))
         if most == stage:

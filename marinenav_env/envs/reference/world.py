@@ -72,7 +72,7 @@ class MarineNavEnv3(Scenario):
         **rewards: float,
     ) -> None:
         super().__init__(seed, schedule)
-        self.ask_for(stage_given(schedule, num_robots, num_cores, num_obs, min_start_goal_dis))
+        self.stage = stage_given(schedule, num_robots, num_cores, num_obs, min_start_goal_dis)
         vars(self).update(reward_weights(rewards))  # timestep_penalty, COLREGs_penalty, ...
         self.is_eval_env = is_eval_env
         self.episode_timesteps = 0
