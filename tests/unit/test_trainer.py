@@ -36,6 +36,8 @@ class World:
     def stage(self, stage):
         vars(self).update(stage._asdict())
 
+    placed = stage
+
     def reset(self):
         self.log.append("reset")
         self.resets += 1
@@ -133,18 +135,20 @@ def make(script, training=True, **arguments):
 
 def test_evaluation_episodes_follow_the_schedule():
     trainer, _, _ = make([None])
-    assert [each["env"] for each in trainer.eval_config] == [
-        {"num_obs": number, "num_robots": 1} for number in (4, 5, 5)
-    ]
+    asked = [(1, 4), (2, 5), (2, 5)]
+    assert [(each["env"]["num_robots"], each["env"]["num_obs"]) for each in trainer.eval_config] == asked
     assert (trainer.eval_env.num_robots, trainer.eval_env.num_cores) == (2, 3)
     assert trainer.eval_env.min_start_goal_dis == 35.0
 
 
-def test_evaluation_episodes_in_which_not_all_robots_found_room_are_played():
+def test_evaluation_episodes_in_which_not_all_robots_found_room_are_played_and_named(capsys):
     env = MarineNavEnv3(seed=1, is_eval_env=True)
     schedule = {"num_episodes": [1], "num_robots": [30], "num_cores": [0], "num_obstacles": [0]}
     (episode,) = create_eval_configs(env, schedule | {"min_start_goal_dis": [30.0]})
-    assert 5 < things_in(episode)[0] == len(env.reset_with_eval_config(episode)[0]) < 30
+    number = things_in(episode)[0]
+    assert 5 < number == len(env.reset_with_eval_config(episode)[0]) < 30
+    printed = f"Evaluation stage 0: num_robots is 30; {number} to {number} found room\n"
+    assert capsys.readouterr().out == printed
 
 
 def test_total_timesteps_plus_one_pass(tmp_path):

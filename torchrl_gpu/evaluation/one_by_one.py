@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from marinenav_env.envs.contract.constants import EPISODE_LIMIT
-from marinenav_env.envs.contract.stage import stages_of
+from marinenav_env.envs.contract.stage import COLUMNS, Stage, stages_of
 
 
 @dataclass
@@ -51,14 +51,26 @@ def create_eval_configs(env: Any, eval_schedule: dict[str, list]) -> list[dict]:
         One episode dictionary per episode, in the order of the schedule.
     """
     configs = []
-    for stage, num_episodes in zip(stages_of(eval_schedule), eval_schedule["num_episodes"], strict=True):
-        for _ in range(num_episodes):
-            env.stage = stage
-            env.reset()
-            episode = env.episode_data()
-            episode["env"]["num_robots"] = len(env.robots)  # those that found room: it is to be loaded again
-            configs.append(episode)
+    numbers = eval_schedule["num_episodes"]
+    for index, (stage, number) in enumerate(zip(stages_of(eval_schedule), numbers, strict=True)):
+        env.stage = stage
+        drawn = [_draw_episode(env) for _ in range(number)]
+        _tell_what_found_no_room(index, stage, [placed for _, placed in drawn])
+        configs += [episode for episode, _ in drawn]
     return configs
+
+
+def _draw_episode(env: Any) -> tuple[dict, Stage]:
+    env.reset()
+    episode, placed = env.episode_data(), env.placed
+    episode["env"]["num_robots"] = placed.num_robots  # not what was asked for: it is to be loaded again
+    return episode, placed
+
+
+def _tell_what_found_no_room(index: int, stage: Stage, placed: list[Stage]) -> None:
+    for name, asked, found in zip(COLUMNS, stage, zip(*placed, strict=True), strict=False):
+        if min(found) < asked:
+            print(f"Evaluation stage {index}: {name} is {asked}; {min(found)} to {max(found)} found room")
 
 
 def deactivate_finished(robot: Any) -> bool:
