@@ -18,13 +18,7 @@ TRIALS = 50
 
 
 class Obstacle:
-    """Static disc.
-
-    Args:
-        x: centre, north (m).
-        y: centre, east (m).
-        r: radius (m).
-    """
+    """Static disc: centre x (north), y (east) and radius r (m)."""
 
     def __init__(self, x: float, y: float, r: float) -> None:
         self.x, self.y, self.r = x, y, r

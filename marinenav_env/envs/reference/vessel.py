@@ -117,11 +117,7 @@ class Vessel:
     # ---- state ------------------------------------------------------------------------------------------
 
     def reset_state(self, current_velocity: Vector = NO_CURRENT) -> None:
-        """Take the initial condition, clear the histories and write trajectory row 0.
-
-        Args:
-            current_velocity: current at the start, world frame, (3,).
-        """
+        """Take the initial condition in the current at the start (3,), and begin the histories anew."""
         self.observation_history.clear()
         self.action_history.clear()
         self.trajectory.clear()
@@ -169,14 +165,7 @@ class Vessel:
         return np.array([[c, -s], [s, c]]), np.array([[self.x], [self.y]])
 
     def project_to_robot_frame(self, x: np.ndarray, is_vector: bool = True) -> np.ndarray:
-        """Express a world vector, or a world point, in the body frame.
-
-        Args:
-            x: two components, (2,).
-            is_vector: False for a point.
-
-        Returns:
-            The body-frame components, (2,) float64.
+        """Express a world vector (2,), or with `is_vector` False a world point (m), in the body frame.
 
         Raises:
             AssertionError: `x` is no array, or not of shape (2,).
@@ -220,12 +209,7 @@ class Vessel:
             raise type(error)(f"action: {allowed} needed, not {action!r}") from error
 
     def execute(self, action: Any, current_at: Current, is_continuous_action: bool = True) -> None:
-        """Carry out one environment step: the new thrusts, then `N` sub-steps (environment spec 6.1).
-
-        Args:
-            action: as `thrust_rates` takes it.
-            current_at: the current as a function of position.
-            is_continuous_action: how to read `action`.
+        """One environment step: the thrusts of an action, then `N` sub-steps (environment spec 6.1).
 
         Raises:
             TypeError, IndexError, ValueError: as `thrust_rates`.
@@ -249,16 +233,9 @@ class Vessel:
         is_new_action: bool = False,
         is_continuous_action: bool = True,
     ) -> None:
-        """Advance by one sub-step of `dt` (environment spec 6.2).
+        """Advance by one sub-step of `dt` in a current (3,), world frame (environment spec 6.2).
 
-        Args:
-            action: two commands in [-1, 1], or an index into `actions`; read only if `is_new_action`.
-            current_velocity: current at the present position, world frame, (3,).
-            is_new_action: whether the thrusts change in this sub-step.
-            is_continuous_action: how to read `action`.
-
-        Raises:
-            TypeError, IndexError, ValueError: as `thrust_rates`.
+        The action is read only if it is new, as `thrust_rates` does, which raises for what is none.
         """
         current = tuple(map(float, current_velocity))
         if is_new_action:
