@@ -46,11 +46,11 @@ def reward_weights(given: Mapping[str, float]) -> dict[str, float]:
 
     Raises:
         TypeError: there is no such term.
-        ValueError: a weight is not finite.
+        ValueError: a weight is no finite number.
     """
     for name, value in given.items():
         if name not in REWARDS:
-            raise TypeError(f"unknown argument {name!r}; known rewards are {', '.join(REWARDS)}")
-        if not isfinite(value):
-            raise ValueError(f"{name} is {value}; allowed are finite numbers")
+            raise TypeError(f"unknown argument {name!r}; of rewards allowed are {', '.join(REWARDS)}")
+        if not (isinstance(value, (int, float)) and isfinite(value)):
+            raise ValueError(f"{name} is {value!r}; allowed are finite numbers")
     return {**DEFAULT_REWARDS, **given}

@@ -19,7 +19,7 @@ class Stage(NamedTuple):
     min_start_goal_dis: float = 30.0
 
 
-LEAST = Stage(1, 0, 0, 0.0)
+LEAST = Stage(1, 0, 0, 0)
 """What a scenario may ask for at least."""
 
 COLUMNS = ("num_robots", "num_cores", "num_obstacles", "min_start_goal_dis")
@@ -59,16 +59,21 @@ def check_curriculum(schedule: Schedule) -> None:
 
 
 def stage_given(schedule: Schedule | None, *given: float | None) -> Stage:
-    """The stage of a world without a schedule: what is given of its fields, in their order, else the default.
-
-    Raises:
-        ValueError: a number is too small, or given beside a schedule.
-    """
+    """The stage of a world: what is given of the fields, in order, else the default; see `check_asked`."""
     named = dict(zip(Stage._fields, given, strict=True))
     chosen = {name: value for name, value in named.items() if value is not None}
-    for name, value in chosen.items():
+    check_asked(schedule, chosen)
+    return Stage(**chosen)
+
+
+def check_asked(schedule: Schedule | None, asked: Mapping[str, float]) -> None:
+    """Check fields of a stage that a user asks a world for.
+
+    Raises:
+        ValueError: a number is too small, or given beside a schedule, which decides.
+    """
+    for name, value in asked.items():
         if schedule is not None:
             raise ValueError(f"{name} is given as {value}; allowed is what the schedule says")
-        if not value >= getattr(LEAST, name):
-            raise ValueError(f"{name} is {value}; allowed are {getattr(LEAST, name)} and more")
-    return Stage(**chosen)
+        if not value >= (least := getattr(LEAST, name)):
+            raise ValueError(f"{name} is {value}; allowed are {least} and more")
