@@ -12,7 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Arc, Circle, FancyArrowPatch, Patch, Polygon, Wedge
 
-from marinenav_env.envs.reference.robot import STATIC_SPEED, Robot
+from marinenav_env.envs.contract.constants import STATIC_SPEED
+from marinenav_env.envs.reference.robot import Robot
 from scripts.drawing import style
 from scripts.drawing.recording import Recording
 from scripts.drawing.vessel import draw_vessel

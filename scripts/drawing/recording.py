@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from marinenav_env.envs.contract.constants import CONTINUOUS_THRUST_RATE
 from marinenav_env.envs.contract.layout import OBJECT_SIZE, SELF_SIZE
 from marinenav_env.envs.reference.robot import Robot
-from marinenav_env.envs.reference.vessel import CONTINUOUS_THRUST_RATE
 from marinenav_env.envs.reference.world import MarineNavEnv3
 from scripts.command_line import InputError, pick, reason
 from scripts.drawing.episodes import Episode, read_episodes, world_of
