@@ -1,6 +1,5 @@
 """The TorchRL face of either world."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -8,16 +7,14 @@ import torch
 from tensordict import TensorDict, TensorDictBase
 from torchrl.envs import EnvBase
 
-from marinenav_env.envs.contract.rewards import REWARDS
-from marinenav_env.envs.contract.stage import Schedule, Stage, check_curriculum
+from marinenav_env.envs.contract.rewards import reward_weights
+from marinenav_env.envs.contract.stage import Schedule, Stage, check_asked, check_curriculum
 from marinenav_env.envs.torchrl_gpu import specs
 from marinenav_env.envs.torchrl_gpu.numpy_worlds import NumpyWorlds
 from marinenav_env.envs.torchrl_gpu.world import VectorWorld
 
 BACKENDS = {"numpy": NumpyWorlds, "torch": VectorWorld}
 DTYPES = (torch.float32, torch.float64)
-LEAST = Stage(num_robots=1, num_cores=0, num_obs=0, min_start_goal_dis=0)
-"""Least values of what a scenario may ask for."""
 
 
 def _asked(name: str, doc: str) -> property:
@@ -153,13 +150,9 @@ class MarineNavTorchRLEnv(EnvBase):
         Raises:
             ValueError: for a value that is not allowed; or with a schedule, which decides this.
         """
-        for name, value in stage.items():
-            if self.schedule is not None:
-                raise ValueError(f"{name} is given as {value}; allowed is what the schedule says")
-            if name == "num_robots" and value > self.max_robots:
-                raise ValueError(f"num_robots is {value}; allowed are 1 to max_robots={self.max_robots}")
-            if value < (least := getattr(LEAST, name)):
-                raise ValueError(f"{name} is {value}; allowed are {least} and more")
+        check_asked(self.schedule, stage)
+        if (number := stage.get("num_robots", 0)) > self.max_robots:
+            raise ValueError(f"num_robots is {number}; allowed are 1 to max_robots={self.max_robots}")
         if stage:
             self.world.stage = self.world.stage._replace(**stage)
 
@@ -241,11 +234,7 @@ def _check_arguments(
     if dtype not in DTYPES:
         raise ValueError(f"dtype is {dtype}; allowed are {', '.join(map(str, DTYPES))}")
     _check_seed(seed)
-    for name, weight in rewards.items():
-        if name not in REWARDS:
-            raise TypeError(f"unknown argument {name!r}; of rewards allowed are {', '.join(REWARDS)}")
-        if not (isinstance(weight, (int, float)) and math.isfinite(weight)):
-            raise ValueError(f"{name} is {weight!r}; allowed are finite numbers")
+    reward_weights(rewards)
 
 
 def _entropy() -> int:

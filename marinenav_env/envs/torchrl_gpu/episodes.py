@@ -7,7 +7,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from marinenav_env.envs.contract.episode import ENV_KEYS, PERCEPTION_KEYS, ROBOT_KEYS, validate_episode
+from marinenav_env.envs.contract.episode import (
+    ENV_KEYS,
+    PERCEPTION_KEYS,
+    ROBOT_KEYS,
+    read_constants,
+    validate_episode,
+    written_constants,
+)
 from marinenav_env.envs.contract.layout import OBJECT_ROWS
 from marinenav_env.envs.reference.robot import Robot
 from marinenav_env.envs.reference.world import MarineNavEnv3
@@ -88,7 +95,7 @@ def read_episodes(
         scenario=_empty_scenario(sizes, len(episodes)),
         robot=default.robot.repeat(1, max_robots, len(envs)),
         thrust_change=default.thrust_change.repeat(1, 1, max_robots, len(envs)),
-        constants=[{key: env[key] for key in ENV_KEYS} for env in envs],
+        constants=[read_constants(env) for env in envs],
     )
     for k, episode in enumerate(episodes):
         _read_map(episode["env"], tensors.scenario, k)
@@ -143,7 +150,7 @@ def _default(robot: Robot, name: str) -> float:
 
 
 def map_params(constants: list[Constants]) -> Tensor:
-    """Rows of `MapParams` from the "env" constants of each environment, float64 [14, E]."""
+    """Rows of `MapParams` from the "env" constants of each environment, float64 [M, E]."""
     return torch.tensor([_map_row(entry) for entry in constants], dtype=torch.float64).T.contiguous()
 
 
@@ -239,7 +246,7 @@ def _write_map(tensors: EpisodeTensors, k: int) -> Constants:
     cores = scenario.cores[:, : scenario.counts[CORES, k], k]
     obstacles = scenario.obstacles[:, : scenario.counts[OBSTACLES, k], k]
     return {
-        **tensors.constants[k],
+        **written_constants(tensors.constants[k]),
         "num_robots": int(scenario.counts[ROBOTS, k]),
         "cores": {
             "positions": cores[:2].T.tolist(),

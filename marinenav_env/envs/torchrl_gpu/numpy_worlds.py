@@ -83,11 +83,11 @@ class NumpyWorlds:
     @property
     def stage(self) -> Stage:
         """What a scenario asks for: the attributes of the worlds; settable without a schedule."""
-        return Stage(*(getattr(self.worlds[0], name) for name in Stage._fields))
+        return self.worlds[0].stage
 
     @stage.setter
     def stage(self, stage: Stage) -> None:
-        self._set(**stage._asdict())
+        self._set(stage=stage)
 
     @property
     def placed(self) -> torch.Tensor:

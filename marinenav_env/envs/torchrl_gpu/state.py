@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from marinenav_env.envs.contract.outcome import Outcome
+from marinenav_env.envs.contract.rewards import REWARDS
 
 # Rows of ``motion``: pose, velocity relative to the water, velocity over ground (both world frame), thrusts.
 X, Y, THETA, WATER_X, WATER_Y, WATER_YAW, GROUND_X, GROUND_Y, GROUND_YAW, LEFT, RIGHT = range(11)
@@ -154,23 +155,11 @@ class RobotParams(NamedTuple):
     r_mean_ratio: Tensor
 
 
-class MapParams(NamedTuple):
-    """Constants of each environment, [E] (environment spec 1.1); names of `MarineNavEnv3`, ranges apart."""
-
-    width: Tensor
-    height: Tensor
-    r: Tensor
-    v_rel_max: Tensor
-    p: Tensor
-    v_low: Tensor
-    v_high: Tensor
-    obs_r_low: Tensor
-    obs_r_high: Tensor
-    clear_r: Tensor
-    timestep_penalty: Tensor
-    COLREGs_penalty: Tensor
-    collision_penalty: Tensor
-    goal_reward: Tensor
+MAP_NAMES = (
+    "width", "height", "r", "v_rel_max", "p", "v_low", "v_high", "obs_r_low", "obs_r_high", "clear_r",
+)  # fmt: skip
+MapParams = NamedTuple("MapParams", [(name, Tensor) for name in (*MAP_NAMES, *REWARDS)])
+"""Constants of each environment, [E], names of `MarineNavEnv3`, ranges apart (environment spec 1.1)."""
 
 
 class WorldParams(NamedTuple):
@@ -180,7 +169,7 @@ class WorldParams(NamedTuple):
         robot: rows of `RobotParams`, [40, R, E] or [40, 1, 1].
         thrust_change: left and right thrust rates of the discrete actions (N/s), [2, 5, R, E] or
             [2, 5, 1, 1].
-        map: rows of `MapParams`, [14, E].
+        map: rows of `MapParams`, [M, E].
     """
 
     robot: Tensor
