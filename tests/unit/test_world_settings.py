@@ -73,6 +73,29 @@ def test_every_term_of_the_reward_is_a_keyword_and_an_attribute() -> None:
     assert {name: getattr(env, name) for name in REWARDS} == weights
 
 
+def test_a_change_of_thrust_costs_what_its_weight_says_and_nothing_by_default() -> None:
+    rewards = {}
+    for weight in (0.0, -0.5):
+        env = MarineNavEnv3(seed=4, num_robots=1, num_cores=0, num_obs=0, thrust_change_penalty=weight)
+        env.reset()
+        steps = [[0.4, -0.6], [1.0, -0.6], [0.0, 0.0]]  # thrusts (200, -300), (700, -500), both stay
+        rewards[weight] = np.array([env.step([action])[1][0] for action in steps])
+    np.testing.assert_allclose(rewards[-0.5] - rewards[0.0], [-0.25, -0.35, 0.0], atol=1e-12)
+
+
+def test_files_hold_a_later_term_only_where_it_is_not_the_default() -> None:
+    env, other = MarineNavEnv3(seed=1), MarineNavEnv3(thrust_change_penalty=-0.3)
+    env.reset()
+    old = env.episode_data()
+    assert "thrust_change_penalty" not in old["env"]
+    other.reset_with_eval_config(old)
+    assert other.thrust_change_penalty == 0.0
+    env.thrust_change_penalty = -0.2
+    other.reset_with_eval_config(env.episode_data())
+    assert other.thrust_change_penalty == -0.2
+    assert other.episode_data()["env"] == old["env"] | {"thrust_change_penalty": -0.2}
+
+
 # ---- stages ---------------------------------------------------------------------------------------------
 
 

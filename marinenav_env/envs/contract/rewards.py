@@ -34,6 +34,7 @@ REWARDS = {
     ),
     "collision_penalty": Term(-5.0, "reward of a collision", -1000, 0, legacy=True),
     "goal_reward": Term(10.0, "reward of arriving", 0, 1000, legacy=True),
+    "thrust_change_penalty": Term(0.0, "reward per kN that the two thrusts change in a step", -1000, 0),
 }
 """Terms by the name of their weight, in the order of an episode file."""
 

@@ -241,13 +241,15 @@ class MarineNavEnv3(Scenario):
         return rates
 
     def _move(self, robot: Robot, action: Any, rates: Rates, current: Current) -> float:
-        """Execute one robot's action; reward for time and progress."""
-        before = robot.dist_to_goal()
+        """Execute one robot's action; reward for time, progress and a change of thrust."""
+        before, left, right = robot.dist_to_goal(), robot.left_thrust, robot.right_thrust
         robot.move(rates, current)
+        change = abs(robot.left_thrust - left) + abs(robot.right_thrust - right)
         if self.is_eval_env:
             robot.action_history.append(action)
             robot.record_trajectory()
-        return self.timestep_penalty + (before - robot.dist_to_goal())
+        reward = self.timestep_penalty + (before - robot.dist_to_goal())
+        return reward + self.thrust_change_penalty * change / 1000
 
     def _outcome(self, robot: Robot) -> tuple[float, bool, str]:
         """Reward of the event, done and info of a robot after it moved."""

@@ -10,6 +10,8 @@ from marinenav_env.envs.torchrl_gpu.ops.noise import Noise, Radii, draw_noise
 from marinenav_env.envs.torchrl_gpu.ops.sensor import Perception, perceive
 from marinenav_env.envs.torchrl_gpu.ops.vessel import Field, advance, is_no_action, thrust_rates
 from marinenav_env.envs.torchrl_gpu.state import (
+    LEFT,
+    RIGHT,
     ROBOTS,
     MapParams,
     Observation,
@@ -53,6 +55,7 @@ def world_step(
     rates = thrust_rates(action, params.thrust_change, continuous)
     moved = advance(state.motion, rates, current_field(state.scenario, limits.r), robot, substeps)
     before = distance_to_goal(state.motion, state.scenario.goal)
+    change = thrust_change(state.motion, moved)
     acting = state.active > 0
     state = state._replace(motion=torch.where(acting, moved, state.motion))
     progress = before - distance_to_goal(state.motion, state.scenario.goal)
@@ -60,7 +63,7 @@ def world_step(
     seen = perceive(state, robot, noise)
     state = state._replace(collision=seen.collision, reach_goal=seen.reach_goal)
     cut_off = state.timesteps >= EPISODE_LIMIT
-    reward = step_reward(progress, seen, cut_off, limits)
+    reward = step_reward(progress, change, seen, cut_off, limits)
     outcome = outcomes(state, cut_off)
     active = state.active & (1 - (seen.collision | seen.reach_goal))
     result = StepResult(
@@ -125,7 +128,14 @@ def distance_to_goal(motion: Tensor, goal: Tensor) -> Tensor:
     return torch.sqrt((goal[0] - motion[X]) ** 2 + (goal[1] - motion[Y]) ** 2)
 
 
-def step_reward(progress: Tensor, seen: Perception, cut_off: Tensor, limits: MapParams) -> Tensor:
+def thrust_change(before: Tensor, after: Tensor) -> Tensor:
+    """By how much the two thrusts of every robot differ between two motions (kN), [R, E]."""
+    return ((after[LEFT] - before[LEFT]).abs() + (after[RIGHT] - before[RIGHT]).abs()) / 1000
+
+
+def step_reward(
+    progress: Tensor, change: Tensor, seen: Perception, cut_off: Tensor, limits: MapParams
+) -> Tensor:
     """Reward of a robot in the water, [R, E], terms in the legacy order (environment spec 10).
 
     Quirk W23: on the cut-off step neither collision nor arrival counts. A collision outranks an arrival.
@@ -133,7 +143,8 @@ def step_reward(progress: Tensor, seen: Perception, cut_off: Tensor, limits: Map
     event = torch.where(seen.reach_goal > 0, limits.goal_reward, 0.0)
     event = torch.where(seen.collision > 0, limits.collision_penalty, event)
     colregs = limits.COLREGs_penalty * seen.phi  # 0 where no turn is asked for
-    return limits.timestep_penalty + progress + colregs + torch.where(cut_off, 0.0, event)
+    moving = limits.timestep_penalty + progress + limits.thrust_change_penalty * change
+    return moving + colregs + torch.where(cut_off, 0.0, event)
 
 
 def outcomes(state: WorldState, cut_off: Tensor) -> Tensor:
