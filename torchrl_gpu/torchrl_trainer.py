@@ -145,6 +145,7 @@ class TorchRLTrainer:
                 self._evaluate_and_save(last, directory)
 
     def _evaluate_and_save(self, timestep: int, directory: Path) -> None:
+        self.env.world.check()  # the host waits here anyway
         with self.average.in_place() if self.average else nullcontext(), self.raw_networks():
             results = self.evaluate()
             self.timings.lap("evaluate")

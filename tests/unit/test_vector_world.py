@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 
 import pytest
 import torch
@@ -271,6 +272,15 @@ def test_refusals() -> None:
         odd[1]["robots"]["perception"][key][2] = value
         with pytest.raises(ValueError, match=f"{key} is {value} in episode 1; allowed are {allowed}"):
             world.load(odd)
+    for group, key, what in (("cores", "positions", "cores"), ("obstacles", "r", "obstacles")):
+        odd = episodes((3, 0, 0), (3, 1, 1))
+        odd[1]["env"][group][key][0] = [1.0, math.nan] if key == "positions" else math.inf
+        with pytest.raises(ValueError, match=f"{what} of episode 1 is not finite"):
+            world.load(odd)
+    odd = episodes((3, 0, 0), (3, 1, 1))
+    odd[1]["robots"]["start"][2] = [math.nan, 1.0]
+    with pytest.raises(ValueError, match="start, yaw, velocity or thrust of episode 1 is not finite"):
+        world.load(odd)
     scheduled = VectorWorld(2, 5, schedule=SCHEDULE)
     with pytest.raises(ValueError, match="allowed are 0 to 2"):
         scheduled.pin(3)

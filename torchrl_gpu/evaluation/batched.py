@@ -144,6 +144,7 @@ class BatchedEvaluation:
             tally = self._count(tally, acting, self.agent.GAMMA**t * reward)
             if (t + 1) % interval == 0 and not tally.running.any():
                 break
+        self.world.check()
         if recording:
             recording.look(self.world)
         return tally, recording

@@ -79,7 +79,8 @@ def read_episodes(
     Raises:
         KeyError: a key is missing.
         IndexError: a list has fewer entries than the scenario needs.
-        ValueError: more robots than `max_robots`, or a constant that this world cannot carry.
+        ValueError: more robots than `max_robots`, a number that is not finite, or a constant that this world
+            cannot carry.
     """
     for k, episode in enumerate(episodes):
         validate_episode(episode)
@@ -100,6 +101,7 @@ def read_episodes(
     for k, episode in enumerate(episodes):
         _read_map(episode["env"], tensors.scenario, k)
         _read_robots(episode["robots"], episode["env"]["num_robots"], tensors, k)
+    _check_finite(tensors.scenario)
     _add_current(tensors)
     return tensors
 
@@ -177,6 +179,15 @@ def _check(k: int, episode: dict, max_robots: int) -> None:
             raise ValueError(
                 f"{key} of episode {k} is {robots[key]}; allowed are {NUM_THRUST_CHANGES} values"
             )
+
+
+def _check_finite(scenario: Scenario) -> None:
+    """Refuse what would be seen at no bearing at all."""
+    for name, numbers in zip(Scenario._fields, scenario, strict=True):
+        if not bool(numbers.isfinite().all()):
+            episode = int((~numbers.isfinite()).nonzero()[0, -1])
+            what = {"initial": "start, yaw, velocity or thrust"}.get(name, name)
+            raise ValueError(f"{what} of episode {episode} is not finite; allowed are finite numbers")
 
 
 def _empty_scenario(sizes: tuple[int, int, int], num_envs: int) -> Scenario:

@@ -5,10 +5,10 @@ from torch import Tensor
 
 from marinenav_env.envs.contract.constants import EPISODE_LIMIT
 from marinenav_env.envs.contract.outcome import Outcome
-from marinenav_env.envs.torchrl_gpu.ops.current import core_strength, current
+from marinenav_env.envs.torchrl_gpu.ops.current import current_field
 from marinenav_env.envs.torchrl_gpu.ops.noise import Noise, Radii, draw_noise
 from marinenav_env.envs.torchrl_gpu.ops.sensor import Perception, perceive
-from marinenav_env.envs.torchrl_gpu.ops.vessel import Field, advance, is_no_action, thrust_rates
+from marinenav_env.envs.torchrl_gpu.ops.vessel import advance, is_no_action, thrust_rates
 from marinenav_env.envs.torchrl_gpu.state import (
     LEFT,
     RIGHT,
@@ -53,7 +53,7 @@ def world_step(
     """
     robot, limits = params.of_robots(), params.of_map()
     rates = thrust_rates(action, params.thrust_change, continuous)
-    moved = advance(state.motion, rates, current_field(state.scenario, limits.r), robot, substeps)
+    moved = advance(state.motion, rates, current_field(state.scenario.cores, limits.r), robot, substeps)
     before = distance_to_goal(state.motion, state.scenario.goal)
     change = thrust_change(state.motion, moved)
     acting = state.active > 0
@@ -113,14 +113,6 @@ def world_begin(scenario: Scenario, params: WorldParams, noise: Noise) -> tuple[
     state = begin(scenario)
     seen = perceive(state, params.of_robots(), noise)
     return state._replace(collision=seen.collision, reach_goal=seen.reach_goal), seen.observation
-
-
-def current_field(scenario: Scenario, core_r: Tensor) -> Field:
-    """Current at a position; without core slots there is none to compute."""
-    if scenario.cores.shape[1] == 0:
-        return lambda x, y: (torch.zeros_like(x), torch.zeros_like(y))
-    strength = core_strength(scenario.cores)
-    return lambda x, y: current(x, y, scenario.cores, strength, core_r)
 
 
 def distance_to_goal(motion: Tensor, goal: Tensor) -> Tensor:

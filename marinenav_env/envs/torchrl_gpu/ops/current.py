@@ -1,10 +1,23 @@
 """Vortex field on tensors (environment spec 3)."""
 
 import math
+from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 from marinenav_env.envs.torchrl_gpu.state import CORE_CLOCKWISE, CORE_GAMMA, CORE_X, CORE_Y
+
+Field = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Current (m/s) at the positions x and y (m)."""
+
+
+def current_field(cores: Tensor, core_r: Tensor) -> Field:
+    """The field of cores [4, C, E] of radius `core_r` [E]; without slots for any there is none to compute."""
+    if cores.shape[1] == 0:
+        return lambda x, y: (torch.zeros_like(x), torch.zeros_like(y))
+    strength = core_strength(cores)
+    return lambda x, y: current(x, y, cores, strength, core_r)
 
 
 def core_strength(cores: Tensor) -> Tensor:

@@ -5,16 +5,14 @@ broadcast to it.
 """
 
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from marinenav_env.envs.contract.constants import CONTINUOUS_THRUST_RATE
+from marinenav_env.envs.torchrl_gpu.ops.current import Field
 from marinenav_env.envs.torchrl_gpu.state import LEFT, RIGHT, RobotParams
-
-Field = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 class Inertia(NamedTuple):
