@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from marinenav_env.envs.contract.constants import THRUST_CHANGES
 from marinenav_env.envs.contract.episode import (
     ENV_KEYS,
     PERCEPTION_KEYS,
@@ -44,7 +45,6 @@ from marinenav_env.envs.torchrl_gpu.state import (
 
 INTEGER_PARAMS = ("N", "max_obj_num")
 THRUSTER_ANGLES = ("left_pos", "right_pos")
-NUM_THRUST_CHANGES = 5
 THRUST_KEYS = ("left_thrust_change", "right_thrust_change")
 
 FARTHEST = 1e6
@@ -175,9 +175,9 @@ def _check(k: int, episode: dict, max_robots: int) -> None:
         if not value >= 0:
             raise ValueError(f"angle is {value} in episode {k}; allowed are 0 and more")
     for key in THRUST_KEYS:
-        if any(len(values) != NUM_THRUST_CHANGES for values in robots[key][:number]):
+        if any(len(values) != len(THRUST_CHANGES) for values in robots[key][:number]):
             raise ValueError(
-                f"{key} of episode {k} is {robots[key]}; allowed are {NUM_THRUST_CHANGES} values"
+                f"{key} of episode {k} is {robots[key]}; allowed are {len(THRUST_CHANGES)} values"
             )
 
 
