@@ -24,16 +24,16 @@ from torchrl_gpu.learn.average import AveragedWeights
 from torchrl_gpu.learn.scale import ObservationScale
 from torchrl_gpu.learn.schedule import Schedule
 from torchrl_gpu.learn.update import FastUpdate
-from torchrl_gpu.replay.buffer import (
-    DeviceReplay,
-    InterleavedRainbowReplay,
-    PrioritizedReplay,
-    Replay,
-    prioritized_sampler,
-)
-from torchrl_gpu.replay.legacy_samplers import LegacyPrioritizedSampler, LegacyUniformSampler
+from torchrl_gpu.replay.buffer import Replay
+from torchrl_gpu.replay.ring import DeviceRing, HostRing
 from torchrl_gpu.replay.rows import Draw, unpack
-from torchrl_gpu.replay.windows import RobotWindows
+from torchrl_gpu.replay.samplers import (
+    LegacyPrioritizedSampler,
+    LegacyUniformSampler,
+    PrioritizedSampler,
+    UniformSampler,
+)
+from torchrl_gpu.replay.windows import RecordWindows, RobotWindows
 from torchrl_gpu.seeding import AGENT_SEED_OFFSET, seed_everything
 from torchrl_gpu.settings.parse import Trial
 from torchrl_gpu.torchrl_trainer import StepListener, TorchRLTrainer
@@ -125,27 +125,21 @@ def build_steps(
 
 def build_replay(trial: Trial, device: str) -> Replay:
     """The trial's replay memory; in reproduction mode it draws what the legacy memory draws."""
-    options = {
-        "capacity": trial["buffer_size"],
-        "batch_size": trial["batch_size"],
-        "device": device if trial["replay_device"] == "auto" else trial["replay_device"],
-        "batch_device": device,
-        "steps_at_once": STEPS_AT_ONCE if trial.reproduction else 1,
-    }
-    n = trial["n_step"] if trial["agent_type"] == "Rainbow" else trial["bootstrap_steps"]
-    if n > 1 and not trial.reproduction:
-        options["windows"] = RobotWindows(n, trial["discount"])
-    if not trial.prioritized:
-        if trial.reproduction:
-            return Replay(**options, sampler=LegacyUniformSampler())
-        on_host = torch.device(options["device"]).type == "cpu"
-        return (Replay if on_host else DeviceReplay)(**options)
+    where = device if trial["replay_device"] == "auto" else trial["replay_device"]
+    capacity, batch_size = trial["buffer_size"], trial["batch_size"]
     exponents = trial["priority_exponent"], trial["priority_weight"]
-    capacity = trial["buffer_size"]
+    n = trial["n_step"] if trial["agent_type"] == "Rainbow" else trial["bootstrap_steps"]
+    options = {"device": where, "batch_device": device}
     if trial.reproduction:
-        sampler = LegacyPrioritizedSampler(capacity, n, *exponents)
-        return InterleavedRainbowReplay(**options, sampler=sampler, n=n, discount=trial["discount"])
-    return PrioritizedReplay(**options, sampler=prioritized_sampler(capacity, *exponents))
+        records = RecordWindows(n, trial["discount"]) if trial.prioritized else None
+        sampler = LegacyPrioritizedSampler(capacity, n, *exponents) if records else LegacyUniformSampler()
+        options |= {"records": records, "steps_at_once": STEPS_AT_ONCE}
+        return Replay(HostRing(capacity), sampler, batch_size, **options)
+    on_host = torch.device(where).type == "cpu"
+    ring = HostRing(capacity) if on_host else DeviceRing(capacity, where, batch_size)
+    sampler = PrioritizedSampler(capacity, *exponents, where) if trial.prioritized else UniformSampler(ring)
+    options["windows"] = RobotWindows(n, trial["discount"]) if n > 1 else None
+    return Replay(ring, sampler, batch_size, **options)
 
 
 def build_update(trial: Trial, agent: Agent) -> Callable[[Draw], TensorDictBase]:

@@ -154,7 +154,6 @@ EXCEPTIONS: dict[str, set[str]] = {
         "agents.networks -> agents.models.files",
         "scripts.drawing.quantiles -> agents.legacy.replay_buffer",
         "torchrl_gpu.learn.update -> torchrl_gpu.replay.rows",
-        "torchrl_gpu.replay.legacy_samplers -> agents.legacy.rainbow_memory",
     },
     "circles": {
         "agents.agent <-> agents.models.folder <-> agents.models.traced",
@@ -164,10 +163,6 @@ EXCEPTIONS: dict[str, set[str]] = {
     },
     "private_reads": {
         "scripts.benchmarking.same_run: trainer._evaluate_and_save",
-        "torchrl_gpu.replay.state: sampler._max_priority",
-        "torchrl_gpu.replay.state: sampler._maybe_init_from_storage",
-        "torchrl_gpu.replay.state: sampler._min_tree",
-        "torchrl_gpu.replay.state: sampler._sum_tree",
     },
 }
 

@@ -10,6 +10,7 @@ from tests.contract.simulated_gpu import simulated_gpu, waits, watch
 from tests.contract.test_gpu_training_step import ONE_SMALL_EPISODE
 from torchrl_gpu.experiment import build_trainer
 from torchrl_gpu.settings.parse import make_trials
+from torchrl_gpu.watch import progress
 from torchrl_gpu.watch.progress import Verbosity
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a real GPU")
@@ -58,16 +59,23 @@ def train(folder, unwatched_until=10**9, **options):
     assert trainer.record.timesteps == [9]
 
 
+N_STEPS = {"bootstrap_steps": 3, "average_tau": 0.1, "bootstrap_on_timeout": True}
+PRIORITIZED = {"prioritized_replay": True}
+
+
 @pytest.mark.parametrize(
     "options",
     [
         {"agent_type": "AC-IQN", "observation_scale": True, "action_noise": 0.1, "stage_mix": True},
+        {"agent_type": "AC-IQN", **PRIORITIZED, **N_STEPS},
         {"agent_type": "IQN"},
-        {"agent_type": "DDPG", "bootstrap_steps": 3, "average_tau": 0.1, "bootstrap_on_timeout": True},
+        {"agent_type": "DDPG", **N_STEPS},
         {"agent_type": "DQN"},
-        {"agent_type": "SAC"},
+        {"agent_type": "DQN", **PRIORITIZED},
+        {"agent_type": "SAC", **PRIORITIZED},
+        {"agent_type": "Rainbow"},
     ],
-    ids=lambda options: options["agent_type"],
+    ids=lambda options: f"{options['agent_type']}{' prioritised' * ('prioritized_replay' in options)}",
 )
 def test_a_training_step_in_throughput_mode_never_waits(options, tmp_path):
     train(tmp_path, 15, **FAST, **options)
@@ -75,16 +83,43 @@ def test_a_training_step_in_throughput_mode_never_waits(options, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("agent_type", "replay", "n"),
+    [("AC-IQN", {}, 1), ("AC-IQN", PRIORITIZED, 3), ("DQN", {}, 3), ("DQN", PRIORITIZED, 1)],
+    ids=["AC-IQN", "AC-IQN prioritised", "DQN n steps", "DQN prioritised"],
+)
+def test_a_thousand_timesteps_wait_only_to_evaluate_and_to_write_scalars(
+    agent_type, replay, n, tmp_path, monkeypatch
+):
+    """The whole loop, its listeners included, once the memory holds more than a batch."""
+    monkeypatch.setattr(progress, "MIN_LOG_STEPS", 6)
+    waited = {}
+    run = CONFIG | FAST | {"num_envs": 250, "update_every": 250, "total_timesteps": 1900, "buffer_size": 900}
+    [trial] = make_trials(run | replay | {"agent_type": agent_type, "bootstrap_steps": n, "eval_freq": 1000})
+    with simulated_gpu():
+        trainer = build_trainer(trial, "cuda", tmp_path, Verbosity.QUIET)
+        with watch():
+
+            def note():
+                waited[trainer.timestep] = sum(waits.values())
+                waits.clear()
+
+            trainer.learn(tmp_path, note)
+    assert trainer.updates >= 5
+    assert trainer.record.timesteps == [9, 1000]
+    # The step that evaluates begins at timestep 1000, the one after which scalars are written ends at 1500.
+    assert [t for t in waited if waited[t] and t > 750] == [1250, 1500]
+
+
+@pytest.mark.parametrize(
     "options",
     [
         {"agent_type": "Rainbow"},
         {"agent_type": "AC-IQN"},
-        {"agent_type": "DQN", **FAST, "prioritized_replay": True, "n_step_streams": "robot"},
-        {"agent_type": "Rainbow", **FAST},
         {"agent_type": "DQN", **FAST, "replay_device": "cpu"},
+        {"agent_type": "DQN", **FAST, "replay_device": "cpu", **PRIORITIZED},
         {"agent_type": "DDPG", "num_envs": 2},
     ],
-    ids=["Rainbow as ever", "AC-IQN as ever", "prioritised", "Rainbow", "replay on the CPU", "NumPy world"],
+    ids=["Rainbow as ever", "AC-IQN as ever", "replay on the CPU", "prioritised there", "NumPy world"],
 )
 def test_trainings_that_may_wait_run_on_a_gpu_too(options, tmp_path):
     train(tmp_path, **options)

@@ -2,6 +2,7 @@
 
 import random
 
+import numpy as np
 import pytest
 import torch
 from tensordict import TensorDict
@@ -10,13 +11,25 @@ from agents.legacy.replay_buffer import ReplayBuffer
 from marinenav_env.envs.torchrl_gpu import MarineNavTorchRLEnv
 from torchrl_gpu.collect.tensor_steps import step_of
 from torchrl_gpu.learn.scale import ObservationScale
-from torchrl_gpu.replay.buffer import DeviceReplay, PrioritizedReplay, Replay, prioritized_sampler
-from torchrl_gpu.replay.legacy_samplers import LegacyUniformSampler
+from torchrl_gpu.replay.buffer import Replay
+from torchrl_gpu.replay.ring import ROW, DeviceRing, HostRing
 from torchrl_gpu.replay.rows import Draw, plain_row, unpack
-from torchrl_gpu.replay.storage import ROW
+from torchrl_gpu.replay.samplers import LegacyUniformSampler, PrioritizedSampler, UniformSampler
 from torchrl_gpu.replay.windows import RobotWindows
 
 GAMMA = 0.9
+
+
+def on_host(capacity, batch_size, sampler=None, **options):
+    """A replay whose ring the host knows; uniform, unless a sampler is given."""
+    ring = HostRing(capacity)
+    return Replay(ring, sampler or UniformSampler(ring), batch_size, **options)
+
+
+def on_device(capacity, batch_size, device="cpu", **options):
+    """A uniform replay that the host does not ask."""
+    ring = DeviceRing(capacity, device, batch_size)
+    return Replay(ring, UniformSampler(ring), batch_size, device=device, **options)
 
 
 def read(rows):
@@ -60,7 +73,7 @@ def vector_step(t, active, done, terminated=None):
 
 def rows_of(step, **options):
     """The rows that a replay stores of one vector step."""
-    replay = Replay(100, 4)
+    replay = on_host(100, 4)
     replay.store(*step_of(step, **options)[:3])
     return replay.buffer[:][ROW]
 
@@ -112,7 +125,7 @@ def test_rows_of_plain_numbers_are_those_of_the_tensors(continuous):
 def test_the_legacy_sampler_draws_what_the_legacy_memory_draws_also_after_the_ring_has_wrapped(count):
     random.seed(5)
     legacy = ReplayBuffer(50, 16, 5, 5)
-    replay = Replay(50, 16, sampler=LegacyUniformSampler())
+    replay = on_host(50, 16, LegacyUniformSampler())
     for t in range(count):
         legacy.add((([float(t)] * 7, []), [0.0, 0.0], 0.0, ([0.0] * 7, []), False))
         row = plain_row(([float(t)] * 7, []), [0.0, 0.0], 0.0, ([0.0] * 7, []), False)
@@ -125,7 +138,7 @@ def test_the_legacy_sampler_draws_what_the_legacy_memory_draws_also_after_the_ri
 
 
 def test_steps_written_together_are_those_written_one_by_one():
-    one, many = Replay(7, 4), Replay(7, 4, steps_at_once=5)
+    one, many = on_host(7, 4), on_host(7, 4, steps_at_once=5)
     for t in range(9):
         step = stored_step(t, [t % 2 == 0, True], [False, t == 4])
         one.store(*step)
@@ -153,14 +166,14 @@ def brute_force(episode, n):
     return found
 
 
-@pytest.mark.parametrize("kind", [Replay, DeviceReplay])
+@pytest.mark.parametrize("kind", [on_host, on_device])
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_n_step_windows_follow_each_robot_and_end_at_its_terminal(n, kind):
     # Robot 1 finishes at t = 2 and is out until the environment resets after t = 4.
     active = [[True, True]] * 3 + [[True, False]] * 2 + [[True, True]] * 4
     done = [[False, False]] * 2 + [[False, True]] * 2 + [[True, True]] + [[False, False]] * 4
     windows = RobotWindows(n, GAMMA)
-    replay = kind(100, 4, device="cpu", windows=windows)
+    replay = kind(100, 4, windows=windows)
     for t, (a, d) in enumerate(zip(active, done, strict=True)):
         replay.store(*stored_step(t, a, d))
     going_on = [([False, False], [False, False])] * n
@@ -184,7 +197,7 @@ def test_n_step_windows_follow_each_robot_and_end_at_its_terminal(n, kind):
 
 
 def test_windows_that_the_cut_off_shortens_are_bootstrapped_with_the_discount_of_their_length():
-    replay = Replay(100, 4, windows=RobotWindows(3, GAMMA))
+    replay = on_host(100, 4, windows=RobotWindows(3, GAMMA))
     for t in range(6):
         step = vector_step(t, [True, True], done=[t == 3] * 2, terminated=[t == 3, False])
         replay.store(*step_of(step, done="terminated")[:3])
@@ -210,7 +223,7 @@ def test_windows_go_on_after_a_restart_as_if_nothing_had_happened():
 
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 def test_the_device_ring_keeps_the_newest_transitions_of_robots_that_acted(device):
-    plain, ring = Replay(10, 4), DeviceReplay(10, 64, device=device)
+    plain, ring = on_host(10, 4), on_device(10, 64, device)
     for t, active in enumerate(
         [[True, True, False], [True, False, False], [False, False, False], [True] * 3] * 3
     ):
@@ -218,7 +231,7 @@ def test_the_device_ring_keeps_the_newest_transitions_of_robots_that_acted(devic
         plain.store(*step)
         ring.store(*(each.to(device) for each in step))
         held = plain.buffer[:][ROW]
-        assert int(ring.ring.stored) == len(held)
+        assert int(ring.ring.filled) == len(held)
         slots = torch.arange(len(held), device=device)
         assert torch.equal(ring.buffer[slots][ROW].cpu(), held)
     torch.manual_seed(0)
@@ -229,7 +242,7 @@ def test_the_device_ring_keeps_the_newest_transitions_of_robots_that_acted(devic
 
 
 def test_priorities_follow_the_losses():
-    replay = PrioritizedReplay(8, 4, sampler=prioritized_sampler(8, 1.0, 0.4))
+    replay = on_host(8, 4, PrioritizedSampler(8, 1.0, 0.4))
     for t in range(6):
         replay.store(*stored_step(t, [True], [False]))
     [batch] = replay.sample(1)
@@ -247,6 +260,25 @@ def test_priorities_follow_the_losses():
     assert (batch.rows[:, 0] == replay.buffer[1:2][ROW][0, 0]).all()
 
 
+def test_priorities_do_not_depend_on_who_keeps_the_ring():
+    """Slots that the device ring gives to nobody have no priority, also where it wraps around."""
+    rings = HostRing(10), DeviceRing(10, "cpu", 4)
+    one, two = (Replay(ring, PrioritizedSampler(10, 0.5, 0.4), 4) for ring in rings)
+    for t in range(12):
+        step = stored_step(t, [t % 2 == 0, t % 3 > 0, False, True], [False] * 4)
+        drawn = []
+        for replay in (one, two):
+            replay.store(*step)
+            np.random.seed(t)
+            [draw] = replay.sample(1)
+            replay.feed_back(draw, TensorDict({"critic": draw.rows[:, 0] % 7}, []))
+            drawn.append(draw)
+        for found, expected in zip(*drawn, strict=True):
+            assert torch.equal(found, expected)
+    every = torch.arange(11)
+    assert torch.equal(one.sampler.tree[every], two.sampler.tree[every])
+
+
 def test_every_terminal_transition_of_a_real_run_is_stored_once():
     schedule = {
         "timesteps": [0],
@@ -256,7 +288,7 @@ def test_every_terminal_transition_of_a_real_run_is_stored_once():
         "min_start_goal_dis": [20.0],
     }
     env = MarineNavTorchRLEnv(3, seed=5, schedule=schedule)
-    replay = Replay(10_000, 4)
+    replay = on_host(10_000, 4)
     rollout = env.rollout(150, break_when_any_done=False)
     for t in range(rollout.shape[1]):
         replay.store(*step_of(rollout[:, t])[:3])

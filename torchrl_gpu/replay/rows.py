@@ -56,9 +56,9 @@ def row_size(continuous: bool) -> int:
 
 
 def parts(rows: Tensor) -> tuple[Tensor, ...]:
-    """State and action, reward (N, 1), end flag (N, 1), next observation: the columns of rows."""
+    """State and action, reward (..., 1), end flag (..., 1), next observation: the columns of rows."""
     after = (1, 1, OBSERVATION_SIZE)
-    return rows.split((rows.shape[1] - sum(after), *after), dim=1)
+    return rows.split((rows.shape[-1] - sum(after), *after), dim=-1)
 
 
 def robot_rows(step: TensorDictBase, done: str = "done", scale: ObservationScale | None = None) -> Tensor:

@@ -1,4 +1,4 @@
-"""n-step transitions along each robot's own stream, from vector steps in their order."""
+"""n-step transitions: of vector steps in their order, or of what is drawn of Rainbow's single stream."""
 
 from collections import deque
 
@@ -67,3 +67,38 @@ class RobotWindows:
         """Restore a `state_dict`."""
         self._steps.clear()
         self._steps.extend(tuple(step) for step in state["steps"])
+
+
+class RecordWindows:
+    """Makes n-step transitions of n + 1 records of Rainbow's stream in reproduction mode (agents spec 9).
+
+    Args:
+        n: Steps of the return.
+        discount: Factor between its rewards.
+    """
+
+    def __init__(self, n: int, discount: float) -> None:
+        self.n = n
+        self.factors = torch.tensor([discount**k for k in range(n)])
+
+    def __call__(self, windows: Tensor) -> Tensor:
+        """Windows of records, (B, n + 1, columns), to transitions (B, columns).
+
+        What follows a terminal record, of whichever robot (Quirk A3), is blank: all zeros, and terminal.
+        """
+        own, rewards, ends, following = parts(windows)
+        ended = ends.squeeze(2).cumsum(1) > 0  # (B, n + 1)
+        blank = torch.cat((torch.zeros_like(ended[:, :1]), ended[:, :-1]), dim=1)
+        rewards = rewards.squeeze(2)[:, : self.n].masked_fill(blank[:, : self.n], 0.0)
+        total = rewards @ self.factors.to(rewards.device)
+        last_blank = blank[:, self.n :]
+        return torch.cat(
+            (
+                own[:, 0],
+                total.unsqueeze(1),
+                # Quirk A6b: the flag of the record bootstrapped from, not of the last rewarded one.
+                ends[:, self.n].masked_fill(last_blank, 1.0),
+                own[:, self.n, : following.shape[2]].masked_fill(last_blank, 0.0),
+            ),
+            dim=1,
+        )

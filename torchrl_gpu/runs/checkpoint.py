@@ -23,7 +23,6 @@ from torchrl.checkpoint import (
 
 from torchrl_gpu.evaluation.record import FILE_NAME, EvaluationRecord
 from torchrl_gpu.settings.parse import Trial
-from torchrl_gpu.replay.state import ReplayState
 from torchrl_gpu.torchrl_trainer import TorchRLTrainer
 
 FOLDER = "checkpoints"
@@ -180,7 +179,7 @@ class Checkpoints:
         parts = {
             "counters": Progressed(trainer),
             "env": trainer.env.world,
-            "replay": ReplayState(trainer.replay),
+            "replay": trainer.replay,
             "progress": trainer.progress,
             "steps": trainer.steps,
             "zz-generators": GlobalRNGState(),

@@ -11,8 +11,8 @@ from torchrl_gpu.replay.rows import OBSERVATION_SIZE
 
 BYTES_PER_TRANSITION = (2 * OBSERVATION_SIZE + 2 + 2) * 4
 """A row of float32 numbers, see `torchrl_gpu.replay.rows`."""
-BYTES_PER_PRIORITY = 4 * 8
-"""Two trees of twice as many nodes as there are slots."""
+BYTES_PER_PRIORITY = 10
+"""A priority and its share of the sums above it, see `torchrl_gpu.replay.priority_tree`."""
 
 CGROUP = Path("/sys/fs/cgroup")
 MEMINFO = Path("/proc/meminfo")
