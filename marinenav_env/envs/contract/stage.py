@@ -1,4 +1,4 @@
-"""What a scenario asks for, and schedules: dictionaries of equally long lists, one entry a stage (spec 5).
+"""Scenarios and schedules: dictionaries of equally long lists, one entry a stage (environment spec 5).
 
 A curriculum has the lists ``timesteps`` (from which a stage holds) and `COLUMNS`; a schedule of evaluations
 has ``num_episodes`` instead of ``timesteps``.
