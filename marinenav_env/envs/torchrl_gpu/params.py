@@ -59,7 +59,7 @@ class Constants:
         )
 
     def forget_robots(self, mask: Tensor, max_robots: int) -> None:
-        """Give the robots of the environments in `mask` [E] the constants of new ones (spec 4.1)."""
+        """Give robots of the environments in `mask` [E] the constants of new ones (environment spec 4.1)."""
         if not self._loaded:
             return
         default, loaded, mask = default_params(len(mask)), self.exact, mask.cpu()
