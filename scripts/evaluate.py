@@ -8,17 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 from marinenav_env.envs.contract.stage import COLUMNS, stages_of
 from scripts.command_line import InputError, new_parser, output_path, reason, run
+from torchrl_gpu.evaluation.metrics import EpisodeResult, Metrics
 from torchrl_gpu.runs.sweep import check_device
 from torchrl_gpu.settings.parse import ConfigError, read_config
 from torchrl_gpu.settings.schema import AGENT_TYPES, SCHEMA
 
 if TYPE_CHECKING:
     from agents.agent import Agent
-    from torchrl_gpu.evaluation.one_by_one import EpisodeResult
 
 DESCRIPTION = """\
 Evaluate a model on the evaluation episodes of a config, or on those of an eval_configs.json, in the reference
@@ -205,7 +203,7 @@ def evaluation_world(seed: int | None = None) -> Any:
     return MarineNavEnv3(seed=EVAL_SEED if seed is None else seed, is_eval_env=True)
 
 
-def evaluate(agent: "Agent", task: Task) -> list["EpisodeResult"]:
+def evaluate(agent: "Agent", task: Task) -> list[EpisodeResult]:
     """Play all episodes, with a progress bar on a terminal.
 
     Raises:
@@ -224,32 +222,16 @@ def evaluate(agent: "Agent", task: Task) -> list["EpisodeResult"]:
     return results
 
 
-def metrics(results: Sequence["EpisodeResult"]) -> dict[str, Any]:
-    """Averages over episodes; time (s) and energy (N s) over the successful ones, `None` if there is none."""
-    successful = [result for result in results if result.success]
-    return {
-        "episodes": len(results),
-        "success_rate": mean([result.success for result in results]),
-        "mean_return": mean([result.reward for result in results]),
-        "mean_time": mean([result.time for result in successful]),
-        "mean_energy": mean([result.energy for result in successful]),
-    }
-
-
-def mean(values: Sequence[float]) -> float | None:
-    """Arithmetic mean, `None` of nothing."""
-    return float(np.mean(values)) if values else None
-
-
-def make_report(task: Task, results: Sequence["EpisodeResult"]) -> dict[str, Any]:
+def make_report(task: Task, results: Sequence[EpisodeResult]) -> dict[str, Any]:
     """Metrics of every stage and in total, and of each episode."""
-    by_stage = [
+    rows = [
         [result for result, index in zip(results, task.stage_of, strict=True) if index == stage]
         for stage in range(len(task.stages))
     ]
+    totals = [Metrics.of_results(row)._asdict() for row in (*rows, results)]
     return {
-        "total": metrics(results),
-        "stages": [setting | metrics(row) for setting, row in zip(task.stages, by_stage, strict=True)],
+        "total": totals.pop(),
+        "stages": [setting | total for setting, total in zip(task.stages, totals, strict=True)],
         "episodes": [
             {
                 "stage": stage,

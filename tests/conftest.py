@@ -5,11 +5,6 @@ from pathlib import Path
 import pytest
 import torch
 
-# Tests shorten evaluations by changing a constant that these two copy. They must have it before: the first
-# test that loads them would train on short episodes, and all that follow.
-import agents.legacy.trainer  # noqa: F401
-import torchrl_gpu.collect.plain_steps  # noqa: F401
-
 GOLDEN = Path(__file__).parent / "golden"
 
 

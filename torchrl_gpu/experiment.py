@@ -19,7 +19,8 @@ from torchrl_gpu.collect.policy_wrapper import PolicyWrapper
 from torchrl_gpu.collect.step import Lap
 from torchrl_gpu.collect.tensor_steps import TensorSteps
 from torchrl_gpu.evaluation.batched import BatchedEvaluation
-from torchrl_gpu.evaluation.one_by_one import EpisodeResult, create_eval_configs, evaluate
+from torchrl_gpu.evaluation.metrics import EpisodeResult
+from torchrl_gpu.evaluation.one_by_one import create_eval_configs, evaluate
 from torchrl_gpu.learn.average import AveragedWeights
 from torchrl_gpu.learn.scale import ObservationScale
 from torchrl_gpu.learn.schedule import Schedule

@@ -14,7 +14,7 @@ from torchrl_gpu.collect.plain_steps import PlainSteps
 from torchrl_gpu.collect.policy_wrapper import PolicyWrapper
 from torchrl_gpu.collect.step import Step
 from torchrl_gpu.collect.tensor_steps import TensorSteps
-from torchrl_gpu.evaluation.one_by_one import EpisodeResult
+from torchrl_gpu.evaluation.metrics import EpisodeResult
 from torchrl_gpu.evaluation.record import EvaluationRecord
 from torchrl_gpu.learn.average import AveragedWeights
 from torchrl_gpu.learn.schedule import Schedule

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from marinenav_env.envs.contract.constants import EPISODE_LIMIT
 from marinenav_env.files import replacing
 from torchrl_gpu.evaluation.one_by_one import (
-    EPISODE_LIMIT,
     create_eval_configs,
     deactivate_finished,
     evaluate,

@@ -14,7 +14,8 @@ from scripts.benchmarking.measuring import Clock
 from scripts.benchmarking.pipelines import device_clock
 from torchrl_gpu.collect.tensor_steps import step_of
 from torchrl_gpu.evaluation.batched import BatchedEvaluation
-from torchrl_gpu.evaluation.one_by_one import EpisodeResult, create_eval_configs, evaluate
+from torchrl_gpu.evaluation.metrics import EpisodeResult
+from torchrl_gpu.evaluation.one_by_one import create_eval_configs, evaluate
 from torchrl_gpu.experiment import build_agent, build_replay
 from torchrl_gpu.seeding import EVAL_SEED, seed_everything
 from torchrl_gpu.settings.parse import Trial

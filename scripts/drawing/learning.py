@@ -78,12 +78,6 @@ class Curve:
         )
 
 
-def successful_mean(values: list, successes: list) -> float:
-    """Mean over the successful episodes, NaN if none succeeded (Defect T15 used -1 s)."""
-    kept = np.asarray(values, dtype=float)[np.asarray(successes, dtype=bool)]
-    return kept.mean() if kept.size else np.nan
-
-
 def read_trial(folder: Path) -> Trial:
     """Read ``evaluations.npz`` and, where there is one, ``trial_config.json`` of a trial folder."""
     path, config_path = folder / FILE_NAME, folder / "trial_config.json"
@@ -92,20 +86,15 @@ def read_trial(folder: Path) -> Trial:
         raise InputError(f"{config_path}: must hold an object, holds a {type(config).__name__}")
     try:
         record = EvaluationRecord.load(folder, histories=False)
-        metrics = {
-            "return": [np.mean(np.asarray(row, dtype=float)) for row in record.rewards],
-            "success": [np.mean(row) for row in record.successes],
-            "time": list(map(successful_mean, record.times, record.successes)),
-            "energy": list(map(successful_mean, record.energies, record.successes)),
-        }
-        metrics = {name: np.array(values, dtype=float) for name, values in metrics.items()}
+        rows = np.array([record.metrics(k)[1:] for k in range(len(record))], dtype=float)  # None becomes NaN
     except EvaluationFileError as error:
         raise InputError(str(error)) from None
     except (TypeError, ValueError) as error:
         raise InputError(f"{path}: not evaluation results: {reason(error)}") from None
     if not len(record):
         raise InputError(f"{path}: holds no evaluation yet")
-    metrics["energy"] /= 1000.0
+    success, mean_return, time, energy = rows.T
+    metrics = {"return": mean_return, "success": success, "time": time, "energy": energy / 1000.0}
     return Trial(folder, config, np.asarray(record.timesteps), metrics, read_minutes(folder))
 
 

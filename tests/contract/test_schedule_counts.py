@@ -13,7 +13,7 @@ from marinenav_env.envs import MarineNavEnv3
 from marinenav_env.envs.torchrl_gpu import MarineNavTorchRLEnv
 from torchrl_gpu.collect.policy_wrapper import PolicyWrapper
 from torchrl_gpu.collect.tensor_steps import TensorSteps
-from torchrl_gpu.evaluation.one_by_one import EpisodeResult
+from torchrl_gpu.evaluation.metrics import EpisodeResult
 from torchrl_gpu.learn.schedule import Schedule
 from torchrl_gpu.torchrl_trainer import TorchRLTrainer
 from torchrl_gpu.watch.timings import Timings

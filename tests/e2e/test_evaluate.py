@@ -14,7 +14,7 @@ from marinenav_env.envs import MarineNavEnv3
 from scripts import evaluate, export_torchscript, train_rl_agents
 from torchrl_gpu import train_torchrl_gpu
 from torchrl_gpu.evaluation import one_by_one as evaluation
-from torchrl_gpu.evaluation.one_by_one import EpisodeResult
+from torchrl_gpu.evaluation.metrics import EpisodeResult, Metrics
 from torchrl_gpu.evaluation.record import EvaluationRecord
 
 CONFIG = {
@@ -195,7 +195,7 @@ def test_time_and_energy_are_of_successful_episodes_only(tmp_path):
         "mean_time": 20.0,
         "mean_energy": 300.0,
     }
-    none = evaluate.metrics(results[1:2])
+    none = Metrics.of_results(results[1:2])._asdict()
     assert (none["success_rate"], none["mean_time"], none["mean_energy"]) == (0.0, None, None)
     assert evaluate.table(report).splitlines()[-1].split() == ["total", "3", "0.667", "3.00", "15.00", "200"]
 

@@ -17,7 +17,7 @@ from scripts import (
 )
 from tests.unit.recordings import golden_episode
 from torchrl_gpu import __version__
-from torchrl_gpu.evaluation.one_by_one import EpisodeResult
+from torchrl_gpu.evaluation.metrics import EpisodeResult
 from torchrl_gpu.evaluation.record import EvaluationRecord
 
 SCRIPTS = (plot_training_results, view_episode, view_scenario, view_vrx_trajectory, vrx_experiment_config)

@@ -90,8 +90,7 @@ def play_legacy(agent, episodes: list[dict]) -> list[legacy.EpisodeResult]:
 def differences(a: legacy.EpisodeResult, b: legacy.EpisodeResult) -> list[str]:
     """Names of everything in which two results differ: lengths and flags at all, numbers beyond 1e-9."""
     found = [name for name in ("reward", "time", "energy") if not close(getattr(a, name), getattr(b, name))]
-    if a.success != b.success:
-        found.append("success")
+    found += [name for name in ("success", "outcomes") if getattr(a, name) != getattr(b, name)]
     for name in ("observations", "actions", "trajectories"):
         robots = (getattr(a, name), getattr(b, name))
         if len(robots[0]) != len(robots[1]) or not all(map(same_history, *robots)):
@@ -118,6 +117,8 @@ def test_a_goal_seekers_episodes_end_as_the_legacy_ones(episodes):
     assert [differences(a, b) for a, b in zip(ours, theirs, strict=True)] == [[]] * len(episodes)
     # The cases hold arrivals at different steps, and a collision that stops robots still under way.
     assert {result.success for result in theirs} == {True, False}
+    outcomes = [result.outcomes for result in theirs]
+    assert {"collision", "reach goal", "normal"} == {name for names in outcomes for name in names}
     steps = [[len(actions) for actions in result.actions] for result in theirs]
     assert any(result.success and len(set(s)) > 1 for result, s in zip(theirs, steps, strict=True))
     assert any(not result.success and s.count(max(s)) > 1 for result, s in zip(theirs, steps, strict=True))
@@ -131,6 +132,7 @@ def test_an_agents_metrics_and_histories_are_the_legacy_ones(agent_type, episode
     ours, theirs = play(agent, episodes), play_legacy(agent, episodes)
     assert [differences(a, b) for a, b in zip(ours, theirs, strict=True)] == [[]] * len(episodes)
     assert max(len(result.trajectories[0]) for result in theirs) == 27
+    assert any("too long episode" in result.outcomes for result in theirs)
 
 
 @pytest.mark.slow

@@ -4,11 +4,12 @@ import io
 import os
 import pickle
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from torchrl_gpu.evaluation.one_by_one import EpisodeResult
+from torchrl_gpu.evaluation.metrics import EpisodeResult
 from torchrl_gpu.evaluation.packed import PackedRows
 from torchrl_gpu.evaluation.record import HISTORIES, KEYS, EvaluationFileError, EvaluationRecord
 
@@ -24,6 +25,7 @@ def result(robots: int, steps: int, success: bool = False) -> EpisodeResult:
         ],
         actions=[[[0.25, np.float64(-0.5)]] * steps for _ in range(robots)],
         trajectories=[[[float(i) for i in range(13)]] * (steps + 1) for _ in range(robots)],
+        outcomes=["reach goal" if success else "collision"] * robots,
     )
 
 
@@ -60,6 +62,27 @@ def test_arrays_of_any_regular_shape_are_read(tmp_path):
     path = tmp_path / "evaluations.npz"
     np.savez(path, **{key: np.array(getattr(made, key), dtype=object) for key in KEYS})
     assert EvaluationRecord.load(path) == made
+
+
+def test_files_without_outcomes_are_read_and_can_go_on(tmp_path):
+    """Those of the legacy pipeline, and older ones of this."""
+    made = record(2, 5)
+    path = tmp_path / "evaluations.npz"
+    np.savez(path, **{key: made._array(key) for key in KEYS if key != "outcomes"})
+    old = EvaluationRecord.load(path)
+    assert old.outcomes == [[[], []], [[], []]]
+    old.append(200, [result(1, 2), result(2, 2, success=True)])
+    assert EvaluationRecord.load(old.save(tmp_path)).outcomes[1:] == [
+        [[], []],
+        [["collision"], ["reach goal", "reach goal"]],
+    ]
+
+
+def test_relations_nest_by_robot_where_no_histories_are_kept(tmp_path):
+    made = EvaluationRecord()
+    bare = replace(result(3, 2), observations=[], actions=[], trajectories=[])
+    made.append(80, [bare, bare])
+    assert EvaluationRecord.load(made.save(tmp_path)).relations == [[[[], [], []]] * 2]
 
 
 def test_numeric_arrays_are_read_without_a_pickle(tmp_path):

@@ -8,7 +8,7 @@ from tensordict import TensorDict
 
 from marinenav_env.envs.contract.outcome import Outcome
 from torchrl_gpu.collect.step import Step
-from torchrl_gpu.evaluation.one_by_one import EpisodeResult
+from torchrl_gpu.evaluation.metrics import EpisodeResult
 from torchrl_gpu.learn.schedule import Schedule
 from torchrl_gpu.watch import progress as progress_module
 from torchrl_gpu.watch.progress import EpisodeReports, Progress, Verbosity, stage_names

@@ -4,7 +4,6 @@ Metrics, endings and histories are those of the legacy evaluation. Its random nu
 Defects T6 and T7): an evaluation neither shifts a training run nor differs from its repetition.
 """
 
-import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,9 +15,12 @@ import torch
 from torch import Tensor
 
 from agents.agent import Agent
-from marinenav_env.envs.torchrl_gpu.state import LEFT, ROBOTS, Observation, present
+from marinenav_env.envs.contract.constants import EPISODE_LIMIT
+from marinenav_env.envs.contract.outcome import STATE_OF_OUTCOME, Outcome
+from marinenav_env.envs.torchrl_gpu.state import LEFT, ROBOTS, Observation, WorldState, present
 from marinenav_env.envs.torchrl_gpu.world import VectorWorld
-from torchrl_gpu.evaluation.one_by_one import EPISODE_LIMIT, EpisodeResult, report
+from torchrl_gpu.evaluation.metrics import EpisodeResult, report
+from torchrl_gpu.evaluation.npz import collector_paused
 from torchrl_gpu.seeding import EVAL_SEED
 
 GPU_CHECK_INTERVAL = 32
@@ -34,6 +36,7 @@ class Tally(NamedTuple):
         steps: Steps each robot has made, int64 [R, E].
         success: Whether all robots had arrived when the episode ended, bool [E].
         running: Whether the episode goes on, bool [E].
+        outcomes: `Outcome` of each robot when the episode ended, int8 [R, E].
     """
 
     returns: Tensor
@@ -41,6 +44,7 @@ class Tally(NamedTuple):
     steps: Tensor
     success: Tensor
     running: Tensor
+    outcomes: Tensor
 
 
 @dataclass
@@ -124,7 +128,7 @@ class BatchedEvaluation:
         algorithm = self.agent.algorithm
         with separate_draws(self.seed, self.world.device), algorithm.acting_mode(use_eval=True):
             tally, recording = self._play()
-        with no_garbage_collection():
+        with collector_paused():
             results = self._results(tally, recording)
         if self.verbose:
             print(report(results))
@@ -152,7 +156,7 @@ class BatchedEvaluation:
     def _new_tally(self) -> Tally:
         zeros = torch.zeros_like(self.world.state.motion[0])
         flags = torch.zeros_like(self.world.state.active[0], dtype=torch.bool)
-        return Tally(zeros, zeros, zeros.long(), flags, ~flags)
+        return Tally(zeros, zeros, zeros.long(), flags, ~flags, zeros.to(torch.int8))
 
     def _count(self, tally: Tally, acting: Tensor, reward: Tensor) -> Tally:
         """Add the step just made, and end the episodes that end with it."""
@@ -167,6 +171,7 @@ class BatchedEvaluation:
             steps=tally.steps + acting,
             success=tally.success | success,
             running=running,
+            outcomes=torch.where(tally.running, _outcomes(state), tally.outcomes),
         )
 
     def _act(self, observation: Observation, acting: Tensor) -> Tensor:
@@ -198,6 +203,9 @@ class BatchedEvaluation:
         times = tally.steps * (robot.dt * robot.N)
         sums = torch.stack((tally.returns, times, tally.energies)).sum(1)  # over robots: [3, E]
         means = (sums / counts).double().cpu().numpy()
+        # An episode that goes on after the last step has been cut off.
+        cut_off = tally.running & (tally.outcomes == Outcome.NORMAL)
+        outcomes = torch.where(cut_off, Outcome.TOO_LONG_EPISODE, tally.outcomes).T.tolist()
         histories = Histories(self.world, recording, tally.steps) if recording else None
         index_type = None if self.agent.continuous else self.agent.algorithm.greedy_type
         return [
@@ -209,9 +217,10 @@ class BatchedEvaluation:
                 observations=histories.observations(k) if histories else [],
                 actions=histories.actions(k, index_type) if histories else [],
                 trajectories=histories.trajectories(k) if histories else [],
+                outcomes=[STATE_OF_OUTCOME[Outcome(outcome)] for outcome in outcomes[k][:robots]],
             )
-            for k, (reward, time, energy, success) in enumerate(
-                zip(*means, tally.success.tolist(), strict=True)
+            for k, (reward, time, energy, success, robots) in enumerate(
+                zip(*means, tally.success.tolist(), counts.tolist(), strict=True)
             )
         ]
 
@@ -272,24 +281,15 @@ class Histories:
         ]
 
 
+def _outcomes(state: WorldState) -> Tensor:
+    """`Outcome` of each robot as far as it has ended, int8 [R, E]."""
+    arrived = torch.where(state.reach_goal.bool(), int(Outcome.REACH_GOAL), int(Outcome.NORMAL))
+    return torch.where(state.collision.bool(), int(Outcome.COLLISION), arrived).to(torch.int8)
+
+
 def _by_robot(values: Tensor) -> Any:
     """From steps first, robots and environments last to (E, R, T, ..), a NumPy array."""
     return values.movedim((-1, -2, 0), (0, 1, 2)).contiguous().cpu().numpy()
-
-
-@contextmanager
-def no_garbage_collection() -> Iterator[None]:
-    """Within the block Python does not look for garbage.
-
-    While histories grow to hundreds of thousands of lists it would go through all of them again and again.
-    """
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 @contextmanager

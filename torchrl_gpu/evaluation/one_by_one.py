@@ -4,36 +4,14 @@ Both pipelines use it in reproduction mode. Acting draws from the same global ge
 (Defect T7), and SAC and IQN act stochastically (Defect T6): both are needed for the legacy numbers.
 """
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from marinenav_env.envs.contract.constants import EPISODE_LIMIT
+from marinenav_env.envs.contract.outcome import STATE_OF_OUTCOME, Outcome
 from marinenav_env.envs.contract.stage import COLUMNS, Stage, stages_of
-
-
-@dataclass
-class EpisodeResult:
-    """What one evaluation episode leaves behind.
-
-    Attributes:
-        reward: Discounted return, mean over the episode's robots.
-        success: Whether every robot reached its goal (Defect T14: even if one collides while arriving).
-        time: Travel time in s, mean over the robots.
-        energy: Energy cost in N s, mean over the robots.
-        observations: [robot][step] ``[self, objects]``, ``[None, None]`` once the robot is deactivated.
-        actions: [robot][step] legacy actions.
-        trajectories: [robot][step] rows of 13 floats (environment spec 13.4), row 0 at the start.
-    """
-
-    reward: float
-    success: bool
-    time: float
-    energy: float
-    observations: list = field(repr=False)
-    actions: list = field(repr=False)
-    trajectories: list = field(repr=False)
+from torchrl_gpu.evaluation.metrics import EpisodeResult, report
 
 
 def create_eval_configs(env: Any, eval_schedule: dict[str, list]) -> list[dict]:
@@ -109,7 +87,8 @@ def evaluate_episode(env: Any, agent: Any, episode: dict) -> EpisodeResult:
             energies[i] += robot.compute_step_energy_cost()
             deactivate_finished(robot)
         # Defect T4: an episode may have 1001 steps.
-        end = length >= EPISODE_LIMIT or env.check_any_collision() or env.check_all_deactivated()
+        stopped = env.check_any_collision() or env.check_all_deactivated()
+        end = stopped or length >= EPISODE_LIMIT
         length += 1
     # The next reset replaces the robots, so their histories can be kept without a copy.
     return EpisodeResult(
@@ -120,7 +99,17 @@ def evaluate_episode(env: Any, agent: Any, episode: dict) -> EpisodeResult:
         observations=[robot.observation_history for robot in robots],
         actions=[robot.action_history for robot in robots],
         trajectories=[robot.trajectory for robot in robots],
+        outcomes=[_outcome(robot, stopped) for robot in robots],
     )
+
+
+def _outcome(robot: Any, stopped: bool) -> str:
+    """How a robot ended; ``stopped`` says whether its episode ended before the step limit."""
+    if robot.collision:
+        return STATE_OF_OUTCOME[Outcome.COLLISION]
+    if robot.reach_goal:
+        return STATE_OF_OUTCOME[Outcome.REACH_GOAL]
+    return STATE_OF_OUTCOME[Outcome.NORMAL if stopped else Outcome.TOO_LONG_EPISODE]
 
 
 def evaluate(env: Any, agent: Any, episodes: list[dict], verbose: bool = True) -> list[EpisodeResult]:
@@ -133,19 +122,3 @@ def evaluate(env: Any, agent: Any, episodes: list[dict], verbose: bool = True) -
     if verbose:
         print(report(results))
     return results
-
-
-def report(results: list[EpisodeResult]) -> str:
-    """Averages over all episodes; time and energy over the successful ones only, left out without any."""
-    successful = [result for result in results if result.success]
-    lines = [
-        "++++++++ Evaluation ++++++++",
-        f"Average cumulative reward: {np.mean([result.reward for result in results]):.2f}",
-        f"Success rate: {len(successful) / len(results):.2f}",
-    ]
-    if successful:
-        lines += [
-            f"Average time: {np.mean([result.time for result in successful]):.2f} s",
-            f"Average energy: {np.mean([result.energy for result in successful]):.2f} N s",
-        ]
-    return "\n".join([*lines, "++++++++ Evaluation ++++++++"])

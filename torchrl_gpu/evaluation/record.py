@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from marinenav_env.files import replacing
-from torchrl_gpu.evaluation.one_by_one import EpisodeResult
+from torchrl_gpu.evaluation.metrics import EpisodeResult, Metrics
+from torchrl_gpu.evaluation.npz import EvaluationFileError, load_nested_lists
 from torchrl_gpu.evaluation.packed import PackedRows
-from torchrl_gpu.evaluation.safe_npz import EvaluationFileError, load_nested_lists
 
 FILE_NAME = "evaluations.npz"
 
@@ -27,11 +27,15 @@ EPISODE_KEYS = {
     "successes": "success",
     "times": "time",
     "energies": "energy",
+    "outcomes": "outcomes",
 }
-"""Key of the file -> attribute of :class:`~torchrl_gpu.evaluation.one_by_one.EpisodeResult`."""
+"""Key of the file -> attribute of :class:`~torchrl_gpu.evaluation.metrics.EpisodeResult`."""
 
 HISTORIES = ("observations", "actions", "trajectories")
 """The large arrays."""
+
+OPTIONAL = ("outcomes",)
+"""What files of the legacy pipeline, and older ones of this, do not hold."""
 
 
 @dataclass
@@ -50,6 +54,8 @@ class EvaluationRecord:
         times: [n][E] mean travel time in s.
         energies: [n][E] mean energy in N s.
         relations: [n][E][R] an empty list, kept for legacy readers.
+        outcomes: [n][E][R] how each robot ended, see
+            :class:`~torchrl_gpu.evaluation.metrics.EpisodeResult`; [n][E] an empty list where it is unknown.
     """
 
     timesteps: list = field(default_factory=list)
@@ -61,6 +67,7 @@ class EvaluationRecord:
     times: list = field(default_factory=list)
     energies: list = field(default_factory=list)
     relations: list = field(default_factory=list, repr=False)
+    outcomes: list = field(default_factory=list, repr=False)
 
     def __len__(self) -> int:
         """Return the number of evaluations made so far."""
@@ -72,7 +79,7 @@ class EvaluationRecord:
 
         Not of the highest success rate: hesitant policies, which arrive late, would win by it.
         """
-        return max(range(len(self)), key=lambda k: np.mean(self.rewards[k]))
+        return max(range(len(self)), key=lambda k: self.metrics(k).mean_return)
 
     def append(self, timestep: int, results: list[EpisodeResult]) -> None:
         """Add the evaluation made at ``timestep``: one result per episode."""
@@ -80,7 +87,12 @@ class EvaluationRecord:
         for key, attribute in EPISODE_KEYS.items():
             rows = self._packed(key) if key in HISTORIES else getattr(self, key)
             rows.append([getattr(result, attribute) for result in results])
-        self.relations.append([[[] for _ in result.trajectories] for result in results])
+        robots = (result.outcomes or result.trajectories for result in results)
+        self.relations.append([[[] for _ in each] for each in robots])
+
+    def metrics(self, k: int) -> Metrics:
+        """Metrics of evaluation k, over all episodes."""
+        return Metrics.of(self.rewards[k], self.successes[k], self.times[k], self.energies[k])
 
     def save(self, directory: str | Path) -> Path:
         """Write ``evaluations.npz`` with all evaluations so far: aside first, then renamed over the old one.
@@ -94,6 +106,8 @@ class EvaluationRecord:
         path = Path(directory) / FILE_NAME
         with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
             for key in KEYS:
+                if key in OPTIONAL and not getattr(self, key):
+                    continue
                 with archive.open(f"{key}.npy", "w", force_zip64=True) as member:
                     if key in HISTORIES:
                         self._packed(key).write_array(member)
@@ -120,7 +134,9 @@ class EvaluationRecord:
         if path.is_dir():
             path = path / FILE_NAME
         keys = [key for key in KEYS if histories or key not in HISTORIES]
-        arrays = load_nested_lists(path, keys)
+        arrays = load_nested_lists(path, keys, OPTIONAL)
+        for key in OPTIONAL:
+            arrays.setdefault(key, [[[] for _ in row] for row in arrays["rewards"]])
         _check(arrays, path)
         return cls(**arrays)
 
@@ -128,28 +144,17 @@ class EvaluationRecord:
         """Readable end of a run: the last evaluation, the best one, and where the files are."""
         lines = ["", "Run finished" if len(self) else "Run finished without an evaluation"]
         if len(self):
-            best = self.best
-            episodes = len(self.rewards[-1])
+            last, best = self.metrics(-1), self.metrics(self.best)
             lines += [
-                f"  last evaluation   timestep {self.timesteps[-1]}, {episodes} episode(s)",
-                *self._metrics(-1),
-                f"  best evaluation   timestep {self.timesteps[best]}: "
-                f"success {np.mean(self.successes[best]):.2f}, return {np.mean(self.rewards[best]):.2f}",
+                f"  last evaluation   timestep {self.timesteps[-1]}, {last.episodes} episode(s)",
+                f"  success rate      {last.success_rate:.2f}",
+                f"  mean return       {last.mean_return:.2f}",
+                f"  mean travel time  {_of_successes(last.mean_time, 's')}",
+                f"  mean energy       {_of_successes(last.mean_energy, 'N s')}",
+                f"  best evaluation   timestep {self.timesteps[self.best]}: "
+                f"success {best.success_rate:.2f}, return {best.mean_return:.2f}",
             ]
         return "\n".join([*lines, f"  files             {Path(directory)}"])
-
-    def _metrics(self, k: int) -> list[str]:
-        """Success rate, return, and travel time and energy over the successful episodes of evaluation k."""
-        successes = np.asarray(self.successes[k], dtype=bool)
-        lines = [
-            f"  success rate      {successes.mean():.2f}",
-            f"  mean return       {np.mean(self.rewards[k]):.2f}",
-        ]
-        for name, key, unit in (("travel time", "times", "s"), ("energy", "energies", "N s")):
-            values = np.asarray(getattr(self, key)[k], dtype=float)[successes]
-            value = f"{values.mean():.1f} {unit}" if values.size else "- (no episode succeeded)"
-            lines.append(f"  {f'mean {name}':<18}{value}")
-        return lines
 
     def _packed(self, key: str) -> PackedRows:
         """A history, packed if it is still the plain lists of a file."""
@@ -171,6 +176,10 @@ class EvaluationRecord:
             for e, value in enumerate(row):
                 array[k, e] = value
         return array
+
+
+def _of_successes(value: float | None, unit: str) -> str:
+    return "- (no episode succeeded)" if value is None else f"{value:.1f} {unit}"
 
 
 def _check(arrays: dict[str, list], path: Path) -> None:

@@ -8,14 +8,13 @@ from datetime import timedelta
 from enum import IntEnum
 from typing import Any
 
-import numpy as np
 from tensordict import TensorDictBase
 from torch import Tensor
 from tqdm import tqdm
 
 from marinenav_env.envs.contract.outcome import STATE_OF_OUTCOME, Outcome
 from torchrl_gpu.collect.step import Step
-from torchrl_gpu.evaluation.one_by_one import EpisodeResult
+from torchrl_gpu.evaluation.metrics import EpisodeResult, Metrics
 from torchrl_gpu.learn.schedule import Schedule
 from torchrl_gpu.watch.episode_report import episode_report
 from torchrl_gpu.watch.statistics import EpisodeStatistics, EpisodeSums
@@ -257,15 +256,9 @@ def on_terminal() -> bool:
 
 def evaluation_scalars(results: Sequence[EpisodeResult]) -> dict[str, float]:
     """Mean return and success rate; travel time (s) and energy (N s) if any episode succeeded."""
-    scalars = {
-        "eval/return": float(np.mean([result.reward for result in results])),
-        "eval/success": float(np.mean([result.success for result in results])),
-    }
-    successful = [result for result in results if result.success]
-    if successful:
-        scalars["eval/time"] = float(np.mean([result.time for result in successful]))
-        scalars["eval/energy"] = float(np.mean([result.energy for result in successful]))
-    return scalars
+    _, success, mean_return, time, energy = Metrics.of_results(results)
+    scalars = {"return": mean_return, "success": success, "time": time, "energy": energy}
+    return {f"eval/{name}": value for name, value in scalars.items() if value is not None}
 
 
 def stage_names(thresholds: Sequence[int], mixed: bool) -> Callable[[int], str]:

@@ -10,7 +10,7 @@ from scripts import export_torchscript, vrx_experiment_config
 from tests.e2e.bad_inputs.case import CONFIG
 from tests.unit.recordings import golden_episode
 from torchrl_gpu import train_torchrl_gpu
-from torchrl_gpu.evaluation.one_by_one import EpisodeResult
+from torchrl_gpu.evaluation.metrics import EpisodeResult
 from torchrl_gpu.evaluation.record import EvaluationRecord
 from torchrl_gpu.torchrl_trainer import TorchRLTrainer
 

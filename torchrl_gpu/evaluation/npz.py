@@ -29,12 +29,13 @@ class _ArrayUnpickler(pickle.Unpickler):
         return super().find_class(module, name)
 
 
-def load_nested_lists(path: str | Path, keys: Sequence[str]) -> dict[str, list]:
+def load_nested_lists(path: str | Path, keys: Sequence[str], optional: Sequence[str] = ()) -> dict[str, list]:
     """Read arrays of an ``.npz`` file as nested lists.
 
     Args:
         path: The file.
         keys: Arrays to read; others are ignored.
+        optional: Those of them that the file need not have.
 
     Returns:
         Nested lists by key, the same whether an array was stored deep or as lists inside a shallow one.
@@ -45,7 +46,9 @@ def load_nested_lists(path: str | Path, keys: Sequence[str]) -> dict[str, list]:
     """
     try:
         with zipfile.ZipFile(path) as archive, collector_paused():
-            return {key: _read_member(archive, key) for key in keys}
+            names = set(archive.namelist())
+            wanted = [key for key in keys if key not in optional or f"{key}.npy" in names]
+            return {key: _read_member(archive, key) for key in wanted}
     except FileNotFoundError:
         raise EvaluationFileError(f"{path}: no such file") from None
     except KeyError as error:
