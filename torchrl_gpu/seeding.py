@@ -1,6 +1,7 @@
 """One seed for every global generator, so that a trial depends on nothing but its config."""
 
 import random
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,3 +25,35 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
+
+
+class Generators:
+    """State of the global generators that a trial draws from: Python's, NumPy's, torch's and its device's.
+
+    Args:
+        device: The trial's; other GPUs of the machine are nobody's business.
+    """
+
+    def __init__(self, device: torch.device | str) -> None:
+        self.device = torch.device(device)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The states, as tensors and plain data."""
+        name, keys, *rest = np.random.get_state()
+        state = {
+            "python": random.getstate(),
+            "numpy": (name, torch.from_numpy(keys.astype(np.int64)), *rest),
+            "torch": torch.get_rng_state(),
+        }
+        if self.device.type == "cuda":
+            state["device"] = torch.cuda.get_rng_state(self.device)
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore `state_dict`, on whichever GPU it was made."""
+        random.setstate(state["python"])
+        name, keys, *rest = state["numpy"]
+        np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
+        torch.set_rng_state(state["torch"].cpu())
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state(state["device"].cpu(), self.device)

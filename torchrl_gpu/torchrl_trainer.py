@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
+import torch
 from tensordict import TensorDictBase
 
 from agents.agent import Agent
@@ -20,6 +21,7 @@ from torchrl_gpu.learn.average import AveragedWeights
 from torchrl_gpu.learn.schedule import Schedule
 from torchrl_gpu.replay.buffer import Replay
 from torchrl_gpu.replay.rows import Draw
+from torchrl_gpu.seeding import Generators
 from torchrl_gpu.watch.progress import Progress
 
 
@@ -57,6 +59,7 @@ class TorchRLTrainer:
         timestep: First timestep of the next vector step.
         updates: Gradient updates made.
         record: All evaluations so far.
+        unsaved: Why the results of the last evaluation could not be written; None if they were.
         timings: Seconds that the loop spends on ``act``, ``step``, ``store``, ``sample``, ``update`` and
             ``evaluate``, and on what is ``other``.
     """
@@ -94,6 +97,7 @@ class TorchRLTrainer:
         self.timestep = 0
         self.updates = 0
         self.record = EvaluationRecord()
+        self.unsaved: str | None = None
         self.timings = progress.timings
 
     @property
@@ -108,6 +112,9 @@ class TorchRLTrainer:
             directory: Existing folder for ``evaluations.npz`` and the latest model, rewritten at each
                 evaluation.
             between_steps: Called after every vector step, when everything due has been done.
+
+        Raises:
+            OSError: The results of the last evaluation could not be written, though the run went on.
         """
         self.progress.start(self.timestep)
         self.timings.restart()
@@ -118,6 +125,37 @@ class TorchRLTrainer:
                 self.timings.lap("other")
         finally:
             self.progress.close()
+        if self.unsaved:
+            raise OSError(f"the results could not be written: {self.unsaved}")
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the run stands, all but the evaluations; of tensors no copies."""
+        counters = {"timestep": self.timestep, "updates": self.updates}
+        return counters | {name: owner.state_dict() for name, owner in self._owners().items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a `state_dict` of a trainer of the same construction."""
+        for name, owner in self._owners().items():
+            owner.load_state_dict(state[name])
+        self.timestep, self.updates = state["timestep"], state["updates"]
+
+    def _owners(self) -> dict[str, Any]:
+        """All that keeps a part of the run's state; generators last, as others may draw while they load."""
+        algorithm = self.agent.algorithm
+        owners: dict[str, Any] = {}
+        for kind, policy in (("local", algorithm.policy_local), ("target", algorithm.policy_target)):
+            networks = algorithm.networks(policy)
+            owners |= {f"{kind}-{name}": network for name, network in networks.items()}
+        owners |= {f"optimizer-{name}": optimizer for name, optimizer in algorithm.optimizers.items()}
+        if self.average:
+            owners["average"] = self.average.model
+        return owners | {
+            "env": self.env.world,
+            "replay": self.replay,
+            "progress": self.progress,
+            "steps": self.steps,
+            "generators": Generators(self.agent.device),
+        }
 
     def _advance(self, directory: Path) -> None:
         """One vector step, and what falls on its timesteps."""
@@ -150,13 +188,25 @@ class TorchRLTrainer:
             results = self.evaluate()
             self.timings.lap("evaluate")
             self.record.append(timestep, results)
+            self._save(directory)
+        self.progress.evaluated(timestep, results)
+        self.timings.lap("other")
+
+    def _save(self, directory: Path) -> None:
+        """Write evaluations and model; where the disk is full the run goes on, and the next ones may fit."""
+        try:
             self.record.save(directory)
             self.agent.save_latest_model(directory)
             if self.keep_best and self.record.best == len(self.record) - 1:
                 (directory / "best").mkdir(exist_ok=True)
                 self.agent.save_latest_model(directory / "best")
-        self.progress.evaluated(timestep, results)
-        self.timings.lap("other")
+            self.unsaved = None
+        except torch.OutOfMemoryError:
+            raise
+        except (OSError, RuntimeError) as error:  # torch says RuntimeError where the system refuses
+            self.unsaved = " ".join(str(error).split())
+            timestep = self.record.timesteps[-1]
+            self.progress.warn(f"timestep {timestep}: results not written, the run goes on: {self.unsaved}")
 
     def _batches(self, updates: int) -> Iterator[Draw]:
         """Batches of all updates of a vector step, drawn together, which takes as long as to draw one."""

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from torchrl_gpu.runs.folder import locked, mark_finished
 from torchrl_gpu.runs.interruption import Interrupted, StopRequests
@@ -49,28 +49,33 @@ def run_trial(trial: Trial, folder: Path, device: str, verbosity: str = "normal"
         trainer = build_trainer(trial, device, folder, Verbosity[verbosity.upper()])
         checkpoints = Checkpoints(trainer, trial, folder)
         checkpoints.restore()
-        rewind(folder, trainer.timestep)
+        rewind(folder, trainer.timestep, trainer.record)
 
         def between_steps() -> None:
             if requests.received:
-                stop(checkpoints, folder, device)
+                saved = checkpoints.save()
+                raise Interrupted(how_to_go_on(checkpoints, folder, device, saved))
             if checkpoints.due:
                 checkpoints.save()
 
-        trainer.learn(folder, between_steps)
+        try:
+            trainer.learn(folder, between_steps)
+        except Interrupted:
+            raise
+        except KeyboardInterrupt:
+            note = how_to_go_on(checkpoints, folder, device, saved=False)
+            raise Interrupted(f"stopped at once, without a checkpoint; {note}") from None
         mark_finished(folder, trainer.timestep, trainer.updates)
     if verbosity != "quiet":
         print(trainer.record.summary(folder))
 
 
-def stop(checkpoints: "Checkpoints", folder: Path, device: str) -> NoReturn:
-    """Save a run that was asked to stop, and say how it goes on."""
-    saved = checkpoints.save()
+def how_to_go_on(checkpoints: "Checkpoints", folder: Path, device: str, saved: bool) -> str:
+    """What an interrupted run says; ``saved`` tells whether its last checkpoint is of this moment."""
     start = f"from timestep {checkpoints.last}" if checkpoints.last is not None else "from the beginning"
     if not saved:
-        start += ", the last checkpoint"
-    command = f"python -m torchrl_gpu.train_torchrl_gpu --resume {folder} -D {device}"
-    raise Interrupted(f"to go on {start}: {command}")
+        start += ", the last checkpoint" if checkpoints.last is not None else ""
+    return f"to go on {start}: python -m torchrl_gpu.train_torchrl_gpu --resume {folder} -D {device}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -88,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     run = partial(run_trial, verbosity=args.verbosity)
     checks = partial(check, device=args.device)
     if args.resume is not None:
-        return resume(args, run, checks)
+        return resume(args, run, checks, lost_results)
     return launch(args, run, checks, keep_config=True)
 
 
@@ -101,6 +106,13 @@ def check(trial: Trial, at_once: int, device: str) -> None:
     if trial["replay_device"] != "auto":
         check_device(trial["replay_device"], "key 'replay_device'")
     check_memory(trial, device, at_once)
+
+
+def lost_results(folder: Path, trial: Trial) -> str | None:
+    """What is wrong with the results in the folder of a finished trial, or None."""
+    from torchrl_gpu.runs import results
+
+    return results.lost_results(folder, trial)
 
 
 def run() -> None:

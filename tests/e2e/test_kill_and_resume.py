@@ -159,7 +159,7 @@ def test_a_run_killed_at_twenty_random_moments_ends_as_if_it_had_not_been(config
     assert while_saving > 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_run_asked_to_stop_saves_and_says_how_to_go_on(number, config, monkeypatch, capfd):
     Path(config).write_text(json.dumps(CONFIG | {"checkpoint_every": 0}))
     expected = whole_run(config)
@@ -170,6 +170,8 @@ def test_a_run_asked_to_stop_saves_and_says_how_to_go_on(number, config, monkeyp
             calls.append(1)
             if len(calls) == 30:
                 os.kill(os.getpid(), number)
+                time.sleep(0.02)
+                os.kill(os.getpid(), signal.SIGTERM)  # some that end processes send two
             return original(self, *args, **kwargs)
 
         patch.setattr(Agent, "act", act)

@@ -1,7 +1,6 @@
 """Checkpoints: a run that stops and goes on is the run that never stopped; bad ones are refused."""
 
 import json
-import shutil
 import zipfile
 from collections.abc import Mapping
 from types import SimpleNamespace
@@ -16,9 +15,9 @@ from marinenav_env.envs import MarineNavEnv3
 from torchrl_gpu.collect.plain_steps import PlainSteps
 from torchrl_gpu.evaluation.record import EvaluationRecord
 from torchrl_gpu.experiment import build_trainer
-from torchrl_gpu.runs import checkpoint as checkpoints_module
 from torchrl_gpu.runs.checkpoint import Checkpoints, NoUsableCheckpointError
 from torchrl_gpu.runs.interruption import Interrupted
+from torchrl_gpu.seeding import Generators
 from torchrl_gpu.settings.parse import make_trials
 from torchrl_gpu.watch.progress import Verbosity
 
@@ -91,9 +90,8 @@ def run(trial, folder, *stops):
 
 
 def states_of(checkpoints):
-    """State of every component that has one."""
-    components = checkpoints._checkpoint.components
-    states = {name: part.state_dict() for name, part in components.items() if hasattr(part, "state_dict")}
+    """Everything but the evaluations."""
+    states = checkpoints.trainer.state_dict()
     del states["progress"]["minutes"]  # of the clock on the wall
     return states
 
@@ -152,9 +150,9 @@ def test_a_run_that_stops_and_goes_on_is_the_run_that_never_stopped(changes, tmp
 def test_a_forgotten_part_is_noticed(tmp_path, monkeypatch):
     trial = trial_of()
     _, state = run(trial, tmp_path / "whole")
-    monkeypatch.setattr(checkpoints_module.GlobalRNGState, "load_state_dict", lambda self, state: None)
+    monkeypatch.setattr(Generators, "load_state_dict", lambda self, state: None)
     _, resumed = run(trial, tmp_path / "parts", 60)
-    assert any(path.startswith("/zz-generators") for path in differences(state, resumed))
+    assert any(path.startswith("/generators") for path in differences(state, resumed))
 
 
 # ---- the world
@@ -241,24 +239,8 @@ def test_saving_nothing_new_writes_nothing(tmp_path):
     assert not list((folder / "checkpoints").iterdir())
 
 
-def test_no_space_is_known_before_writing(tmp_path, monkeypatch):
-    _, folder, trainer, checkpoints, warnings = saved(tmp_path, 20)
-    usage = shutil.disk_usage(folder)
-    monkeypatch.setattr(checkpoints_module.shutil, "disk_usage", lambda path: usage._replace(free=300_000))
-    trainer.timestep = 24
-    assert not checkpoints.save()
-    (line,) = warnings
-    assert line.startswith("no checkpoint at timestep 24: ")
-    assert line.endswith(" MB for it, 0.3 MB are free")
-    assert [path.name for path in (folder / "checkpoints").iterdir()] == ["checkpoint-000000000020.torchrl"]
-
-
 def test_a_disk_that_fills_up_while_writing_leaves_the_previous_checkpoint(tmp_path, monkeypatch):
     _, folder, trainer, checkpoints, warnings = saved(tmp_path, 20)
-
-    def full(*args, **kwargs):
-        raise OSError(28, "No space left on device")
-
     monkeypatch.setattr(zipfile.ZipFile, "write", full)
     trainer.timestep = 24
     assert not checkpoints.save()
@@ -313,7 +295,35 @@ def a_folder(path):
     path.mkdir()
 
 
-SPOILERS = (cut, flip, text, empty, newer_format, no_metadata, no_components, a_folder)
+def foreign_member(path):
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("more.bin", b"0" * 1000)
+
+
+def member_outside(path):
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("../../network_params.pth", b"")
+
+
+def compressed(path):
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+
+def earlier_layout(path):
+    with zipfile.ZipFile(path) as archive:
+        metadata = json.loads(archive.read("manifest.json"))["metadata"]
+    del metadata["layout"]
+    other_manifest(path, metadata=metadata)
+
+
+SPOILERS = (
+    *(cut, flip, text, empty, newer_format, no_metadata, no_components, a_folder),
+    *(foreign_member, member_outside, compressed, earlier_layout),
+)
 
 
 @pytest.mark.parametrize("spoil", SPOILERS)
@@ -368,11 +378,59 @@ def test_the_evaluations_travel_in_the_checkpoint(tmp_path):
     other, checkpoints, _ = start(trial, folder)
     assert checkpoints.restore()
     assert other.record.rewards == trainer.record.rewards
+    assert EvaluationRecord.load(folder) == trainer.record  # it is written back
     (folder / "checkpoints" / "checkpoint-000000000100.torchrl").unlink()
     other, checkpoints, _ = start(trial, folder)
     assert checkpoints.restore()
     assert other.record.timesteps == [50]
     assert isinstance(other.record, EvaluationRecord)
+
+
+def test_a_lost_model_is_made_again_from_before_the_last_evaluation(tmp_path):
+    trial, folder, *_ = saved(tmp_path, 60, 100)
+    (folder / "network_params.pth").unlink()
+    trainer, checkpoints, warnings = start(trial, folder)
+    assert checkpoints.restore()
+    assert trainer.timestep == 60
+    assert "behind the last evaluation, whose model is lost" in warnings[0]
+    (folder / "checkpoints" / "checkpoint-000000000060.torchrl").unlink()
+    with pytest.raises(NoUsableCheckpointError):
+        start(trial, folder)[1].restore()
+
+
+# ---- full disks
+
+
+def full(*args, **kwargs):
+    raise OSError(28, "No space left on device")
+
+
+def test_a_run_goes_on_while_its_results_cannot_be_written(tmp_path, monkeypatch, capsys):
+    trial, folder = trial_of(checkpoint_keep=3), tmp_path / "run"
+    trainer, checkpoints, _ = start(trial, folder)
+    patch = pytest.MonkeyPatch()
+    patch.setattr(EvaluationRecord, "save", full)
+
+    def between_steps():
+        if trainer.timestep == 55:  # after the first evaluation, before the second
+            patch.undo()
+            assert checkpoints.save()
+
+    trainer.learn(folder, between_steps)
+    said = "timestep 50: results not written, the run goes on: [Errno 28] No space left on device\n"
+    assert capsys.readouterr().err == said
+    assert EvaluationRecord.load(folder).timesteps == [50, 80]
+    other, checkpoints, _ = start(trial, folder)
+    assert checkpoints.restore()
+    assert other.record.timesteps == [50]
+
+
+def test_a_run_whose_last_results_cannot_be_written_fails(tmp_path, monkeypatch):
+    trainer, *_ = start(trial_of(), tmp_path / "run")
+    monkeypatch.setattr(type(trainer.agent), "save_latest_model", full)
+    with pytest.raises(OSError, match=r"the results could not be written: .* No space left on device"):
+        trainer.learn(tmp_path / "run")
+    assert trainer.timestep == 131
 
 
 # ---- on a GPU

@@ -5,6 +5,8 @@ from importlib.util import find_spec
 import pytest
 
 from torchrl_gpu import train_torchrl_gpu
+from torchrl_gpu.evaluation.metrics import EpisodeResult
+from torchrl_gpu.evaluation.record import EvaluationRecord
 from torchrl_gpu.settings.parse import ConfigError, make_trials
 from torchrl_gpu.watch import loggers
 from torchrl_gpu.watch.loggers import ScalarLog, check_logger, rewind
@@ -45,11 +47,42 @@ def test_rewinding_keeps_what_came_before(tmp_path):
     path = tmp_path / "csv" / "scalars" / "train" / "return.csv"
     path.parent.mkdir(parents=True)
     path.write_text("10,1.5\n20,2.5\n30,3.5\n40,4.")  # killed while it wrote the last line
-    rewind(tmp_path, 30)
-    assert path.read_text() == "10,1.5\n20,2.5\n"
+    rewind(tmp_path, 30, EvaluationRecord())
+    assert path.read_text() == "10,1.5\n20,2.5\n30,3.5\n"  # written before the timestep 30 is made
     path.write_text("10,1.5\n2")
-    rewind(tmp_path, 30)
+    rewind(tmp_path, 30, EvaluationRecord())
     assert path.read_text() == "10,1.5\n"
+
+
+def test_rewinding_writes_the_series_of_evaluations_from_their_record(tmp_path):
+    """An evaluation is labelled by its own timestep: that at 30 is still to come."""
+    record = EvaluationRecord()
+    for timestep, success in ((10, False), (20, True)):
+        record.append(timestep, [EpisodeResult(1.5, success, 7.0, 30.0, [], [], [])])
+    scalars = tmp_path / "csv" / "scalars"
+    for name in ("eval", "speed"):
+        (scalars / name).mkdir(parents=True)
+    (scalars / "eval" / "return.csv").write_text("1")  # torn
+    (scalars / "eval" / "time.csv").write_text("30,9.0\n")
+    (scalars / "speed" / "wall_minutes.csv").write_text("10,0.5\n20,1.0\n30,1.5\n")
+    rewind(tmp_path, 30, record)
+    assert (scalars / "eval" / "return.csv").read_text() == "10,1.5\n20,1.5\n"
+    assert (scalars / "eval" / "success.csv").read_text() == "10,0.0\n20,1.0\n"
+    assert (scalars / "eval" / "time.csv").read_text() == "20,7.0\n"
+    assert (scalars / "speed" / "wall_minutes.csv").read_text() == "10,0.5\n20,1.0\n"
+
+
+def test_a_full_disk_costs_rows_and_no_run(tmp_path, monkeypatch):
+    log = ScalarLog(tmp_path, "csv")
+    with monkeypatch.context() as patch:
+
+        def full(*args, **kwargs):
+            raise OSError(28, "No space left on device")
+
+        patch.setattr(type(log.loggers[0]), "log_metrics", full)
+        log({"train/return": 1.5}, 10)
+    log({"train/return": 2.5}, 20)
+    assert (tmp_path / "csv" / "scalars" / "train" / "return.csv").read_text() == "20,2.5\n"
 
 
 CONFIG = {

@@ -3,6 +3,7 @@
 import gc
 import pickle
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,6 +57,21 @@ def load_nested_lists(path: str | Path, keys: Sequence[str], optional: Sequence[
     except Exception as error:  # a hostile or torn pickle may raise anything
         reason = " ".join(str(error).split())
         raise EvaluationFileError(f"{path}: cannot be read as evaluations: {reason}") from None
+
+
+def check_whole(path: Path) -> None:
+    """Read a file once, and compare its checksums.
+
+    Raises:
+        EvaluationFileError: It is missing, torn, or not what was written.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            torn = archive.testzip()
+    except (OSError, zipfile.BadZipFile, zlib.error) as error:
+        raise EvaluationFileError(f"{path}: {error}") from None
+    if torn is not None:
+        raise EvaluationFileError(f"{path}: its member {torn} is not what was written")
 
 
 @contextmanager

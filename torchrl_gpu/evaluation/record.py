@@ -34,6 +34,9 @@ EPISODE_KEYS = {
 HISTORIES = ("observations", "actions", "trajectories")
 """The large arrays."""
 
+PACKED = (*HISTORIES, "outcomes")
+"""Arrays kept packed: large ones, and one whose texts must not depend on which evaluations were read back."""
+
 OPTIONAL = ("outcomes",)
 """What files of the legacy pipeline, and older ones of this, do not hold."""
 
@@ -67,7 +70,7 @@ class EvaluationRecord:
     times: list = field(default_factory=list)
     energies: list = field(default_factory=list)
     relations: list = field(default_factory=list, repr=False)
-    outcomes: list = field(default_factory=list, repr=False)
+    outcomes: PackedRows | list = field(default_factory=PackedRows, repr=False)
 
     def __len__(self) -> int:
         """Return the number of evaluations made so far."""
@@ -85,7 +88,7 @@ class EvaluationRecord:
         """Add the evaluation made at ``timestep``: one result per episode."""
         self.timesteps.append(timestep)
         for key, attribute in EPISODE_KEYS.items():
-            rows = self._packed(key) if key in HISTORIES else getattr(self, key)
+            rows = self._packed(key) if key in PACKED else getattr(self, key)
             rows.append([getattr(result, attribute) for result in results])
         robots = (result.outcomes or result.trajectories for result in results)
         self.relations.append([[[] for _ in each] for each in robots])
@@ -109,7 +112,7 @@ class EvaluationRecord:
                 if key in OPTIONAL and not getattr(self, key):
                     continue
                 with archive.open(f"{key}.npy", "w", force_zip64=True) as member:
-                    if key in HISTORIES:
+                    if key in PACKED:
                         self._packed(key).write_array(member)
                     else:
                         np.lib.format.write_array(member, self._array(key), allow_pickle=True)
@@ -157,7 +160,7 @@ class EvaluationRecord:
         return "\n".join([*lines, f"  files             {Path(directory)}"])
 
     def _packed(self, key: str) -> PackedRows:
-        """A history, packed if it is still the plain lists of a file."""
+        """A packed array, even if it is still the plain lists of a file."""
         rows = getattr(self, key)
         if not isinstance(rows, PackedRows):
             rows = PackedRows(rows)

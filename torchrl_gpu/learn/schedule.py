@@ -71,6 +71,12 @@ class Schedule:
         """Whether timestep ``t`` evaluates, after its update and copy; the learning start always does."""
         return t == self.learning_starts or (t > self.learning_starts and t % self.eval_freq == 0)
 
+    def evaluations(self, start: int = 0) -> list[int]:
+        """The timesteps from ``start`` on that evaluate."""
+        first = max(start, self.learning_starts + 1)
+        rest = range(first + -first % self.eval_freq, self.total_timesteps + 1, self.eval_freq)
+        return [self.learning_starts] * (start <= self.learning_starts <= self.total_timesteps) + [*rest]
+
     def updates(self, start: int, stop: int) -> int:
         """Number of gradient updates due in the timesteps ``start <= t < stop``."""
         start = max(start, self.learning_starts)

@@ -14,6 +14,9 @@ from torchrl_gpu.settings.parse import ConfigError, Experiment
 CONFIG_FILE = "config.json"
 """The config of a run as written, in its folder."""
 
+CHECKPOINTS = "checkpoints"
+"""Folder of the checkpoints of a trial."""
+
 LOCK_FILE = ".lock"
 FINISHED_FILE = "finished.json"
 

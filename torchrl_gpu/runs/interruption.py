@@ -1,11 +1,17 @@
-"""SIGINT and SIGTERM as requests that a run meets between two steps."""
+"""Signals that end a process as requests that a run meets between two steps."""
 
+import os
 import signal
-import sys
+import threading
+import time
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+ONE_GESTURE = 1.0
+"""Seconds within which further signals belong to the first: terminals, shells and schedulers send several."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -13,7 +19,10 @@ class Interrupted(KeyboardInterrupt):
 
 
 class StopRequests:
-    """Context in which a first SIGINT or SIGTERM is only noted; a second raises KeyboardInterrupt at once.
+    """Context in which a first signal is only noted; a later one raises KeyboardInterrupt at once.
+
+    Only the main thread gets signals: in another one it changes nothing. A hang-up that the process was
+    started to ignore, as ``nohup`` does, stays ignored.
 
     Attributes:
         received: Name of the signal received, or None.
@@ -21,9 +30,14 @@ class StopRequests:
 
     def __init__(self) -> None:
         self.received: str | None = None
+        self._at = 0.0
+        self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> "StopRequests":
-        self._previous = {number: signal.signal(number, self._note) for number in SIGNALS}
+        if threading.current_thread() is threading.main_thread():
+            for number in SIGNALS:
+                if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                    self._previous[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(self, *_: Any) -> None:
@@ -31,9 +45,15 @@ class StopRequests:
             signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.received is not None:
+        now = time.monotonic()
+        if self.received is None:
+            self.received, self._at = signal.Signals(number).name, now
+            self._say(f"{self.received}: stopping after this step; again to stop at once")
+        elif now - self._at > ONE_GESTURE:
             raise KeyboardInterrupt
-        self.received = signal.Signals(number).name
-        print(
-            f"{self.received}: stopping after this step; again to stop at once", file=sys.stderr, flush=True
-        )
+
+    @staticmethod
+    def _say(line: str) -> None:
+        # Not by print: the signal may have come while something prints, which cannot be entered twice.
+        with suppress(OSError):
+            os.write(2, f"{line}\n".encode())

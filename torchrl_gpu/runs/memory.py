@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import torch
 
-from torchrl_gpu.settings.parse import ConfigError, Trial
 from torchrl_gpu.replay.rows import OBSERVATION_SIZE
+from torchrl_gpu.settings.parse import ConfigError, Trial
 
 BYTES_PER_TRANSITION = (2 * OBSERVATION_SIZE + 2 + 2) * 4
 """A row of float32 numbers, see `torchrl_gpu.replay.rows`."""
@@ -15,7 +16,6 @@ BYTES_PER_PRIORITY = 10
 """A priority and its share of the sums above it, see `torchrl_gpu.replay.priority_tree`."""
 
 CGROUP = Path("/sys/fs/cgroup")
-MEMINFO = Path("/proc/meminfo")
 
 
 class ShortOfMemoryError(RuntimeError):
@@ -36,7 +36,7 @@ def check_memory(trial: Trial, device: str, at_once: int = 1) -> None:
     where = device if trial["replay_device"] == "auto" else trial["replay_device"]
     needed = replay_bytes(trial) * at_once
     free = free_bytes(torch.device(where))
-    if free is not None and needed > free:
+    if needed > free:
         trials = f" in each of {at_once} trials" if at_once > 1 else ""
         raise ConfigError(
             f"key 'buffer_size': {trial['buffer_size']} transitions{trials} need {gigabytes(needed)} "
@@ -66,12 +66,13 @@ def replay_bytes(trial: Trial) -> int:
     return trial["buffer_size"] * (BYTES_PER_TRANSITION + trial.prioritized * BYTES_PER_PRIORITY)
 
 
-def free_bytes(device: torch.device) -> int | None:
-    """Bytes free on a device, within the limits of a container; None if the system does not tell."""
+def free_bytes(device: torch.device) -> int:
+    """Bytes free on a device, within the limits of a container."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    free = [value for value in (_free_of_machine(), _free_of_container()) if value is not None]
-    return min(free, default=None)
+    free = psutil.virtual_memory().available
+    container = _free_of_container()
+    return free if container is None else min(free, container)
 
 
 def gigabytes(count: float) -> str:
@@ -79,17 +80,8 @@ def gigabytes(count: float) -> str:
     return f"{count / 1e9:,.1f} GB"
 
 
-def _free_of_machine() -> int | None:
-    try:
-        lines = MEMINFO.read_text().splitlines()
-    except OSError:
-        return None
-    fields = dict(line.split(":", 1) for line in lines if ":" in line)
-    available = fields.get("MemAvailable")
-    return None if available is None else int(available.split()[0]) * 1024
-
-
 def _free_of_container() -> int | None:
+    """What psutil does not see; None without a limit."""
     try:
         limit, used = ((CGROUP / f"memory.{name}").read_text().strip() for name in ("max", "current"))
     except OSError:

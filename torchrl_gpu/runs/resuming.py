@@ -3,20 +3,34 @@
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
-from torchrl_gpu.settings.parse import ConfigError, Trial, make_trials, read_config
-from torchrl_gpu.runs.folder import CONFIG_FILE, FolderInUseError, is_finished, locked
+from torchrl_gpu.runs.folder import (
+    CHECKPOINTS,
+    CONFIG_FILE,
+    FINISHED_FILE,
+    FolderInUseError,
+    is_finished,
+    locked,
+)
 from torchrl_gpu.runs.sweep import TRIAL_FILE, Check, Job, RunTrial, check_device, check_model, run_jobs
+from torchrl_gpu.settings.parse import ConfigError, Trial, make_trials, read_config
+from torchrl_gpu.watch.terminal import lasting_output
+
+LostResults = Callable[[Path, Trial], str | None]
+"""What is wrong with the results in the folder of a finished trial, or None."""
 
 
-def resume(args: argparse.Namespace, run_trial: RunTrial, check: Check) -> int:
+@lasting_output()
+def resume(args: argparse.Namespace, run_trial: RunTrial, check: Check, lost_results: LostResults) -> int:
     """Go on with every unfinished trial in ``args.resume``, the folder of a trial or of a run.
 
     Args:
         args: With ``resume``, ``device``, ``num_procs`` and ``verbosity``.
         run_trial: Runs one trial, from where its folder says it stands.
         check: Refuses a trial that cannot be run here.
+        lost_results: Says what is wrong with the results of a finished trial.
 
     Returns:
         Exit status: 0, 1 or 2, see :mod:`torchrl_gpu.runs.sweep`.
@@ -24,7 +38,7 @@ def resume(args: argparse.Namespace, run_trial: RunTrial, check: Check) -> int:
     try:
         check_device(args.device)
         found = trials_in(Path(args.resume))
-        left = {folder: trial for folder, trial in found.items() if not is_finished(folder)}
+        left = {folder: trial for folder, trial in found.items() if not _is_done(folder, trial, lost_results)}
         at_once = min(args.num_procs, len(left))
         for folder, trial in left.items():
             check(trial, at_once)
@@ -40,6 +54,24 @@ def resume(args: argparse.Namespace, run_trial: RunTrial, check: Check) -> int:
         for folder, trial in left.items()
     ]
     return run_jobs(jobs, args.num_procs)
+
+
+def _is_done(folder: Path, trial: Trial, lost_results: LostResults) -> bool:
+    """Whether the trial of a folder is finished and has all its results.
+
+    Raises:
+        ConfigError: It is finished and has lost results that no checkpoint can give back.
+    """
+    if not is_finished(folder):
+        return False
+    lost = lost_results(folder, trial)
+    if lost is None:
+        return True
+    if not any((folder / CHECKPOINTS).glob("checkpoint-*")):
+        raise ConfigError(f"--resume: {folder} is finished, but {lost}; there is no checkpoint to go back to")
+    print(f"{folder} is finished, but {lost}; going back to a checkpoint", file=sys.stderr)
+    (folder / FINISHED_FILE).unlink()
+    return False
 
 
 def trials_in(folder: Path) -> dict[Path, Trial]:

@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,8 +23,9 @@ from typing import Any
 
 from marinenav_env.files import replacing
 from torchrl_gpu import __version__
-from torchrl_gpu.settings.parse import ConfigError, Experiment, Trial, read_config
 from torchrl_gpu.runs.folder import create_run_folders
+from torchrl_gpu.settings.parse import ConfigError, Experiment, Trial, read_config
+from torchrl_gpu.watch.terminal import lasting_output
 
 RunTrial = Callable[[Trial, Path, str], None]
 """Runs one trial: (trial, its folder, device). A module-level function, so that a process can be given it."""
@@ -83,6 +85,7 @@ def positive(text: str) -> int:
     return int(text)
 
 
+@lasting_output()
 def launch(
     args: argparse.Namespace,
     run_trial: RunTrial,
@@ -283,6 +286,9 @@ class Workers:
                 process.terminate()
             raise KeyboardInterrupt
 
+        if threading.current_thread() is not threading.main_thread():
+            yield  # signals are not ours to handle
+            return
         previous = signal.signal(signal.SIGTERM, forward)
         try:
             yield
@@ -303,6 +309,7 @@ def run_in_processes(jobs: Sequence[Job], num_procs: int) -> list[bool]:
     return [future.done() and not future.cancelled() and future.result() for future in futures]
 
 
+@lasting_output()
 def _work(job: Job) -> None:
     """What a process does: one job, its outcome as exit status."""
     try:

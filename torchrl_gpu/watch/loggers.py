@@ -1,15 +1,19 @@
 """Where the scalars of a run go: CSV files in its folder always, and TensorBoard or W&B where chosen."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
 from torchrl.record.loggers import CSVLogger, Logger, TensorboardLogger, WandbLogger
 
 from marinenav_env.files import replacing
+from torchrl_gpu.evaluation.metrics import Metrics
+from torchrl_gpu.evaluation.record import EvaluationRecord
 from torchrl_gpu.settings.parse import ConfigError, Trial
 
 CSV_FOLDER = "csv"
+WALL_MINUTES = "speed/wall_minutes.csv"
 PROJECT = "marinenav"
 
 
@@ -43,9 +47,10 @@ class ScalarLog:
             self.loggers.append(WandbLogger(name, log_dir=str(folder), project=PROJECT, id=name))
 
     def __call__(self, scalars: Mapping[str, float], timestep: int) -> None:
-        """Write named scalars of one timestep."""
+        """Write named scalars of one timestep, if the disk takes them."""
         for logger in self.loggers:
-            logger.log_metrics(dict(scalars), step=timestep)
+            with suppress(OSError):  # a full disk, which checkpoints and results tell of
+                logger.log_metrics(dict(scalars), step=timestep)
 
     def close(self) -> None:
         """Write what is pending."""
@@ -53,16 +58,46 @@ class ScalarLog:
             logger.close()
 
 
-def rewind(folder: Path, timestep: int) -> None:
-    """Drop what the CSV files of a trial say about later timesteps, so that a resumed run writes it once.
+def rewind(folder: Path, timestep: int, record: EvaluationRecord) -> None:
+    """Let the CSV files of a trial say what they said at a timestep, so that a resumed run goes on from it.
 
     Args:
         folder: The trial's folder.
-        timestep: First timestep that the resumed run makes.
+        timestep: First timestep that the resumed run makes. Rows of training are labelled by the timestep
+            that follows them, rows of evaluations by their own.
+        record: The evaluations up to then; their series are written anew.
     """
-    for path in (folder / CSV_FOLDER / "scalars").rglob("*.csv"):
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    scalars = folder / CSV_FOLDER / "scalars"
+    made = set(record.timesteps)
+    for path in scalars.rglob("*.csv"):
+        of_evaluations = path.parent.name == "eval" or path == scalars / WALL_MINUTES
+        rows = path.read_text(encoding="utf-8").splitlines(keepends=True)
         # The last line may be torn: it has no end, or not both numbers.
-        kept = [line for line in lines if line.endswith("\n") and int(line.partition(",")[0]) < timestep]
-        with replacing(path, "w") as file:
-            file.writelines(kept)
+        steps = {row: int(row.partition(",")[0]) for row in rows if row.endswith("\n")}
+        kept = (row for row, step in steps.items() if (step in made if of_evaluations else step <= timestep))
+        _write(path, kept)
+    write_evaluations(folder, record)
+
+
+def write_evaluations(folder: Path, record: EvaluationRecord) -> None:
+    """Write the series of all evaluations of a trial, as far as they follow from their record."""
+    series: dict[str, list[str]] = {}
+    for k, timestep in enumerate(record.timesteps):
+        for name, value in evaluation_scalars(record.metrics(k)).items():
+            series.setdefault(name, []).append(f"{timestep},{value}\n")
+    for name, rows in series.items():
+        path = folder / CSV_FOLDER / "scalars" / f"{name}.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write(path, rows)
+
+
+def evaluation_scalars(metrics: Metrics) -> dict[str, float]:
+    """Mean return and success rate; travel time (s) and energy (N s) if any episode succeeded."""
+    _, success, mean_return, time, energy = metrics
+    scalars = {"return": mean_return, "success": success, "time": time, "energy": energy}
+    return {f"eval/{name}": value for name, value in scalars.items() if value is not None}
+
+
+def _write(path: Path, rows: Iterable[str]) -> None:
+    with replacing(path, "w") as file:
+        file.writelines(rows)

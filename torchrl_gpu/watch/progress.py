@@ -17,6 +17,7 @@ from torchrl_gpu.collect.step import Step
 from torchrl_gpu.evaluation.metrics import EpisodeResult, Metrics
 from torchrl_gpu.learn.schedule import Schedule
 from torchrl_gpu.watch.episode_report import episode_report
+from torchrl_gpu.watch.loggers import evaluation_scalars
 from torchrl_gpu.watch.statistics import EpisodeStatistics, EpisodeSums
 from torchrl_gpu.watch.timings import Timings
 
@@ -116,7 +117,7 @@ class Progress:
 
     def evaluated(self, timestep: int, results: Sequence[EpisodeResult]) -> None:
         """Write the scalars of an evaluation, and say how it went."""
-        scalars = evaluation_scalars(results)
+        scalars = evaluation_scalars(Metrics.of_results(results))
         self.log({**scalars, "speed/wall_minutes": self._wall_minutes()}, timestep)
         self._success = f"{scalars['eval/success']:.2f}"
         if self.verbosity > Verbosity.QUIET:
@@ -155,6 +156,10 @@ class Progress:
             print(line, flush=True)
         else:
             self.bar.write(line)
+
+    def warn(self, line: str) -> None:
+        """Print a line about something that went wrong, whatever the verbosity."""
+        tqdm.write(line, file=sys.stderr)
 
     def _write_scalars(self, timestep: int) -> None:
         sums, timed, now = self.statistics.read(), self.timings.read(), time.monotonic()
@@ -251,14 +256,7 @@ class EpisodeReports:
 
 def on_terminal() -> bool:
     """Whether a bar makes sense: the output is a terminal that no other trial writes to."""
-    return sys.stderr.isatty() and multiprocessing.parent_process() is None
-
-
-def evaluation_scalars(results: Sequence[EpisodeResult]) -> dict[str, float]:
-    """Mean return and success rate; travel time (s) and energy (N s) if any episode succeeded."""
-    _, success, mean_return, time, energy = Metrics.of_results(results)
-    scalars = {"return": mean_return, "success": success, "time": time, "energy": energy}
-    return {f"eval/{name}": value for name, value in scalars.items() if value is not None}
+    return sys.stderr is not None and sys.stderr.isatty() and multiprocessing.parent_process() is None
 
 
 def stage_names(thresholds: Sequence[int], mixed: bool) -> Callable[[int], str]:
