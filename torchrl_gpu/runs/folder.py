@@ -19,6 +19,11 @@ CHECKPOINTS = "checkpoints"
 
 LOCK_FILE = ".lock"
 FINISHED_FILE = "finished.json"
+FAILURE_FILE = "failure.txt"
+"""Traceback of a trial that failed, in its folder."""
+
+TRIAL_FILE = "trial_config.json"
+"""What describes a trial in its folder."""
 
 
 class FolderInUseError(RuntimeError):
@@ -84,6 +89,18 @@ def locked(folder: Path) -> Iterator[None]:
         except BlockingIOError:
             raise FolderInUseError(f"another run writes into {folder}") from None
         yield
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a process owns a folder."""
+    try:
+        with open(folder / LOCK_FILE) as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 def mark_finished(folder: Path, timesteps: int, updates: int) -> None:

@@ -23,7 +23,7 @@ from typing import Any
 
 from marinenav_env.files import replacing
 from torchrl_gpu import __version__
-from torchrl_gpu.runs.folder import create_run_folders
+from torchrl_gpu.runs.folder import FAILURE_FILE, TRIAL_FILE, create_run_folders
 from torchrl_gpu.settings.parse import ConfigError, Experiment, Trial, read_config
 from torchrl_gpu.watch.terminal import lasting_output
 
@@ -32,9 +32,6 @@ RunTrial = Callable[[Trial, Path, str], None]
 
 Check = Callable[[Trial, int], None]
 """Raises ConfigError for a trial that cannot be run; called with how many run at a time."""
-
-TRIAL_FILE = "trial_config.json"
-"""What describes a trial in its folder."""
 
 LARGEST_ARGUMENT = 10**9
 """Largest number of processes, environments or the like that a command line takes."""
@@ -200,6 +197,7 @@ class Job:
                 self.folder.mkdir(exist_ok=self.resumed)
                 with replacing(self.folder / TRIAL_FILE, "w") as file:
                     json.dump(trial_config(self.trial, self.stamp), file)
+            (self.folder / FAILURE_FILE).unlink(missing_ok=True)
             use_one_thread()
             self.run_trial(self.trial, self.folder, self.device)
         except Exception as error:
@@ -213,9 +211,9 @@ class Job:
         if shutil.disk_usage(self.folder.parent).free < ALMOST_NOTHING:
             line += f"; there is no space left for {self.folder}"
         try:
-            with replacing(self.folder / "failure.txt", "w") as file:
+            with replacing(self.folder / FAILURE_FILE, "w") as file:
                 file.write(traceback.format_exc())
-            line += f" (traceback in {self.folder / 'failure.txt'})"
+            line += f" (traceback in {self.folder / FAILURE_FILE})"
         except OSError:
             pass
         print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,81 @@
+"""List the runs in folders: how each stands, what it changed, and how well it did."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from scripts.command_line import InputError, new_parser, run
+from torchrl_gpu.runs.listing import RunInfo, list_runs
+
+EXAMPLES = """\
+  python scripts/runs.py runs
+  python scripts/runs.py runs --sort best
+  python scripts/runs.py runs --json"""
+
+SORTED_BY = {
+    "folder": lambda info: str(info.folder),
+    "state": lambda info: info.state,
+    "agent": lambda info: info.agent,
+    "timesteps": lambda info: -info.timesteps,
+    "speed": lambda info: -(info.speed or 0.0),
+    "last": lambda info: -(info.last if info.last is not None else -1.0),
+    "best": lambda info: -(info.best if info.best is not None else -1.0),
+}
+"""What lists can be sorted by; of numbers the largest comes first."""
+
+HEADER = ("run", "state", "agent", "timesteps", "steps/s", "last", "best", "changed")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Parser of this command line."""
+    parser = new_parser("runs", __doc__, EXAMPLES)
+    parser.add_argument(
+        "folders", nargs="+", type=Path, metavar="DIR", help="run folder, or a folder of runs"
+    )
+    parser.add_argument("--sort", choices=SORTED_BY, default="folder", help="default: %(default)s")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+def cells(info: RunInfo) -> list[str]:
+    """A run as a row of the table."""
+    numbers = [
+        f"{info.timesteps:,}",
+        "-" if info.speed is None else f"{info.speed:,.0f}",
+        *("-" if rate is None else f"{rate:.2f}" for rate in (info.last, info.best)),
+    ]
+    short = {key: value for key, value in info.changed.items() if not isinstance(value, dict)}
+    changed = [f"{key}={value}" for key, value in short.items()]
+    changed += [key for key in info.changed if key not in short]
+    return [str(info.folder), info.state, info.agent, *numbers, " ".join(changed)]
+
+
+def work(argv: Sequence[str] | None) -> None:
+    """Read, sort, print."""
+    args = build_parser().parse_args(argv)
+    try:
+        infos = sorted(list_runs(args.folders), key=SORTED_BY[args.sort])
+    except (FileNotFoundError, ValueError) as error:
+        raise InputError(str(error)) from None
+    if args.json:
+        print(json.dumps([info.as_dict() for info in infos], indent=2))
+        return
+    print(table(HEADER, [cells(info) for info in infos]))
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Aligned text."""
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    padded = ([f"{c:<{w}}" for c, w in zip(row, widths, strict=True)] for row in (header, *rows))
+    return "\n".join("  ".join(row).rstrip() for row in padded)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; see the module's first line."""
+    return run("runs", work, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
