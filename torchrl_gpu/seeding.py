@@ -1,6 +1,8 @@
 """One seed for every global generator, so that a trial depends on nothing but its config."""
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -57,3 +59,14 @@ class Generators:
         torch.set_rng_state(state["torch"].cpu())
         if self.device.type == "cuda":
             torch.cuda.set_rng_state(state["device"].cpu(), self.device)
+
+
+@contextmanager
+def kept_generators(device: torch.device | str) -> Iterator[None]:
+    """Let the block seed and draw; afterwards the global generators are as they were."""
+    generators = Generators(device)
+    before = generators.state_dict()
+    try:
+        yield
+    finally:
+        generators.load_state_dict(before)

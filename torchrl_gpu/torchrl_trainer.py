@@ -15,7 +15,7 @@ from torchrl_gpu.collect.plain_steps import PlainSteps
 from torchrl_gpu.collect.policy_wrapper import PolicyWrapper
 from torchrl_gpu.collect.step import Step
 from torchrl_gpu.collect.tensor_steps import TensorSteps
-from torchrl_gpu.evaluation.metrics import EpisodeResult
+from torchrl_gpu.evaluation.metrics import EpisodeResult, Metrics
 from torchrl_gpu.evaluation.record import EvaluationRecord
 from torchrl_gpu.learn.average import AveragedWeights
 from torchrl_gpu.learn.schedule import Schedule
@@ -59,6 +59,7 @@ class TorchRLTrainer:
         timestep: First timestep of the next vector step.
         updates: Gradient updates made.
         record: All evaluations so far.
+        on_evaluation: Told of each evaluation, its timestep and its metrics.
         unsaved: Why the results of the last evaluation could not be written; None if they were.
         timings: Seconds that the loop spends on ``act``, ``step``, ``store``, ``sample``, ``update`` and
             ``evaluate``, and on what is ``other``.
@@ -97,6 +98,7 @@ class TorchRLTrainer:
         self.timestep = 0
         self.updates = 0
         self.record = EvaluationRecord()
+        self.on_evaluation: Callable[[int, Metrics], None] = lambda timestep, metrics: None
         self.unsaved: str | None = None
         self.timings = progress.timings
 
@@ -190,6 +192,7 @@ class TorchRLTrainer:
             self.record.append(timestep, results)
             self._save(directory)
         self.progress.evaluated(timestep, results)
+        self.on_evaluation(timestep, self.record.metrics(-1))
         self.timings.lap("other")
 
     def _save(self, directory: Path) -> None:

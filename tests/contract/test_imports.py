@@ -29,6 +29,7 @@ FLOORS = (
     ("torchrl_gpu.watch",),
     ("torchrl_gpu.torchrl_trainer",),
     ("torchrl_gpu.experiment", "torchrl_gpu.runs"),
+    ("torchrl_gpu.api",),
     ("torchrl_gpu.train_torchrl_gpu",),
     ("scripts",),
 )

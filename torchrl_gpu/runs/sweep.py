@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -190,16 +190,20 @@ class Job:
     device: str
     resumed: bool = False
 
+    def prepare(self) -> None:
+        """Create the folder and ``trial_config.json`` if they are new."""
+        if not (self.folder / TRIAL_FILE).exists():
+            self.folder.mkdir(exist_ok=self.resumed)
+            with replacing(self.folder / TRIAL_FILE, "w") as file:
+                json.dump(trial_config(self.trial, self.stamp), file)
+        (self.folder / FAILURE_FILE).unlink(missing_ok=True)
+
     def run(self) -> bool:
-        """Create the folder and ``trial_config.json`` if new, run, report a failure. True when done."""
+        """Prepare, run, report a failure. True when done."""
         try:
-            if not (self.folder / TRIAL_FILE).exists():
-                self.folder.mkdir(exist_ok=self.resumed)
-                with replacing(self.folder / TRIAL_FILE, "w") as file:
-                    json.dump(trial_config(self.trial, self.stamp), file)
-            (self.folder / FAILURE_FILE).unlink(missing_ok=True)
-            use_one_thread()
-            self.run_trial(self.trial, self.folder, self.device)
+            self.prepare()
+            with one_thread():
+                self.run_trial(self.trial, self.folder, self.device)
         except Exception as error:
             self._report(error)
             return False
@@ -219,16 +223,22 @@ class Job:
         print(line, file=sys.stderr, flush=True)
 
 
-def use_one_thread() -> None:
-    """Use one CPU thread in torch, unless OMP_NUM_THREADS says otherwise.
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Within the block torch uses one CPU thread, unless OMP_NUM_THREADS says otherwise.
 
     Networks and batches are small, and threads that wait for each other cost several times the work where
     cores are shared: with a second thread the tensor world was measured four times slower there.
     """
     import torch
 
+    before = torch.get_num_threads()
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def trial_config(trial: Trial, stamp: str) -> dict[str, Any]:

@@ -1,0 +1,229 @@
+"""Training, evaluating and acting from Python: what the commands do, for notebooks, tuners and pools.
+
+Everything here is also a name of the package: ``torchrl_gpu.train(...)``.
+"""
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from agents.agent import Agent
+from agents.models.folder import load_agent
+from marinenav_env.envs import MarineNavEnv3
+from torchrl_gpu.evaluation.batched import BatchedEvaluation
+from torchrl_gpu.evaluation.metrics import EpisodeResult, Metrics
+from torchrl_gpu.evaluation.one_by_one import create_eval_configs
+from torchrl_gpu.evaluation.one_by_one import evaluate as play_one_by_one
+from torchrl_gpu.experiment import build_trainer
+from torchrl_gpu.runs.checkpoint import Checkpoints
+from torchrl_gpu.runs.folder import create_run_folders, locked, mark_finished
+from torchrl_gpu.runs.interruption import Interrupted, StopRequests
+from torchrl_gpu.runs.memory import check_memory, explaining_shortage
+from torchrl_gpu.runs.sweep import Job, check_device, check_model, one_thread, trial_folder
+from torchrl_gpu.seeding import EVAL_SEED, kept_generators, seed_everything
+from torchrl_gpu.settings.parse import ConfigError, Experiment, Trial, make_trials, read_config
+from torchrl_gpu.torchrl_trainer import TorchRLTrainer
+from torchrl_gpu.watch.loggers import check_logger, rewind
+from torchrl_gpu.watch.progress import Verbosity
+
+Config = Mapping[str, Any] | str | Path
+"""A config, or the JSON file that holds it."""
+
+OnEvaluation = Callable[[int, Metrics], None]
+"""Told of each evaluation: its timestep and its metrics. What it raises ends the training."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a training came to.
+
+    Attributes:
+        timesteps: Made.
+        success: Success rate of the last evaluation; None if there was none.
+        mean_return: Its mean return.
+        folder: Of the trial: model, evaluations, checkpoints, scalars.
+    """
+
+    timesteps: int
+    success: float | None
+    mean_return: float | None
+    folder: Path
+
+
+class Evaluation(NamedTuple):
+    """An evaluation of a policy: its metrics over all episodes, and the result of each."""
+
+    metrics: Metrics
+    results: list[EpisodeResult]
+
+
+def train(
+    config: Config,
+    *,
+    device: str = "cpu",
+    on_evaluation: OnEvaluation = lambda timestep, metrics: None,
+    verbosity: str = "quiet",
+) -> Result:
+    """Train one agent, in a new folder below the config's ``save_dir``.
+
+    It may be called in a thread or in a process of a pool. The global generators of Python, NumPy and torch
+    are seeded and drawn from: two trainings in threads of one process disturb each other's draws.
+
+    Args:
+        config: Of one trial, without a sweep.
+        device: ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+        on_evaluation: Called after each evaluation.
+        verbosity: ``"quiet"``, ``"normal"`` or ``"verbose"``.
+
+    Raises:
+        ConfigError: The config cannot be used, or needs what this machine lacks.
+        KeyboardInterrupt: A signal stopped it, in the main thread; the message says how to go on.
+    """
+    experiment = _read(config)
+    trial = _only_trial(experiment)
+    check_device(device)
+    check_trial(trial, device)
+    check_model(trial)
+    stamp = create_run_folders(experiment, keep_config=True)
+    folder = trial_folder(trial, stamp)
+    Job(run_trial, trial, folder, stamp, device).prepare()
+    with one_thread():
+        trainer = run_trial(trial, folder, device, verbosity, on_evaluation)
+    last = trainer.record.metrics(-1) if len(trainer.record) else None
+    return Result(trainer.timestep, last and last.success_rate, last and last.mean_return, folder)
+
+
+def evaluate(
+    policy: Agent | str | Path,
+    config: Config,
+    *,
+    device: str = "cpu",
+    episode_seed: int = EVAL_SEED,
+    seed: int = 0,
+    batched: bool = False,
+) -> Evaluation:
+    """Play the evaluation episodes of a config with a policy, greedily.
+
+    Args:
+        policy: From `load_policy`, or what that loads.
+        config: Gives ``eval_schedule`` and ``discount``.
+        device: Of a policy that is loaded here, and of the worlds of a batched evaluation.
+        episode_seed: Of the episodes; that of all trainings unless given.
+        seed: Of the draws of policies that act at random (IQN, SAC).
+        batched: Play all episodes side by side in the tensor world, many times faster, instead of one by one
+            in the reference world, as reproduction mode does.
+
+    Raises:
+        ConfigError: The config cannot be used.
+        ModelFileError: What is there is no model.
+    """
+    trial = _read(config).trials[0]
+    with kept_generators(device):
+        agent = policy if isinstance(policy, Agent) else load_policy(policy, device=device)
+        agent.GAMMA = trial["discount"]
+        world = MarineNavEnv3(seed=episode_seed, is_eval_env=True)
+        episodes = create_eval_configs(world, trial["eval_schedule"])
+        seed_everything(seed)
+        if batched:
+            results = BatchedEvaluation(agent, episodes, device, seed=seed, verbose=False)()
+        else:
+            results = play_one_by_one(world, agent, episodes, verbose=False)
+    return Evaluation(Metrics.of_results(results), results)
+
+
+def load_policy(path: str | Path, *, device: str = "cpu", trust: bool = False) -> Agent:
+    """Load a trained policy; ``policy.act(observation)`` gives its greedy action.
+
+    Args:
+        path: A model folder, or a released TorchScript file.
+        device: Where its networks live.
+        trust: Whether a TorchScript file that cannot be read as data may be executed.
+
+    Raises:
+        ModelFileError: What is there is no model.
+    """
+    with kept_generators(device):  # building networks seeds torch
+        return load_agent(path, device, trust=trust)
+
+
+def run_trial(
+    trial: Trial,
+    folder: Path,
+    device: str,
+    verbosity: str = "normal",
+    on_evaluation: OnEvaluation = lambda timestep, metrics: None,
+) -> TorchRLTrainer:
+    """Train one trial in its folder, from where its checkpoints say it stands, and print how it ended.
+
+    Args:
+        trial: A validated trial.
+        folder: Its existing folder.
+        device: Torch device.
+        verbosity: ``"quiet"``, ``"normal"`` or ``"verbose"``.
+        on_evaluation: Called after each evaluation.
+
+    Returns:
+        The trainer at its end.
+    """
+    logging.getLogger("torchrl").setLevel(logging.WARNING)  # it announces every storage it allocates
+    if torch.device(device).index is not None:
+        torch.cuda.set_device(device)  # or libraries would start one on the first GPU as well
+    with locked(folder), StopRequests() as requests, explaining_shortage(trial):
+        trainer = build_trainer(trial, device, folder, Verbosity[verbosity.upper()])
+        trainer.on_evaluation = on_evaluation
+        checkpoints = Checkpoints(trainer, trial, folder)
+        checkpoints.restore()
+        rewind(folder, trainer.timestep, trainer.record)
+
+        def between_steps() -> None:
+            if requests.received:
+                saved = checkpoints.save()
+                raise Interrupted(_how_to_go_on(checkpoints, folder, device, saved))
+            if checkpoints.due:
+                checkpoints.save()
+
+        try:
+            trainer.learn(folder, between_steps)
+        except Interrupted:
+            raise
+        except KeyboardInterrupt:
+            note = _how_to_go_on(checkpoints, folder, device, saved=False)
+            raise Interrupted(f"stopped at once, without a checkpoint; {note}") from None
+        mark_finished(folder, trainer.timestep, trainer.updates)
+    if verbosity != "quiet":
+        print(trainer.record.summary(folder))
+    return trainer
+
+
+def check_trial(trial: Trial, device: str, at_once: int = 1) -> None:
+    """Refuse a trial that needs what is not there: a logger, a device, or memory for all that run at once."""
+    check_logger(trial)
+    if trial["replay_device"] != "auto":
+        check_device(trial["replay_device"], "key 'replay_device'")
+    check_memory(trial, device, at_once)
+
+
+def _read(config: Config) -> Experiment:
+    if isinstance(config, Mapping):
+        written = json.loads(json.dumps(dict(config)))  # what a file would hold, and not the caller's lists
+        return Experiment(written, make_trials(written))
+    return read_config(config)
+
+
+def _only_trial(experiment: Experiment) -> Trial:
+    if len(experiment.trials) > 1:
+        raise ConfigError(f"the config describes {len(experiment.trials)} trials; train them one by one")
+    return experiment.trials[0]
+
+
+def _how_to_go_on(checkpoints: Checkpoints, folder: Path, device: str, saved: bool) -> str:
+    """What an interrupted run says; ``saved`` tells whether its last checkpoint is of this moment."""
+    start = f"from timestep {checkpoints.last}" if checkpoints.last is not None else "from the beginning"
+    if not saved and checkpoints.last is not None:
+        start += ", the last checkpoint"
+    return f"to go on {start}: python -m torchrl_gpu.train_torchrl_gpu --resume {folder} -D {device}"
