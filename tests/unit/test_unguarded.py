@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from marinenav_env.envs.torchrl_gpu.compilation import CompiledOnce, unguarded
+from marinenav_env.envs.torchrl_gpu.compilation import unguarded
 
 
 def test_a_known_call_gives_the_same_and_a_new_function_is_refused():
@@ -24,22 +24,3 @@ def test_a_known_call_gives_the_same_and_a_new_function_is_refused():
     # Outside the block guards are looked at again.
     assert torch.equal(compiled(x.double()), expected.double())
     assert len(frames) == 2
-
-
-def test_a_function_compiled_once_compiles_for_each_kind_of_call():
-    frames = []
-
-    def count(graph, _):
-        frames.append(graph)
-        return graph.forward
-
-    def double(pair, *, plus):
-        return (2 * pair[0] + plus,)
-
-    once = CompiledOnce(torch.compile(double, backend=count, dynamic=False))
-    for _ in range(2):
-        for x in (torch.arange(3.0), torch.arange(4.0), torch.arange(4.0).double()):
-            for plus in (1, 2):
-                (result,) = once((x,), plus=plus)
-                assert torch.equal(result, 2 * x + plus)
-    assert len(frames) == 6

@@ -1,12 +1,11 @@
 """`torch.compile` for functions of which a process compiles many variants, called many times."""
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
-from torch import Tensor
 
 KEPT = 2**25 - 2**13
 """Bytes of a block from which glibc learns most."""
@@ -45,39 +44,3 @@ def unguarded() -> AbstractContextManager:
     that have not been compiled yet raise a RuntimeError.
     """
     return torch.compiler.set_stance("default", skip_guard_eval_unsafe=True)
-
-
-class CompiledOnce:
-    """A compiled function of nothing but tensors, in tuples or not, whose guards are looked at once.
-
-    They would take a twentieth of a step of 4096 environments, and most of one of a few. What they look at,
-    shapes, strides and types, is compared here.
-
-    Args:
-        function: made by `compile_whole`.
-    """
-
-    def __init__(self, function: Callable) -> None:
-        self._function = function
-        self._known: set[tuple] = set()
-
-    def __call__(self, *arguments: Any, **options: Any) -> Any:
-        """Call the function; `options` are plain values."""
-        if torch.compiler.is_compiling():
-            return self._function(*arguments, **options)
-        kinds = ((tensor.shape, tensor.stride(), tensor.dtype) for tensor in _tensors(arguments))
-        call = (torch.is_grad_enabled(), *options.items(), *kinds)
-        if call in self._known:
-            with unguarded():
-                return self._function(*arguments, **options)
-        result = self._function(*arguments, **options)
-        self._known.add(call)
-        return result
-
-
-def _tensors(arguments: tuple) -> Iterator[Tensor]:
-    for argument in arguments:
-        if isinstance(argument, Tensor):
-            yield argument
-        else:
-            yield from _tensors(argument)

@@ -97,15 +97,16 @@ def noisy_step(
     sizes = (state.scenario.obstacles.shape[1], *state.active.shape)
     noise = draw_noise(keys, sizes, radii, state.motion.dtype)
     new, result = world_step(state, params, action, noise, continuous=continuous, substeps=substeps)
-    return (*new[1:], *result.observation, *result[1:])
+    given = result._replace(outcome=None)  # it is in the state; the same tensor twice would take time
+    return tuple(leaf for leaf in (*new[1:], *result.observation, *given[1:]) if leaf is not None)
 
 
 def stepped(scenario: Scenario, leaves: tuple[Tensor, ...]) -> tuple[WorldState, StepResult]:
     """What `world_step` returns, from what `noisy_step` does; the scenario has not changed."""
     state = len(WorldState._fields) - 1
     seen = state + len(Observation._fields)
-    observation = Observation(*leaves[state:seen])
-    return WorldState(scenario, *leaves[:state]), StepResult(observation, *leaves[seen:])
+    new, (reward, *rest) = WorldState(scenario, *leaves[:state]), leaves[seen:]
+    return new, StepResult(Observation(*leaves[state:seen]), reward, new.outcome, *rest)
 
 
 def world_begin(scenario: Scenario, params: WorldParams, noise: Noise) -> tuple[WorldState, Observation]:

@@ -12,7 +12,6 @@ kappa = 0 to the half-normal one at large kappa, as the inverse distribution fun
 
 import hashlib
 import math
-import struct
 from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
@@ -79,24 +78,8 @@ class Radii(NamedTuple):
     first: Tensor
 
 
-@torch.library.custom_op("marinenav::next_keys", mutates_args={"state"})
-def next_keys(state: Tensor) -> Tensor:
-    """Count a generator, int64 [2] of seed and counter on the CPU, on by one; the keys of this count."""
-    state[1] += 1
-    message = struct.pack("<QQ", *state.tolist())
-    words = np.frombuffer(hashlib.blake2b(message, digest_size=4 * STREAMS).digest(), np.int32)
-    return torch.from_numpy(words.copy())
-
-
-@next_keys.register_fake
-def _(state: Tensor) -> Tensor:
-    return state.new_empty(STREAMS, dtype=torch.int32)
-
-
 class NoiseKeys:
     """The counter of a generator: every call gives keys of its own (BLAKE2 of seed and counter).
-
-    An operator of its own makes them, so that a graph may hold the call.
 
     Args:
         seed: integer from 0 to 2^63 - 1.
@@ -107,11 +90,32 @@ class NoiseKeys:
     """
 
     def __init__(self, seed: int, device: torch.device | str):
-        self.state, self._device = torch.tensor([seed, 0]), device
+        self._numbers, self._device = np.array([seed, 0]), device
+        self.state = torch.from_numpy(self._numbers)  # the same memory
 
     def next(self) -> Tensor:
         """Keys of the next perception, int32 [5], one for each stream."""
-        return sent(next_keys(self.state), self._device)
+        if torch.compiler.is_compiling():
+            return sent(_next_keys_of_graph(self.state), self._device)
+        return sent(_next_keys(self._numbers), self._device)
+
+
+def _next_keys(numbers: np.ndarray) -> Tensor:
+    """Count on by one; the keys of this count."""
+    numbers[1] += 1
+    digest = hashlib.blake2b(numbers.tobytes(), digest_size=4 * STREAMS).digest()
+    return torch.from_numpy(np.frombuffer(digest, np.int32).copy())
+
+
+@torch.library.custom_op("marinenav::next_keys", mutates_args={"state"})
+def _next_keys_of_graph(state: Tensor) -> Tensor:
+    """`_next_keys` as an operator that a graph may hold."""
+    return _next_keys(state.numpy())
+
+
+@_next_keys_of_graph.register_fake
+def _(state: Tensor) -> Tensor:
+    return state.new_empty(STREAMS, dtype=torch.int32)
 
 
 def sent(tensor: Tensor, device: torch.device | str) -> Tensor:
