@@ -24,7 +24,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.10",
     packages=find_packages(include=["marinenav_env*", "agents*", "torchrl_gpu*", "scripts*", "config*"]),
-    package_data={"config": ["*.json"], "torchrl_gpu": ["README.md"], "scripts.drawing": ["player.html"]},
+    package_data={"config": ["*.json"], "torchrl_gpu": ["README.md"], "scripts.drawing": ["*.html"]},
     install_requires=[
         "torch>=2.11",
         "torchrl>=0.14,<0.15",
@@ -44,7 +44,10 @@ setup(
         "ray": ["ray"],
     },
     entry_points={
-        "console_scripts": ["marinenav-train=torchrl_gpu.train_torchrl_gpu:run"],
+        "console_scripts": [
+            "marinenav=scripts.marinenav:run",
+            "marinenav-train=torchrl_gpu.train_torchrl_gpu:run",
+        ],
     },
     classifiers=[
         "Programming Language :: Python :: 3",

@@ -7,9 +7,13 @@ argument and what is allowed.
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 
 from torchrl_gpu import __version__
+
+called_as: ContextVar[str] = ContextVar("called_as", default="")
+"""How the program was called, if not as a script: ``marinenav view``."""
 
 
 class InputError(Exception):
@@ -17,9 +21,15 @@ class InputError(Exception):
 
 
 def new_parser(name: str, description: str, examples: str) -> argparse.ArgumentParser:
-    """Parser with ``--version`` and examples that keep their line breaks below the options."""
+    """Parser with ``--version`` and examples that keep their line breaks below the options.
+
+    As a command of ``marinenav`` it names itself, and the program in the examples, by that.
+    """
+    program = called_as.get()
+    if program:
+        examples = examples.replace(f"python scripts/{Path(name).stem}.py", program)
     parser = argparse.ArgumentParser(
-        prog=name,
+        prog=program or name,
         description=description,
         epilog="examples:\n" + examples,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -30,6 +40,7 @@ def new_parser(name: str, description: str, examples: str) -> argparse.ArgumentP
 
 def run(name: str, work: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None = None) -> int:
     """Call ``work(argv)`` and turn what it raises into an exit status and one line on standard error."""
+    name = called_as.get() or name
     try:
         work(argv)
     except InputError as error:
@@ -64,7 +75,18 @@ def output_path(path: Path, suffixes: Sequence[str]) -> Path:
         raise InputError(f"{path}: the folder {path.parent} does not exist")
     if path.is_dir():
         raise InputError(f"{path}: is a folder, not a file")
+    if path.exists():
+        print(f"{path}: exists and will be replaced", file=sys.stderr)
     return path
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 0) -> str:
+    """Aligned text: the first ``left`` columns to the left, numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    return "\n".join(
+        "  ".join(f"{cell:{'<' if k < left else '>'}{widths[k]}}" for k, cell in enumerate(row)).rstrip()
+        for row in (header, *rows)
+    )
 
 
 def pick(index: int, length: int, what: str) -> int:

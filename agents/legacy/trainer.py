@@ -1,6 +1,7 @@
 """The legacy trainer: one environment, one agent, the legacy order of draws (training spec 3 and 4)."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,7 +108,12 @@ class Trainer:
             json.dump(self.eval_config, file)
 
     def learn(
-        self, total_timesteps: int, eval_freq: int, eval_log_path: str | Path, verbose: bool = True
+        self,
+        total_timesteps: int,
+        eval_freq: int,
+        eval_log_path: str | Path,
+        verbose: bool = True,
+        between_steps: Callable[[], None] = lambda: None,
     ) -> None:
         """Run the loop up to and including timestep ``total_timesteps`` (Defect T3).
 
@@ -116,6 +122,7 @@ class Trainer:
             eval_freq: Timesteps between two evaluations.
             eval_log_path: Existing folder for ``evaluations.npz`` and the latest model.
             verbose: Print a report after every training episode.
+            between_steps: Called after every timestep; what it raises ends the loop there.
         """
         schedule = self._schedule(total_timesteps, eval_freq)
         episodes = 0
@@ -136,6 +143,7 @@ class Trainer:
             else:
                 episode.length += 1
             self.current_timestep += 1
+            between_steps()
 
     def _schedule(self, total_timesteps: int, eval_freq: int) -> Schedule:
         return Schedule(

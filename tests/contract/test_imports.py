@@ -162,9 +162,7 @@ EXCEPTIONS: dict[str, set[str]] = {
     "late_imports": {
         "agents.agent: agents.models.folder",
     },
-    "private_reads": {
-        "scripts.benchmarking.same_run: trainer._evaluate_and_save",
-    },
+    "private_reads": set(),
 }
 
 

@@ -14,7 +14,7 @@ import pytest
 
 import torchrl_gpu.evaluation.batched
 import torchrl_gpu.evaluation.one_by_one
-from scripts import benchmark_pipelines, export_torchscript, vrx_experiment_config
+from scripts import benchmark, export, vrx_experiment_config
 from tests.e2e.bad_inputs.playing import MAINS
 from tests.e2e.test_shipped_configs import SHORT, SHORT_THROUGHPUT
 from torchrl_gpu import train_torchrl_gpu
@@ -59,7 +59,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setattr(torchrl_gpu.evaluation.batched, "EPISODE_LIMIT", 10)
         patch.chdir(folder)
         stopped_run(patch)
-        assert export_torchscript.main(["-M", str(RUN / "seed_0")]) == 0
+        assert export.main(["-M", str(RUN / "seed_0")]) == 0
         vrx_results(Path("vrx_results"))
         yield folder
     assert Path.cwd() == start
@@ -162,8 +162,8 @@ def run_script(path: Path, arguments: list[str]) -> None:
     """Run a script's main; of the benchmark, which has tests of its own, the command line alone."""
     assert path.parent.name == "scripts"
     assert path.is_file()
-    if path.stem == "benchmark_pipelines":
-        benchmark_pipelines.build_parser().parse_args(arguments)
+    if path.stem == "benchmark":
+        benchmark.build_parser().parse_args(arguments)
     else:
         assert MAINS[path.stem](arguments) == 0
 

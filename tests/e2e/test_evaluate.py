@@ -1,4 +1,4 @@
-"""`scripts/evaluate.py` and `scripts/export_torchscript.py`, from their arguments to their files."""
+"""`scripts/evaluate.py` and `scripts/export.py`, from their arguments to their files."""
 
 import json
 import subprocess
@@ -11,7 +11,7 @@ import pytest
 from agents.agent import ALGORITHMS, Agent
 from agents.models.traced import traced_name
 from marinenav_env.envs import MarineNavEnv3
-from scripts import evaluate, export_torchscript, train_rl_agents
+from scripts import evaluate, export, train_rl_agents
 from torchrl_gpu import train_torchrl_gpu
 from torchrl_gpu.evaluation import one_by_one as evaluation
 from torchrl_gpu.evaluation.metrics import EpisodeResult, Metrics
@@ -113,7 +113,7 @@ def test_broken_twin_without_the_last_number_of_robots_the_returns_differ(tmp_pa
 @pytest.mark.parametrize("agent_type", ALGORITHMS)
 def test_folder_export_and_evaluation_agree_in_float64(agent_type, tmp_path, capsys):
     config, folder = write_config(tmp_path, agent_type=agent_type), model_folder(tmp_path, agent_type, seed=2)
-    assert export_torchscript.main(["-M", str(folder), "-O", str(tmp_path)]) == 0
+    assert export.main(["-M", str(folder), "-O", str(tmp_path)]) == 0
     traced = tmp_path / traced_name(agent_type)
     assert capsys.readouterr().out.strip() == str(traced)
 
@@ -216,7 +216,7 @@ def test_both_pipelines_start_from_a_model_and_change_it(main, tmp_path):
     assert 0 < max(gaps) < 1e-6
 
 
-@pytest.mark.parametrize("script", ["evaluate", "export_torchscript"])
+@pytest.mark.parametrize("script", ["evaluate", "export"])
 def test_as_a_program(script, tmp_path):
     path = Path(evaluate.__file__).with_name(f"{script}.py")
     help_text = subprocess.run([sys.executable, path, "--help"], capture_output=True, text=True, cwd=tmp_path)

@@ -117,14 +117,14 @@ MODELS = [
         ),
         (
             "a file in place of a folder",
-            "export_torchscript -M config.json",
+            "export -M config.json",
             nothing,
             "is not a model folder",
         ),
-        ("empty folder", "export_torchscript -M empty", nothing, "empty: not a model folder"),
+        ("empty folder", "export -M empty", nothing, "empty: not a model folder"),
         (
             "weights torn",
-            "export_torchscript -M DQN",
+            "export -M DQN",
             cut("DQN/network_params.pth"),
             "cannot be read as weights",
         ),

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scripts import (
-    benchmark_pipelines,
+    benchmark,
     evaluate,
-    export_torchscript,
+    export,
     plot_training_results,
     train_rl_agents,
     view_episode,
@@ -29,13 +29,13 @@ MAINS = {
         train_torchrl_gpu,
         train_rl_agents,
         evaluate,
-        export_torchscript,
+        export,
         plot_training_results,
         view_episode,
         view_scenario,
         view_vrx_trajectory,
         vrx_experiment_config,
-        benchmark_pipelines,
+        benchmark,
     )
 }
 

@@ -81,7 +81,7 @@ DISK = [
             "'save_dir': cannot create a folder",
             2,
         ),
-        ("model", "export_torchscript -M DQN -O disk", nothing, "export_torchscript: failed: ", 1),
+        ("model", "export -M DQN -O disk", nothing, "export: failed: ", 1),
         (
             "report",
             "evaluate -M DQN -C config.json --output disk/report.json",

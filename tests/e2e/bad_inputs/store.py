@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from agents.agent import Agent
-from scripts import export_torchscript, vrx_experiment_config
+from scripts import export, vrx_experiment_config
 from tests.e2e.bad_inputs.case import CONFIG
 from tests.unit.recordings import golden_episode
 from torchrl_gpu import train_torchrl_gpu
@@ -24,7 +24,7 @@ def build_store(store: Path, golden: Path) -> None:
     model = store / "DQN"
     model.mkdir()
     Agent(agent_type="DQN", training=False).save_latest_model(model)
-    assert export_torchscript.main(["-M", str(model), "-O", str(store)]) == 0
+    assert export.main(["-M", str(model), "-O", str(store)]) == 0
     episode = golden_episode(golden)
     (store / "episode.json").write_text(json.dumps(episode))
     write_trial(store / "trial", episode)

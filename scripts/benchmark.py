@@ -1,0 +1,161 @@
+"""Measure the TorchRL pipeline against the legacy one: same config, same process, taking turns."""
+
+import argparse
+import json
+import logging
+import shlex
+import sys
+import tempfile
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from scripts.command_line import InputError, called_as, new_parser, output_path, run, table
+from torchrl_gpu.runs.sweep import check_device, positive
+from torchrl_gpu.settings.parse import ConfigError, read_config
+
+NAME = "benchmark"
+DESCRIPTION = """\
+Measure both pipelines on one stage of a config's curriculum, in turns within one process, after a warm-up.
+
+  reproduction the same run in both pipelines, draw for draw: its second half
+  training     the whole loop: act, step, store, sample, update, at the update ratio of the config
+  collection   act, step, store; no learning
+  evaluation   all episodes of the eval_schedule, one after another and side by side
+  replay       storing transitions and drawing batches of 64, from memories of different sizes
+
+A line gives a rate, and the median over the rounds of its ratio to the legacy rate of the same round, by
+wall time and by CPU time: on a machine that others use too, trust the second. Loops of TorchRL also say where
+their time goes. Compiling takes minutes for each agent and number of environments, before anything is timed.
+
+Exit status: 0 done, 1 failed, 2 bad usage or bad input."""
+
+EXAMPLES = """\
+  python scripts/benchmark.py
+  python scripts/benchmark.py --agents DQN SAC --measure training --num-envs 1 64 1024
+  python scripts/benchmark.py --device cuda -o gpu.json"""
+
+MEASUREMENTS = ("reproduction", "training", "collection", "evaluation", "replay")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Parser of this command line."""
+    parser = new_parser(NAME, DESCRIPTION, EXAMPLES)
+    add = parser.add_argument
+    add("-C", "--config", type=Path, default=Path("config/ac_iqn.json"), help="default: %(default)s")
+    add("-D", "--device", default="cpu", help="cpu, cuda or cuda:N, for both (default: %(default)s)")
+    add("--measure", nargs="+", choices=MEASUREMENTS, default=MEASUREMENTS, help="default: all")
+    add("--agents", nargs="+", help="default: all")
+    add("--stage", type=int, default=-1, help="of the training_schedule, from 0 (default: the last)")
+    add("--timesteps", type=positive, default=4000, help="of a reproduction run (default: %(default)s)")
+    add("--num-envs", nargs="+", type=positive, default=[1024], help="training (default: 1024)")
+    add("--collect-envs", nargs="+", type=positive, default=[4096], help="collection (default: 4096)")
+    sizes = [10**4, 10**5, 10**6]
+    add("--sizes", nargs="+", type=positive, default=sizes, help="replay (default: 10^4 to 10^6)")
+    add("--rounds", type=positive, default=3, help="of each way, in turns (default: %(default)s)")
+    add("--seconds", type=duration, default=5.0, help="least length of a loop's round (default: %(default)s)")
+    add("--warm-up", type=positive, default=2000, help="timesteps before them (default: %(default)s)")
+    add("--threads", type=positive, default=1, help="CPU threads of torch (default: %(default)s)")
+    flag = argparse.BooleanOptionalAction
+    add("--compile", action=flag, default=True, help="compile throughput mode (default: yes)")
+    add("-o", "--output", type=Path, default=Path("benchmark.json"), help="default: %(default)s")
+    return parser
+
+
+def duration(text: str) -> float:
+    """Seconds above 0, for argparse."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+    return seconds
+
+
+def usable(args: argparse.Namespace) -> dict[str, Any]:
+    """The config with the first value of every sweep, once all that is asked for is known to be possible.
+
+    Raises:
+        InputError: It is not.
+    """
+    from agents.agent import ALGORITHMS  # torch takes seconds
+    from scripts import train_rl_agents
+
+    args.agents = args.agents or list(ALGORITHMS)
+    for agent in args.agents:
+        if agent not in ALGORITHMS:
+            raise InputError(f"--agents {agent}: must be of {', '.join(ALGORITHMS)}")
+    try:
+        experiment = read_config(args.config)
+        check_device(args.device)
+        train_rl_agents.check(experiment.trials[0], 1)
+    except ConfigError as error:
+        raise InputError(str(error)) from None
+    stages = len(experiment.written["training_schedule"]["timesteps"])
+    if not -stages <= args.stage < stages:
+        raise InputError(f"--stage {args.stage} does not exist; allowed are {-stages} to {stages - 1}")
+    return {key: value[0] if isinstance(value, list) else value for key, value in experiment.written.items()}
+
+
+def rates_table(rows: Sequence[dict[str, Any]]) -> str:
+    """Rates, ratios and parts of rows as aligned text."""
+    labels = [key for key in ("agent", "pipeline", "stored", "unit") if key in rows[0]]
+    lines = [
+        [
+            *(str(row[key]) for key in labels),
+            *(f"{row[key]:,.{0 if row[key] >= 100 else 2}f}" for key in ("per_s", "per_cpu_s")),
+            *(f"{row[key]:.2f}" for key in ("x_wall", "x_cpu")),
+            ", ".join(f"{part} {us:.1f}" for part, us in row["parts_us"].items()),
+        ]
+        for row in rows
+    ]
+    return table([*labels, "per s", "per CPU s", "x wall", "x CPU", "us by part"], lines, left=len(labels))
+
+
+def work(argv: Sequence[str] | None) -> None:
+    """Check, measure, print, write."""
+    args = build_parser().parse_args(argv)
+    output_path(args.output, (".json",))
+    written = usable(args)
+    import torch  # seconds: help, version and wrong usage do not wait for it
+
+    from marinenav_env.files import replacing
+    from scripts import measurements
+    from scripts.surroundings import machine, versions
+
+    logging.getLogger("torchrl").setLevel(logging.WARNING)  # it reports every storage on standard output
+    torch.set_num_threads(args.threads)
+    on_gpu = torch.device(args.device).type == "cuda"
+    words = sys.argv[1:] if argv is None else argv
+    results: dict[str, Any] = {
+        "command": shlex.join([*(called_as.get() or f"python scripts/{NAME}.py").split(), *words]),
+        "time": datetime.now().isoformat(timespec="seconds"),
+        "machine": machine(args.device),
+        "versions": versions(),
+        "settings": {name: str(v) if isinstance(v, Path) else v for name, v in vars(args).items()},
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        clock = measurements.Clock(torch.cuda.synchronize) if on_gpu else measurements.Clock()
+        bench = measurements.Bench(args, written, clock, Path(folder))
+        for name in args.measure:
+            measure = measurements.OF_AGENTS.get(name)
+            agents = args.agents if measure else ()
+            results[name] = [] if measure else measurements.replay(bench)
+            for agent in agents:
+                print(f"{datetime.now():%H:%M:%S} {name}: {agent}", file=sys.stderr, flush=True)
+                results[name] += measure(bench, agent)
+            print(f"{name}\n{rates_table(results[name])}\n", flush=True)
+    with replacing(args.output, "w") as file:
+        json.dump(results, file, indent=1)
+    print(args.output)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; see the module's first line."""
+    return run(NAME, work, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,1 +1,0 @@
-"""Measuring the two pipelines side by side."""

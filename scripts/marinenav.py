@@ -1,0 +1,72 @@
+"""The command ``marinenav``: everything the project does, in one word each."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NamedTuple
+
+from scripts.command_line import called_as
+from torchrl_gpu import __version__
+
+EXAMPLE = """\
+example:
+  marinenav train -C config/quickstart.json
+  marinenav plot runs/training_STAMP -o curves.png
+  marinenav view runs/training_STAMP/seed_0 -o episode.html
+
+marinenav COMMAND -h tells more. Exit status: 0 done, 1 failed or interrupted, 2 bad usage or bad input."""
+
+
+class Command(NamedTuple):
+    """A word of the command line: the module whose ``main`` does it, and what that is."""
+
+    module: str
+    does: str
+
+
+COMMANDS = {
+    "train": Command("torchrl_gpu.train_torchrl_gpu", "train agents, or go on with an interrupted run"),
+    "evaluate": Command("scripts.evaluate", "play a model's evaluation episodes and report"),
+    "plot": Command("scripts.plot_training_results", "draw learning curves of runs"),
+    "view": Command("scripts.view_episode", "look at an episode: picture, film, or page that plays it"),
+    "export": Command("scripts.export", "write a model for the vehicles' planner"),
+    "benchmark": Command("scripts.benchmark", "measure both pipelines side by side"),
+}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Parser of the first word."""
+    words = "\n".join(f"  {word:<10} {command.does}" for word, command in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="marinenav",
+        usage="marinenav COMMAND ...",
+        description=f"Reinforcement learning for fleets of autonomous surface vessels.\n\ncommands:\n{words}",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of the above")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Call the command that the first word names with the other words; returns its exit status."""
+    word, *others = list(sys.argv[1:] if argv is None else argv) or ["--help"]
+    word = build_parser().parse_args([word]).command
+    # Imported when it is known which: some modules take seconds.
+    module = import_module(COMMANDS[word].module)
+    before = called_as.set(f"marinenav {word}")
+    try:
+        return module.main(others)
+    finally:
+        called_as.reset(before)
+
+
+def run() -> None:
+    """Entry point of the installed command."""
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,46 @@
+"""Where a figure was measured: hardware, its load, and versions."""
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+
+from torchrl_gpu import __version__
+
+PACKAGES = ("torch", "torchrl", "tensordict", "numpy", "matplotlib")
+
+
+def machine(device: str = "cpu") -> dict[str, Any]:
+    """Hardware and its load."""
+    cuda = torch.device(device).type == "cuda"
+    return {
+        "cpu": cpu_model(),
+        "cores": os.cpu_count(),
+        "torch_threads": torch.get_num_threads(),
+        "load_average": [round(load, 1) for load in os.getloadavg()],
+        "device": torch.cuda.get_device_name(device) if cuda else "cpu",
+        "system": platform.platform(),
+    }
+
+
+def cpu_model() -> str:
+    """Name of the processor."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def versions() -> dict[str, str]:
+    """This project, Python, and the packages that numbers may depend on."""
+    found = {"marinenav": __version__, "python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
