@@ -1,5 +1,21 @@
+import subprocess
+import sys
+
+import pytest
+
 import torchrl_gpu
 
 
 def test_version_is_a_release_number():
     assert all(part.isdigit() for part in torchrl_gpu.__version__.split("."))
+
+
+def test_public_classes_come_without_torch_until_they_are_asked_for():
+    program = (
+        "import sys, torchrl_gpu; assert 'torch' not in sys.modules;"
+        "from torchrl_gpu import PolicyWrapper, TorchRLTrainer;"
+        "assert torchrl_gpu.PolicyWrapper is PolicyWrapper; assert 'torch' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+    with pytest.raises(AttributeError, match="'torchrl_gpu' has no attribute 'nothing'"):
+        torchrl_gpu.nothing  # noqa: B018

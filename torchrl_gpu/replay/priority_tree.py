@@ -12,6 +12,8 @@ FANOUT = 64
 """Nodes of a block."""
 ROOT = 2**14
 """Nodes of the block at the top, at most."""
+LEAST = 1e-300
+"""In place of sums of 0, which lie before all slots."""
 
 
 class PriorityTree:
@@ -84,7 +86,8 @@ class PriorityTree:
 
     def find(self, sums: Tensor) -> Tensor:
         """Slots (N,) int64: the first up to which the priorities add up to at least ``sums`` (N,)."""
-        node, sums = self._descend(self._levels[-1], sums.unsqueeze(1))
+        sums = sums.clamp(min=LEAST).unsqueeze(1)
+        node, sums = self._descend(self._levels[-1], sums)
         for level in reversed(self._levels[:-1]):
             block = node.squeeze(1).clamp(max=len(level) - 1)
             child, sums = self._descend(level.index_select(0, block), sums)
@@ -93,14 +96,14 @@ class PriorityTree:
 
     def _descend(self, blocks: Tensor, sums: Tensor) -> tuple[Tensor, Tensor]:
         """Which node (N, 1) of blocks (N, nodes), or of one for all, and what is left of ``sums`` (N, 1)."""
-        running = blocks.cumsum(1).to(sums.dtype)
+        nodes = blocks.shape[1]
+        running = sums.new_zeros(len(blocks), 1 + nodes)  # from 0, which lies before the first node
+        torch.cumsum(blocks, 1, dtype=sums.dtype, out=running[:, 1:])
         if not self.strays:
             sums = sums.minimum(running[:, -1:])
-        child = torch.searchsorted(running[0] if len(running) == 1 else running, sums)
-        if self.strays:
-            child.clamp_(max=running.shape[1] - 1)
-        before = running.take_along_dim((child - 1).clamp_(min=0), 1) * (child > 0)
-        return child, sums - before
+        one = len(blocks) == 1
+        child = torch.searchsorted(running[0] if one else running, sums).clamp_(max=nodes).sub_(1)
+        return child, sums - (running.take(child) if one else running.gather(1, child))
 
     def state_dict(self) -> dict[str, Tensor]:
         """The priorities up to the last that is not 0; every sum follows from them."""
@@ -119,8 +122,8 @@ class PriorityTree:
     def _sum_up(self, blocks: Tensor) -> None:
         """Sum blocks of priorities anew, and what lies above them; a block may be named many times."""
         members = self._levels[0].index_select(0, blocks)
-        self._minima.index_copy_(0, blocks, members.masked_fill(members == 0, torch.inf).amin(1))
         self._levels[1].view(-1).index_copy_(0, blocks, members.sum(1))
+        self._minima.index_copy_(0, blocks, members.masked_fill_(members == 0, torch.inf).amin(1))
         for below, above in zip(self._levels[1:-1], self._levels[2:], strict=True):
             blocks = blocks // self.fanout
             above.view(-1).index_copy_(0, blocks, below.index_select(0, blocks).sum(1))
