@@ -68,7 +68,9 @@ def check_whole(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             torn = archive.testzip()
-    except (OSError, zipfile.BadZipFile, zlib.error) as error:
+    except OSError as error:
+        raise EvaluationFileError(f"{path}: {error.strerror or error}") from None
+    except (zipfile.BadZipFile, zlib.error) as error:
         raise EvaluationFileError(f"{path}: {error}") from None
     if torn is not None:
         raise EvaluationFileError(f"{path}: its member {torn} is not what was written")

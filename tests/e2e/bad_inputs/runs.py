@@ -1,12 +1,26 @@
 """Bad runs to go on with, bad checkpoints, and disks that cannot be written to."""
 
 import os
+import zipfile
 
 from tests.e2e.bad_inputs.case import TRAIN, Case, config, cut, edited, flipped, nothing, text
 
 RESUME = "train_torchrl_gpu --resume run/seed_3"
 TRIAL = "run/seed_3/trial_config.json"
 CHECKPOINT = "run/seed_3/checkpoints/checkpoint-000000000010.torchrl"
+
+
+def add_member(name: str) -> None:
+    """Put one more file into the checkpoint."""
+    with zipfile.ZipFile(CHECKPOINT, "a") as archive:
+        archive.writestr(name, b"content")
+
+
+def finish_without_results() -> None:
+    """Mark the trial as finished, with nothing to show for it."""
+    os.unlink(CHECKPOINT)
+    text("run/seed_3/finished.json", "{}")()
+
 
 RUNS = [
     Case(what, command, spoil, says)
@@ -39,6 +53,7 @@ RUNS = [
             cut("run/config.json"),
             "run/config.json: malformed",
         ),
+        ("finished, its results and checkpoints lost", RESUME, finish_without_results, "is finished, but "),
         ("absent device", f"{RESUME} -D cuda:77", nothing, "device 'cuda:77' is not available"),
     )
 ]
@@ -55,6 +70,8 @@ CHECKPOINTS = [
             lambda: os.replace("traced_DQN_model.pt", CHECKPOINT),
             "none of 1",
         ),
+        ("a foreign member", lambda: add_member("more.bin"), "holds 'more.bin', which belongs to no"),
+        ("a member outside", lambda: add_member("../../x.pth"), "holds '../../x.pth', which belongs to no"),
         (
             "of another config",
             edited(TRIAL, lambda c: c.update(learning_rate=0.001)),
