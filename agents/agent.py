@@ -1,33 +1,24 @@
-"""`Agent`: the public face of the six learners (agents spec 1.2)."""
+"""`Agent`: the public face of the learners (agents spec 1.2)."""
 
 import copy
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 from tensordict import TensorDict
 from torch import Tensor
 
-from agents.learners.ac_iqn import AC_IQN
-from agents.learners.base import Algorithm
-from agents.learners.ddpg import DDPG
-from agents.learners.dqn import DQN
-from agents.learners.iqn import IQN
-from agents.learners.rainbow import Rainbow
-from agents.learners.sac import SAC
+from agents.learners import LEARNERS
 from agents.legacy.rainbow_memory import ReplayMemory, Sample
 from agents.legacy.replay_buffer import ReplayBuffer, State, StateBatch, state_batch
 from agents.networks import Observation, calculate_huber_loss
+from agents.settings import LearnerSettings
 
-__all__ = ["ALGORITHMS", "Agent", "calculate_huber_loss"]
-
-ALGORITHMS: dict[str, type[Algorithm]] = {
-    algorithm.name: algorithm for algorithm in (AC_IQN, IQN, DDPG, DQN, SAC, Rainbow)
-}
+__all__ = ["Agent", "calculate_huber_loss"]
 
 
 class Agent:
-    """One learner: its algorithm (networks, acting, update) and its legacy memory.
+    """A learner (networks, acting, update) and its legacy memory.
 
     Args:
         self_dimension: numbers in a robot's own state.
@@ -48,16 +39,17 @@ class Agent:
         device: torch device.
         seed: seed of the networks.
         training: `False` builds no memory and no optimisers; the agent can act (Defect A1 fixed).
-        agent_type: a key of `ALGORITHMS`.
+        agent_type: a key of `LEARNERS`.
+        settings: all keys of the learner, in place of `LR`, `TAU`, `GAMMA` and `multi_steps`.
 
     Attributes:
-        algorithm: the `Algorithm`. It also lends the agent its optimisers under their legacy names
+        learner: the `Learner`. It also lends the agent its optimisers under their legacy names
             (`optimizer`, or `actor_optimizer`, `critic_optimizer`, ...) and its constants (SAC `alpha`,
             Rainbow `support`, ...).
         memory: `ReplayBuffer`, for Rainbow `ReplayMemory`; `None` without training.
 
     Raises:
-        RuntimeError: `agent_type` is none of the six.
+        RuntimeError: `agent_type` is none of them.
     """
 
     def __init__(
@@ -81,20 +73,27 @@ class Agent:
         seed: int = 0,
         training: bool = True,
         agent_type: str | None = None,
+        settings: LearnerSettings | None = None,
     ) -> None:
-        if agent_type not in ALGORITHMS:
-            raise RuntimeError(f"agent_type is {agent_type!r}, must be one of {', '.join(ALGORITHMS)}")
+        if agent_type not in LEARNERS:
+            raise RuntimeError(f"agent_type is {agent_type!r}, must be one of {', '.join(LEARNERS)}")
         self.object_dimension = object_dimension
         self.max_object_num = max_object_num
         self.value_ranges_of_action = copy.deepcopy(value_ranges_of_action)
         self.action_size = action_size
         self.BATCH_SIZE = BATCH_SIZE
         self.BUFFER_SIZE = BUFFER_SIZE
-        self.LR = LR
         self.device = device
         self.training = training
         self.agent_type = agent_type
-        self.algorithm = ALGORITHMS[agent_type](
+        if settings is None:
+            given = {"learning_rate": LR, "tau": TAU, "discount": GAMMA, "n_step": multi_steps}
+            keys = LEARNERS[agent_type].Settings
+            # Unchecked, as ever: who builds an agent by hand may want what a config must not say.
+            known = {name: value for name, value in given.items() if name in keys.model_fields}
+            settings = keys().model_copy(update=known)
+        self.learner = LEARNERS[agent_type](
+            settings,
             sizes=(
                 self_dimension,
                 object_dimension,
@@ -106,58 +105,73 @@ class Agent:
             ),
             value_ranges_of_action=self.value_ranges_of_action,
             action_size=action_size,
-            multi_steps=multi_steps,
-            lr=LR,
-            gamma=GAMMA,
-            tau=TAU,
             device=device,
             seed=seed,
             training=training,
         )
         self.memory = self._make_memory() if training else None
 
+    @classmethod
+    def of(
+        cls,
+        agent_type: str,
+        settings: LearnerSettings,
+        *,
+        device: str | torch.device = "cpu",
+        seed: int = 0,
+        training: bool = True,
+    ) -> Self:
+        """Build an agent of the legacy sizes from the keys of its learner."""
+        return cls(agent_type=agent_type, settings=settings, device=device, seed=seed, training=training)
+
     def _make_memory(self) -> ReplayBuffer | ReplayMemory:
-        if self.algorithm.prioritized:
-            return ReplayMemory(self.device, self.BUFFER_SIZE, n=self.algorithm.n, discount=self.GAMMA)
+        if self.learner.prioritized:
+            steps = self.learner.settings.return_steps
+            return ReplayMemory(self.device, self.BUFFER_SIZE, n=steps, discount=self.GAMMA)
         return ReplayBuffer(self.BUFFER_SIZE, self.BATCH_SIZE, self.object_dimension, self.max_object_num)
 
     @property
     def policy_local(self) -> Any:
         """Networks that learn and act."""
-        return self.algorithm.policy_local
+        return self.learner.policy_local
 
     @property
     def policy_target(self) -> Any:
         """Delayed copy of `policy_local`."""
-        return self.algorithm.policy_target
+        return self.learner.policy_target
+
+    @property
+    def LR(self) -> float:
+        """Learning rate at the start."""
+        return self.learner.settings.learning_rate
 
     @property
     def GAMMA(self) -> float:
         """Discount factor."""
-        return self.algorithm.gamma
+        return self.learner.settings.discount
 
     @GAMMA.setter
     def GAMMA(self, discount: float) -> None:
-        self.algorithm.gamma = discount
+        self.learner.change(discount=discount)
 
     @property
     def TAU(self) -> float:
         """Share of the local parameters in the target copy."""
-        return self.algorithm.tau
+        return self.learner.settings.tau
 
     @TAU.setter
     def TAU(self, share: float) -> None:
-        self.algorithm.tau = share
+        self.learner.change(tau=share)
 
     def __getattr__(self, name: str) -> Any:
-        # Legacy readers look for optimisers and constants on the agent; the algorithm owns them.
-        if "algorithm" not in self.__dict__:
+        # Legacy readers look for optimisers and constants on the agent; the learner owns them.
+        if "learner" not in self.__dict__:
             raise AttributeError(name)
         optimizer = "network" if name == "optimizer" else name.removesuffix("_optimizer")
-        if name.endswith("optimizer") and optimizer in self.algorithm.optimizers:
-            return self.algorithm.optimizers[optimizer]
+        if name.endswith("optimizer") and optimizer in self.learner.optimizers:
+            return self.learner.optimizers[optimizer]
         try:
-            return getattr(self.algorithm, name)
+            return getattr(self.learner, name)
         except AttributeError:
             raise AttributeError(f"{self.agent_type} agent has no attribute {name!r}") from None
 
@@ -166,7 +180,7 @@ class Agent:
     @property
     def continuous(self) -> bool:
         """Whether actions are two floats rather than an index."""
-        return self.algorithm.continuous
+        return self.learner.continuous
 
     @property
     def stored(self) -> int:
@@ -185,7 +199,7 @@ class Agent:
         Returns:
             List of 2 floats, or an index.
         """
-        return self.algorithm.act(self._observation([state]), eps, use_eval, cvar)
+        return self.learner.act(self._observation([state]), eps, use_eval, cvar)
 
     def store(self, state: State, action: Any, reward: float, next_state: State, done: bool) -> None:
         """Put one transition into the memory."""
@@ -198,27 +212,27 @@ class Agent:
             0-d float32 arrays: the loss, or a tuple of losses in the order of the updates; for Rainbow the
             float32 array of the losses of the samples.
         """
-        if self.algorithm.prioritized:
+        if self.learner.prioritized:
             return self._train_prioritized()
-        losses = self.algorithm.update(self._uniform_batch())
+        losses = self.learner.update(self._uniform_batch())
         arrays = tuple(loss.cpu().numpy() for loss in losses.values())
         return arrays if len(arrays) > 1 else arrays[0]
 
     def _train_prioritized(self) -> np.ndarray:
         sample = self.memory.sample(self.BATCH_SIZE)
-        losses = self.algorithm.update(self._prioritized_batch(sample))["network"].cpu().numpy()
+        losses = self.learner.update(self._prioritized_batch(sample))["network"].cpu().numpy()
         self.memory.update_priorities(sample.leaves, losses)
         return losses
 
     def soft_update(self) -> None:
         """Copy the local parameters to the target with factor `TAU` (agents spec 7)."""
-        self.algorithm.update_target()
+        self.learner.update_target()
 
     def save_latest_model(self, directory: str) -> None:
         """Write the legacy model folder (agents spec 10); `directory` must exist."""
         from agents.models.folder import save_model
 
-        save_model(self.algorithm, directory)
+        save_model(self.learner, directory)
 
     def load_model(self, path: str, device: str | torch.device = "cpu") -> None:
         """Read weights of a model folder into the existing networks, local and target.
@@ -228,7 +242,7 @@ class Agent:
         """
         from agents.models.folder import load_model
 
-        load_model(self.algorithm, path, device)
+        load_model(self.learner, path, device)
 
     # ---- tensors
 
@@ -241,7 +255,7 @@ class Agent:
 
     def _tensor(self, values: Any) -> Tensor:
         values = np.asarray(values, dtype=np.float64)
-        return torch.as_tensor(values, dtype=self.algorithm.dtype, device=self.device)
+        return torch.as_tensor(values, dtype=self.learner.dtype, device=self.device)
 
     def _observation(self, states: list[State]) -> Observation:
         return self.state_to_tensor(state_batch(states, self.object_dimension, self.max_object_num))
@@ -298,8 +312,8 @@ class Agent:
         self, state: State, eps: float = 0.0, cvar: float = 1.0, use_eval: bool = True
     ) -> tuple[np.int64, np.ndarray, np.ndarray]:
         """`act` of IQN, with the quantiles (1, 32, 25) and fractions (1, 32, 1) it rests on."""
-        algorithm = self._as("IQN").algorithm
-        return algorithm.act_with_quantiles(self._observation([state]), eps, use_eval, cvar)
+        learner = self._as("IQN").learner
+        return learner.act_with_quantiles(self._observation([state]), eps, use_eval, cvar)
 
     def act_ddpg(self, state: State, eps: float = 0.0, use_eval: bool = True) -> list[float]:
         """`act` of DDPG."""

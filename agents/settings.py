@@ -34,3 +34,37 @@ class LearnerSettings(Section):
     max_grad_norm: float = key(0.5, "gradients of a network are clipped to this 2-norm", gt=0, le=1e12)
     discount: float = key(0.99, "discount factor per step", ge=0, le=1)
     tau: float = key(1.0, "share of the local weights in a target copy", gt=0, le=1)
+
+    @property
+    def return_steps(self) -> int:
+        """Steps of the return in a batch, before it is bootstrapped."""
+        return 1
+
+
+class BootstrapSettings(LearnerSettings):
+    """Keys of the learners whose return may have more steps than the legacy one."""
+
+    bootstrap_steps: int = key(
+        1,
+        "steps of the returns, along each robot's own stream, before they are bootstrapped; not Rainbow's",
+        throughput=True,
+        ge=1,
+        le=100,
+    )
+
+    @property
+    def return_steps(self) -> int:
+        """See `LearnerSettings.return_steps`."""
+        return self.bootstrap_steps
+
+
+class QuantileSettings(BootstrapSettings):
+    """Keys of the implicit quantile learners."""
+
+    num_quantiles: int = key(
+        8,
+        "quantile fractions of a state in an update, which takes about as long as there are",
+        throughput=True,
+        ge=1,
+        le=1000,
+    )

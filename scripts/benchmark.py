@@ -80,13 +80,13 @@ def usable(args: argparse.Namespace) -> dict[str, Any]:
     Raises:
         InputError: It is not.
     """
-    from agents.agent import ALGORITHMS  # torch takes seconds
+    from agents.learners import LEARNERS  # torch takes seconds
     from scripts import train_rl_agents
 
-    args.agents = args.agents or list(ALGORITHMS)
+    args.agents = args.agents or list(LEARNERS)
     for agent in args.agents:
-        if agent not in ALGORITHMS:
-            raise InputError(f"--agents {agent}: must be of {', '.join(ALGORITHMS)}")
+        if agent not in LEARNERS:
+            raise InputError(f"--agents {agent}: must be of {', '.join(LEARNERS)}")
     try:
         experiment = read_config(args.config)
         check_device(args.device)

@@ -289,7 +289,7 @@ def work(argv: Sequence[str] | None) -> None:
     report = {
         "model": str(args.model),
         "agent_type": agent.agent_type,
-        "dtype": str(agent.algorithm.dtype).removeprefix("torch."),
+        "dtype": str(agent.learner.dtype).removeprefix("torch."),
         "device": args.device,
         "seed": args.seed,
         "discount": task.discount,

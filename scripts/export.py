@@ -61,7 +61,7 @@ def work(argv: Sequence[str] | None) -> None:
     except ModelFileError as error:
         raise InputError(str(error)) from error
     path = output_path(args.output_dir / name(agent.agent_type), (".pt",))
-    write(agent.algorithm, path)
+    write(agent.learner, path)
     print(path)
 
 

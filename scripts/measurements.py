@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from agents.agent import ALGORITHMS, Agent
+from agents.agent import Agent
+from agents.learners import LEARNERS
 from marinenav_env.envs import MarineNavEnv3
 from marinenav_env.envs.contract.layout import OBJECT_SIZE, SELF_SIZE
 from scripts import train_rl_agents
@@ -150,7 +151,7 @@ class Loop(NamedTuple):
 
     def weights(self) -> Iterable[torch.Tensor]:
         """Parameters that learn."""
-        networks = self.agent.algorithm.networks(self.agent.policy_local).values()
+        networks = self.agent.learner.networks(self.agent.policy_local).values()
         return [parameter.detach() for network in networks for parameter in network.parameters()]
 
 
@@ -282,7 +283,7 @@ Memory = tuple[Callable[[], int], Callable[[], int]]
 
 def replay(bench: Bench) -> list[Row]:
     """Storing transitions and drawing batches, from full memories of different sizes."""
-    names = {learner.prioritized: name for name, learner in reversed(ALGORITHMS.items())}
+    names = {learner.prioritized: name for name, learner in reversed(LEARNERS.items())}
     rows = []
     for size in sorted(bench.args.sizes):
         memories = {

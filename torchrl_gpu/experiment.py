@@ -10,7 +10,8 @@ from pathlib import Path
 import torch
 from tensordict import TensorDictBase
 
-from agents.agent import ALGORITHMS, Agent
+from agents.agent import Agent
+from agents.learners import LEARNERS
 from marinenav_env.envs import MarineNavEnv3
 from marinenav_env.envs.torchrl_gpu import MarineNavTorchRLEnv
 from marinenav_env.files import replacing
@@ -49,21 +50,15 @@ STEPS_AT_ONCE = 64
 
 def build_agent(trial: Trial, device: str) -> Agent:
     """The trial's learner, with its networks loaded if the trial starts from a model (training spec 2.3)."""
+    keys = LEARNERS[trial["agent_type"]].Settings
     agent = Agent(
+        settings=keys(**{key: trial[key] for key in keys.model_fields}),
         device=device,
         seed=trial["seed"] + AGENT_SEED_OFFSET,
         agent_type=trial["agent_type"],
         BUFFER_SIZE=trial["buffer_size"],
         BATCH_SIZE=trial["batch_size"],
-        LR=trial["learning_rate"],
-        GAMMA=trial["discount"],
-        TAU=trial["tau"],
-        multi_steps=trial["n_step"],
     )
-    agent.algorithm.max_grad_norm = trial["max_grad_norm"]
-    agent.algorithm.num_quantiles = trial["num_quantiles"]
-    agent.algorithm.cvar = trial["cvar"]
-    agent.algorithm.bootstrap_steps = trial["bootstrap_steps"]
     if trial["load_model"] is not None:
         agent.load_model(trial["load_model"], device)
     return agent
@@ -93,7 +88,7 @@ def build_env(trial: Trial, device: str) -> MarineNavTorchRLEnv:
         backend=trial["backend"],
         seed=trial["seed"],
         schedule=trial["training_schedule"],
-        continuous=ALGORITHMS[trial["agent_type"]].continuous,
+        continuous=LEARNERS[trial["agent_type"]].continuous,
         dtype=torch.float64 if trial.reproduction else torch.float32,
         device=device,
         compile=trial["compile"] and trial["backend"] == "torch",
@@ -145,14 +140,14 @@ def build_replay(trial: Trial, device: str) -> Replay:
 
 def build_update(trial: Trial, agent: Agent) -> Callable[[Draw], TensorDictBase]:
     """The trial's gradient update: the legacy one, or the same numbers with less waste."""
-    algorithm = agent.algorithm
+    learner = agent.learner
     if trial["compile"]:
-        return FastUpdate(algorithm, autocast=trial["autocast"])
+        return FastUpdate(learner, autocast=trial["autocast"])
     if not trial.reproduction:
-        algorithm.stay_on_device()
-        for optimizer in algorithm.optimizers.values():
+        learner.stay_on_device()
+        for optimizer in learner.optimizers.values():
             optimizer.param_groups[0].update(fused=True, foreach=False)
-    return lambda batch: algorithm.update(unpack(batch, algorithm.continuous))
+    return lambda batch: learner.update(unpack(batch, learner.continuous))
 
 
 def build_evaluation(
@@ -209,7 +204,7 @@ def build_trainer(
     agent = build_agent(trial, device)
     scale = ObservationScale(device) if trial["observation_scale"] else None
     if scale and trial["load_model"] is not None:
-        scale.unfold_(agent.algorithm)
+        scale.unfold_(agent.learner)
     episodes = create_eval_configs(eval_world, trial["eval_schedule"])
     with replacing(folder / "eval_configs.json", "w") as file:
         json.dump(episodes, file)
@@ -231,7 +226,7 @@ def build_trainer(
         progress=progress,
         keep_best=not trial.reproduction,
         update=build_update(trial, agent),
-        average=AveragedWeights(agent.algorithm, trial["average_tau"]) if trial["average_tau"] < 1 else None,
-        raw_networks=partial(scale.folded, agent.algorithm) if scale else nullcontext,
+        average=AveragedWeights(agent.learner, trial["average_tau"]) if trial["average_tau"] < 1 else None,
+        raw_networks=partial(scale.folded, agent.learner) if scale else nullcontext,
         listeners=listeners,
     )

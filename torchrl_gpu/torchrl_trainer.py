@@ -143,12 +143,12 @@ class TorchRLTrainer:
 
     def _owners(self) -> dict[str, Any]:
         """All that keeps a part of the run's state; generators last, as others may draw while they load."""
-        algorithm = self.agent.algorithm
+        learner = self.agent.learner
         owners: dict[str, Any] = {}
-        for kind, policy in (("local", algorithm.policy_local), ("target", algorithm.policy_target)):
-            networks = algorithm.networks(policy)
+        for kind, policy in (("local", learner.policy_local), ("target", learner.policy_target)):
+            networks = learner.networks(policy)
             owners |= {f"{kind}-{name}": network for name, network in networks.items()}
-        owners |= {f"optimizer-{name}": optimizer for name, optimizer in algorithm.optimizers.items()}
+        owners |= {f"optimizer-{name}": optimizer for name, optimizer in learner.optimizers.items()}
         if self.average:
             owners["average"] = self.average.model
         return owners | {
@@ -219,7 +219,7 @@ class TorchRLTrainer:
 
     def _learn(self, timestep: int, batches: Iterable[Draw]) -> None:
         """One update for each batch, with the step size of the timestep."""
-        self.agent.algorithm.learning_rate = self.schedule.learning_rate_at(timestep)
+        self.agent.learner.learning_rate = self.schedule.learning_rate_at(timestep)
         updates = 0
         for batch in batches:
             self.timings.lap("sample")

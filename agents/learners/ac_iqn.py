@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from agents.learners.base import ContinuousAlgorithm, Noise, Stage, Transitions
+from agents.learners.base import ContinuousLearner, Noise, Stage, Transitions
 from agents.models.files import files_of
 from agents.networks import (
     QUANTILES,
@@ -23,6 +23,7 @@ from agents.networks import (
     encoder,
     quantile_huber_loss,
 )
+from agents.settings import QuantileSettings, key
 
 
 @dataclass(eq=False, repr=False)
@@ -63,10 +64,21 @@ class AC_IQN_Policy(ActorCriticPolicy):  # noqa: N801 (legacy public name)
     network_classes: ClassVar = {"actor": Actor, "critic": Critic}
 
 
-class AC_IQN(ContinuousAlgorithm):  # noqa: N801
+class AC_IQN(ContinuousLearner, name="AC-IQN"):  # noqa: N801
     """Update and acting of AC-IQN."""
 
-    name = "AC-IQN"
+    class Settings(QuantileSettings):
+        """Keys of AC-IQN."""
+
+        cvar: float = key(
+            1.0,
+            "the actor climbs the mean of this share of the return's lower tail, a conditional value at risk "
+            "(Dabney et al. 2018, section 3); 1 is the mean of all",
+            throughput=True,
+            gt=0,
+            le=1,
+        )
+
     policy_class = AC_IQN_Policy
     model_files = files_of("actor", "critic")
 
@@ -76,15 +88,14 @@ class AC_IQN(ContinuousAlgorithm):  # noqa: N801
 
     def draw_noise(self, batch_size: int) -> Noise:
         """Fractions (B, N, 1) for the target critic, the local critic, and the critic in the actor step."""
-        size = batch_size, self.num_quantiles, self.device, self.noise_source
+        size = batch_size, self.settings.num_quantiles, self.device, self.noise_source
         noise = {name: draw_taus(*size) for name in ("target_taus", "local_taus", "actor_taus")}
-        noise["actor_taus"] *= self.cvar  # quantiles of the lower tail alone: their mean is its CVaR
+        noise["actor_taus"] *= self.settings.cvar  # quantiles of the lower tail alone: their mean is its CVaR
         return noise
 
-    @property
     def stages(self) -> tuple[Stage, ...]:
         """Critic, then actor against the updated critic."""
-        return self.critic_loss, self.actor_loss
+        return Stage(self.critic_loss), Stage(self.actor_loss)
 
     def critic_loss(self, transitions: Transitions, noise: Noise) -> dict[str, Tensor]:
         """Quantile Huber loss to the bootstrapped target quantiles (agents spec 6.1, steps 2-4)."""

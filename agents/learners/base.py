@@ -1,7 +1,8 @@
-"""What the six learners have in common: policies, acting, the update skeleton, the target copy.
+"""What the learners have in common: policies, acting, the update skeleton, the target copy.
 
-An algorithm adds its networks (`policy_class`), its random numbers (`draw_noise`), its losses (`stages`) and
-its greedy action. Everything else is here, once.
+A learner adds its keys (`Settings`), its networks (`policy_class`), its random numbers (`draw_noise`), its
+losses (`stages`) and its greedy action; naming it in its class statement registers it. Everything else is
+here, once.
 """
 
 import random
@@ -15,7 +16,8 @@ from tensordict import TensorDict, TensorDictBase
 from torch import Tensor, nn
 
 from agents.models.files import ModelFiles
-from agents.networks import QUANTILES, Observation
+from agents.networks import Observation
+from agents.settings import LearnerSettings
 
 
 class Transitions(NamedTuple):
@@ -39,30 +41,37 @@ class Transitions(NamedTuple):
 
 
 Noise = dict[str, Tensor]
-Stage = Callable[[Transitions, Noise], dict[str, Tensor]]
 
 
-class Algorithm:
-    """Base of the six learners.
+class Stage(NamedTuple):
+    """One step of an update.
+
+    Attributes:
+        loss: gives a loss for every network that the stage trains, see `Learner.update`.
+        every: the stage has its turn in every so many updates, the first time in the last of them.
+    """
+
+    loss: Callable[[Transitions, Noise], dict[str, Tensor]]
+    every: int = 1
+
+
+LEARNERS: dict[str, type["Learner"]] = {}
+"""Every learner by its name; `agents.learners` fills it."""
+
+
+class Learner:
+    """Base of the learners; `class DQN(Learner, name="DQN")` registers one.
 
     Args:
-        sizes: the seven of `modules.NetworkSizes`, in order.
+        settings: its keys, an instance of its `Settings`.
+        sizes: the seven of `networks.NetworkSizes`, in order.
         value_ranges_of_action: exploration range of each continuous action dimension.
         action_size: number of discrete actions.
-        multi_steps: n of the n-step return (Rainbow).
-        lr: learning rate of every optimiser.
-        gamma: discount factor.
-        tau: share of the local parameters in the target copy.
         device: where networks live and batches are expected.
         seed: seed of the networks (agents spec 2).
         training: `False` builds no optimisers; acting works either way (Defect A1 of the legacy code fixed).
 
     Attributes:
-        max_grad_norm: the gradient of each network is clipped to this 2-norm.
-        num_quantiles: quantile fractions N of a state in an update (IQN, AC-IQN).
-        cvar: share of the return's lower tail whose mean AC-IQN's actor climbs, a conditional value at risk
-            (Dabney et al. 2018, section 3); 1 is the mean, as in the legacy code.
-        bootstrap_steps: steps n of the return in a batch (not Rainbow); 1 in the legacy code.
         policy_local: learns and acts; a module, or an object that holds modules.
         policy_target: its delayed copy.
         optimizers: one Adam for each entry of `networks`.
@@ -81,31 +90,30 @@ class Algorithm:
     has_noise: ClassVar[bool] = False  # whether the networks tell training from evaluation
     model_files: ClassVar[dict[str, ModelFiles]]
     drop_empty_objects: bool = True
-    max_grad_norm: float = 0.5
-    num_quantiles: int = QUANTILES
-    cvar: float = 1.0
-    bootstrap_steps: int = 1
+
+    class Settings(LearnerSettings):
+        """Keys of the learner."""
+
+    def __init_subclass__(cls, name: str | None = None) -> None:
+        if name is not None:
+            cls.name = name
+            LEARNERS[name] = cls
 
     def __init__(
         self,
+        settings: LearnerSettings,
         *,
         sizes: tuple[int, ...],
         value_ranges_of_action: list[list[float]],
         action_size: int,
-        multi_steps: int,
-        lr: float,
-        gamma: float,
-        tau: float,
         device: str | torch.device,
         seed: int,
         training: bool = True,
     ) -> None:
+        self.settings = settings
         self.sizes = sizes
         self.value_ranges_of_action = value_ranges_of_action
         self.action_size = action_size
-        self.multi_steps = multi_steps
-        self.gamma = gamma
-        self.tau = tau
         self.device = device
         self.seed = seed
         self.noise_source = "cpu"
@@ -114,12 +122,10 @@ class Algorithm:
         self.policy_target = self.make_policy()
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
         if training:
-            networks = self.networks(self.policy_local)
-            self.optimizers = {
-                name: torch.optim.Adam(net.parameters(), lr=lr) for name, net in networks.items()
-            }
+            for name, network in self.networks(self.policy_local).items():
+                self.optimizers[name] = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
 
-    # ---- what each algorithm defines
+    # ---- what each learner defines
 
     def make_policy(self) -> Any:
         """New networks on `device`; reseeds torch, so two calls give equal networks."""
@@ -129,9 +135,8 @@ class Algorithm:
         """All random numbers of one update, in the legacy order, so that the stages are deterministic."""
         return {}
 
-    @property
     def stages(self) -> tuple[Stage, ...]:
-        """Loss functions in the order of their optimiser steps; see `update`."""
+        """Losses in the order of their optimiser steps; see `update`."""
         raise NotImplementedError
 
     def greedy(self, observation: Observation, cvar: float = 1.0) -> Tensor:
@@ -170,6 +175,10 @@ class Algorithm:
     def learning_rate(self, value: float) -> None:
         for optimizer in self.optimizers.values():
             optimizer.param_groups[0]["lr"] = value
+
+    def change(self, **values: Any) -> None:
+        """Go on with other values of some keys; whether they are allowed is not looked at."""
+        self.settings = self.settings.model_copy(update=values)
 
     def to_dtype(self, dtype: torch.dtype) -> None:
         """Compute in another precision, constants anew; the released models act in float64."""
@@ -234,13 +243,13 @@ class Algorithm:
 
         Returns:
             Detached losses, one entry a network: 0-d, or (N,) where the loss is one of samples and the
-            algorithm or the batch is prioritised.
+            learner or the batch is prioritised.
         """
         transitions = self.transitions(batch)
         noise = self.draw_noise(len(transitions.reward))
         losses = {}
-        for stage in self.stages:
-            for name, loss in stage(transitions, noise).items():
+        for stage in self.stages():
+            for name, loss in stage.loss(transitions, noise).items():
                 objective = self.objective(loss, transitions)
                 self._descend(name, objective)
                 losses[name] = self.told(loss, objective, transitions)
@@ -264,7 +273,7 @@ class Algorithm:
         gradients = torch.autograd.grad(objective, parameters, allow_unused=True)
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient
-        nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)
+        nn.utils.clip_grad_norm_(parameters, self.settings.max_grad_norm)
         optimizer.step()
 
     def stay_on_device(self) -> None:
@@ -279,22 +288,23 @@ class Algorithm:
             [weight for network in self.networks(policy).values() for weight in network.parameters()]
             for policy in (self.policy_local, self.policy_target)
         )
-        moved = torch._foreach_mul(local, self.tau)
-        torch._foreach_mul_(target, 1 - self.tau)
+        moved = torch._foreach_mul(local, self.settings.tau)
+        torch._foreach_mul_(target, 1 - self.settings.tau)
         torch._foreach_add_(target, moved)
 
     def bellman_target(self, transitions: Transitions, next_value: Tensor) -> Tensor:
         """Bellman target r + γⁿ V' where the episode goes on; broadcasts over samples of V'."""
-        return transitions.reward + self.gamma**self.bootstrap_steps * next_value * transitions.not_done
+        discount = self.settings.discount**self.settings.return_steps
+        return transitions.reward + discount * next_value * transitions.not_done
 
 
-class ContinuousAlgorithm(Algorithm):
+class ContinuousLearner(Learner):
     """Acting for continuous actions: the network runs only when ε does not explore."""
 
     continuous = True
 
     def make_policy(self) -> Any:
-        """See `Algorithm.make_policy`."""
+        """See `Learner.make_policy`."""
         return self.policy_class(*self.sizes, self.value_ranges_of_action, self.device, self.seed)
 
     def act(
@@ -307,14 +317,14 @@ class ContinuousAlgorithm(Algorithm):
         return [np.random.uniform(low, high) for low, high in self.value_ranges_of_action]
 
 
-class DiscreteAlgorithm(Algorithm):
+class DiscreteLearner(Learner):
     """Acting for discrete actions: the network runs first, always; the value of an action decides."""
 
     continuous = False
     greedy_type: ClassVar[type] = np.int64
 
     def make_policy(self) -> nn.Module:
-        """See `Algorithm.make_policy`."""
+        """See `Learner.make_policy`."""
         return self.policy_class(*self.sizes, self.action_size, self.device, self.seed).to(self.device)
 
     def action_values(self, observation: Observation, cvar: float = 1.0) -> Tensor:

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from agents.learners.base import ContinuousAlgorithm, Noise, Stage, Transitions
+from agents.learners.base import ContinuousLearner, Noise, Stage, Transitions
 from agents.models.files import files_of
 from agents.networks import Actor, ActorCriticPolicy, Observation, ObservationNetwork, encoder
+from agents.settings import BootstrapSettings
 
 
 @dataclass(eq=False, repr=False)
@@ -42,10 +43,10 @@ class DDPG_Policy(ActorCriticPolicy):  # noqa: N801 (legacy public name)
     network_classes: ClassVar = {"actor": Actor, "critic": Critic}
 
 
-class DDPG(ContinuousAlgorithm):
+class DDPG(ContinuousLearner, name="DDPG"):
     """Update and acting of DDPG."""
 
-    name = "DDPG"
+    Settings = BootstrapSettings
     policy_class = DDPG_Policy
     model_files = files_of("actor", "critic")
 
@@ -53,10 +54,9 @@ class DDPG(ContinuousAlgorithm):
         """The actor's output, (B, 2)."""
         return self.policy_local.actor(observation)
 
-    @property
     def stages(self) -> tuple[Stage, ...]:
         """Critic, then actor against the updated critic."""
-        return self.critic_loss, self.actor_loss
+        return Stage(self.critic_loss), Stage(self.actor_loss)
 
     def critic_loss(self, transitions: Transitions, noise: Noise) -> dict[str, Tensor]:
         """Huber loss to the bootstrapped value of the target networks."""

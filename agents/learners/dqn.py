@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from agents.learners.base import DiscreteAlgorithm, Noise, Stage, Transitions
+from agents.learners.base import DiscreteLearner, Noise, Stage, Transitions
 from agents.models.files import files_of
 from agents.networks import Observation, ObservationNetwork
+from agents.settings import BootstrapSettings
 
 
 @dataclass(eq=False, repr=False)
@@ -29,10 +30,10 @@ class DQN_Policy(ObservationNetwork):  # noqa: N801 (legacy public name)
         return self.output_layer(self.hidden(self.features(observation)))
 
 
-class DQN(DiscreteAlgorithm):
+class DQN(DiscreteLearner, name="DQN"):
     """Update and acting of DQN."""
 
-    name = "DQN"
+    Settings = BootstrapSettings
     policy_class = DQN_Policy
     model_files = files_of("network")
 
@@ -40,10 +41,9 @@ class DQN(DiscreteAlgorithm):
         """The network's output, (B, 25)."""
         return self.policy_local(observation)
 
-    @property
     def stages(self) -> tuple[Stage, ...]:
         """One loss."""
-        return (self.network_loss,)
+        return (Stage(self.network_loss),)
 
     def network_loss(self, transitions: Transitions, noise: Noise) -> dict[str, Tensor]:
         """Huber loss to the best target value (Defect A10 fixed: the target is detached)."""

@@ -6,9 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from agents.learners.base import DiscreteAlgorithm, Noise, Stage, Transitions
+from agents.learners.base import DiscreteLearner, Noise, Stage, Transitions
 from agents.models.files import files_of
 from agents.networks import QUANTILES, Observation, QuantileNetwork, draw_taus, quantile_huber_loss
+from agents.settings import QuantileSettings
 
 
 @dataclass(eq=False, repr=False)
@@ -38,10 +39,10 @@ class IQN_Policy(QuantileNetwork):  # noqa: N801 (legacy public name)
         return self.quantiles(observation, taus), taus
 
 
-class IQN(DiscreteAlgorithm):
+class IQN(DiscreteLearner, name="IQN"):
     """Update and acting of IQN."""
 
-    name = "IQN"
+    Settings = QuantileSettings
     policy_class = IQN_Policy
     model_files = files_of("network")
 
@@ -65,13 +66,12 @@ class IQN(DiscreteAlgorithm):
 
     def draw_noise(self, batch_size: int) -> Noise:
         """Fractions (B, N, 1) for the target network and for the local network."""
-        size = batch_size, self.num_quantiles, self.device, self.noise_source
+        size = batch_size, self.settings.num_quantiles, self.device, self.noise_source
         return {name: draw_taus(*size) for name in ("target_taus", "local_taus")}
 
-    @property
     def stages(self) -> tuple[Stage, ...]:
         """One loss."""
-        return (self.network_loss,)
+        return (Stage(self.network_loss),)
 
     def network_loss(self, transitions: Transitions, noise: Noise) -> dict[str, Tensor]:
         """Quantile Huber loss to the best target quantiles.
@@ -82,6 +82,6 @@ class IQN(DiscreteAlgorithm):
             next_quantiles = self.policy_target.quantiles(transitions.next_state, noise["target_taus"])
             target = self.bellman_target(transitions, next_quantiles.max(dim=2).values)  # (B, N)
         quantiles = self.policy_local.quantiles(transitions.state, noise["local_taus"])  # (B, N, 25)
-        index = transitions.action.unsqueeze(1).expand(-1, self.num_quantiles, 1)
+        index = transitions.action.unsqueeze(1).expand(-1, self.settings.num_quantiles, 1)
         expected = quantiles.gather(2, index).squeeze(2)  # (B, N)
         return {"network": quantile_huber_loss(expected, target, noise["local_taus"])}

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from agents.learners.base import DiscreteAlgorithm, Noise, Stage, Transitions
+from agents.learners.base import DiscreteLearner, Noise, Stage, Transitions
 from agents.models.files import files_of
 from agents.networks import NoisyLinear, Observation, ObservationNetwork
+from agents.settings import LearnerSettings, key
 
 
 @dataclass(eq=False, repr=False)
@@ -86,7 +87,7 @@ def project(
     return projected.view_as(probabilities)
 
 
-class Rainbow(DiscreteAlgorithm):
+class Rainbow(DiscreteLearner, name="Rainbow"):
     """Update and acting of Rainbow.
 
     Its losses are those of the samples, unweighted: the caller turns them into priorities.
@@ -99,7 +100,16 @@ class Rainbow(DiscreteAlgorithm):
         delta_z: their spacing.
     """
 
-    name = "Rainbow"
+    class Settings(LearnerSettings):
+        """Keys of Rainbow."""
+
+        n_step: int = key(3, "steps of Rainbow's return", ge=1, le=100)
+
+        @property
+        def return_steps(self) -> int:
+            """See `LearnerSettings.return_steps`."""
+            return self.n_step
+
     policy_class = Rainbow_Policy
     prioritized = True
     has_noise = True
@@ -113,22 +123,17 @@ class Rainbow(DiscreteAlgorithm):
     Vmax = 1.0
     delta_z = (Vmax - Vmin) / (atoms - 1)
 
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
+    def __init__(self, settings: LearnerSettings, **options: Any) -> None:
+        super().__init__(settings, **options)
         self.support = torch.linspace(self.Vmin, self.Vmax, self.atoms, device=self.device)
 
     def to_dtype(self, dtype: torch.dtype) -> None:
-        """See `Algorithm.to_dtype`."""
+        """See `Learner.to_dtype`."""
         super().to_dtype(dtype)
         self.support = torch.linspace(self.Vmin, self.Vmax, self.atoms, dtype=dtype, device=self.device)
 
-    @property
-    def n(self) -> int:
-        """Steps of the n-step return."""
-        return self.multi_steps
-
     def make_policy(self) -> Rainbow_Policy:
-        """See `Algorithm.make_policy`."""
+        """See `Learner.make_policy`."""
         policy = self.policy_class(*self.sizes, self.action_size, self.atoms, self.device, self.seed)
         return policy.to(self.device)
 
@@ -144,10 +149,9 @@ class Rainbow(DiscreteAlgorithm):
         self.policy_target.reset_noise()
         return {}
 
-    @property
     def stages(self) -> tuple[Stage, ...]:
         """One loss."""
-        return (self.network_loss,)
+        return (Stage(self.network_loss),)
 
     def network_loss(self, transitions: Transitions, noise: Noise) -> dict[str, Tensor]:
         """Cross-entropy of every sample to its projected target distribution, (B,)."""
@@ -159,7 +163,7 @@ class Rainbow(DiscreteAlgorithm):
             # Double Q-learning: the local network chooses, the target network evaluates.
             best = self._expectation(self.policy_local(transitions.next_state)).argmax(dim=1)
             next_probabilities = self.policy_target(transitions.next_state)[rows, best]
-            discount = transitions.not_done * self.gamma**self.n
+            discount = transitions.not_done * self.settings.discount**self.settings.n_step
             target = project(
                 next_probabilities, transitions.reward, discount, self.support, self.Vmin, self.Vmax
             )

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Normal
 
-from agents.learners.base import ContinuousAlgorithm, Noise, Stage, Transitions
+from agents.learners.base import ContinuousLearner, Noise, Stage, Transitions
 from agents.learners.ddpg import Critic
 from agents.models.files import files_of, read_network, write_networks
 from agents.networks import Actor, ActorCriticPolicy, Observation
+from agents.settings import BootstrapSettings
 
 
 @dataclass(eq=False, repr=False)
@@ -99,14 +100,14 @@ class SAC_Policy(ActorCriticPolicy):  # noqa: N801 (legacy public name)
         self.actor.max_log_std = max_log_std
 
 
-class SAC(ContinuousAlgorithm):
+class SAC(ContinuousLearner, name="SAC"):
     """Update and acting of SAC.
 
     Attributes:
         alpha: temperature, weight of the entropy.
     """
 
-    name = "SAC"
+    Settings = BootstrapSettings
     policy_class = SAC_Policy
     model_files = files_of("actor", "critic_1", "critic_2")
     alpha = 0.078
@@ -120,10 +121,9 @@ class SAC(ContinuousAlgorithm):
         shape = batch_size, len(self.value_ranges_of_action)
         return {name: torch.randn(shape, device=self.device) for name in ("target_normal", "local_normal")}
 
-    @property
     def stages(self) -> tuple[Stage, ...]:
         """Both critics, then the actor against the updated critics."""
-        return self.critic_losses, self.actor_loss
+        return Stage(self.critic_losses), Stage(self.actor_loss)
 
     def critic_losses(self, transitions: Transitions, noise: Noise) -> dict[str, Tensor]:
         """Squared errors to the smaller target value plus entropy (agents spec 6.5, steps 1-2)."""

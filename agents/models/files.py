@@ -31,7 +31,7 @@ FILES = {
 
 
 def files_of(*parts: str) -> dict[str, ModelFiles]:
-    """The entries of `FILES` that an algorithm has, in order."""
+    """The entries of `FILES` that a learner has, in order."""
     return {part: FILES[part] for part in parts}
 
 

@@ -1,7 +1,7 @@
 """Agents in files: legacy model folders in and out, and an agent from a folder or a traced file.
 
 A model folder holds, for each local network, a ``state_dict`` written by ``torch.save`` and a JSON object of
-constructor parameters, named by ``Algorithm.model_files`` (agents spec 10). Target networks, optimisers and
+constructor parameters, named by ``Learner.model_files`` (agents spec 10). Target networks, optimisers and
 memories are not in it (Defect T23): training can start from a folder, but not resume.
 """
 
@@ -11,8 +11,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from agents.agent import ALGORITHMS, Agent
-from agents.learners.base import Algorithm
+from agents.agent import Agent
+from agents.learners import LEARNERS
+from agents.learners.base import Learner
 from agents.models.files import (
     ModelFileError,
     check_parameters,
@@ -24,25 +25,25 @@ from agents.models.files import (
 from agents.models.traced import agent_from_traced
 
 
-def save_model(algorithm: Algorithm, directory: str | Path) -> None:
-    """Write the local networks of an algorithm as a legacy model folder.
+def save_model(learner: Learner, directory: str | Path) -> None:
+    """Write the local networks of a learner as a legacy model folder.
 
     Args:
-        algorithm: the learner; its ``policy_local`` is written.
+        learner: the learner; its ``policy_local`` is written.
         directory: an existing folder; files of the same names are replaced.
     """
-    write_networks(algorithm.networks(algorithm.policy_local), directory)
+    write_networks(learner.networks(learner.policy_local), directory)
 
 
-def load_model(algorithm: Algorithm, directory: str | Path, device: str | torch.device = "cpu") -> None:
-    """Load a legacy model folder into the networks of an algorithm, local and target.
+def load_model(learner: Learner, directory: str | Path, device: str | torch.device = "cpu") -> None:
+    """Load a legacy model folder into the networks of a learner, local and target.
 
     The parameters are overwritten in place, so that the optimisers go on with them, and the target starts as
     their copy. The legacy loader put new networks in place of the local ones, and a run started from a model
     never learned (Defects A12, T10). No random generator is touched. Nothing changes if anything is wrong.
 
     Args:
-        algorithm: a learner of the type and the sizes of the folder.
+        learner: a learner of the type and the sizes of the folder.
         directory: the model folder.
         device: where the weights are read to, on their way to the networks' own device.
 
@@ -51,27 +52,27 @@ def load_model(algorithm: Algorithm, directory: str | Path, device: str | torch.
     """
     directory = Path(directory)
     try:
-        contents = _read_folder(algorithm, directory, device)
+        contents = _read_folder(learner, directory, device)
     except ModelFileError as problem:
         found = folder_agent_type(directory)
-        if found == algorithm.name:
+        if found == learner.name:
             raise
-        path = directory / next(iter(ALGORITHMS[found].model_files.values())).weights
-        raise ModelFileError(path, f"belongs to a model of type {found}, not {algorithm.name}") from problem
-    for policy in (algorithm.policy_local, algorithm.policy_target):
-        for name, network in algorithm.networks(policy).items():
+        path = directory / next(iter(LEARNERS[found].model_files.values())).weights
+        raise ModelFileError(path, f"belongs to a model of type {found}, not {learner.name}") from problem
+    for policy in (learner.policy_local, learner.policy_target):
+        for name, network in learner.networks(policy).items():
             weights, network.seed_id = contents[name]
             network.load_state_dict(weights)
 
 
 def _read_folder(
-    algorithm: Algorithm, directory: Path, device: str | torch.device
+    learner: Learner, directory: Path, device: str | torch.device
 ) -> dict[str, tuple[dict[str, Tensor], int]]:
-    """Weights and seed of every network of a folder that fits an algorithm."""
+    """Weights and seed of every network of a folder that fits a learner."""
     contents = {}
-    for name, network in algorithm.networks(algorithm.policy_local).items():
-        files = algorithm.model_files[name]
-        label = algorithm.name if name == "network" else f"{algorithm.name} {name}"
+    for name, network in learner.networks(learner.policy_local).items():
+        files = learner.model_files[name]
+        label = learner.name if name == "network" else f"{learner.name} {name}"
         weights = read_weights(directory / files.weights, device)
         check_weights(network, weights, directory / files.weights, label)
         parameters = read_constructor_parameters(directory / files.constructor_parameters)
@@ -95,7 +96,7 @@ def load_agent(
         path: a legacy model folder, or a TorchScript file (see `agents.models.traced`).
         device: where the networks live.
         dtype: precision; float32 for a folder and float64 for a traced file unless given.
-        agent_type: a key of `ALGORITHMS`; found out unless given.
+        agent_type: a key of `LEARNERS`; found out unless given.
         trust: whether a traced file that cannot be read as data may be executed.
 
     Raises:
@@ -115,7 +116,7 @@ def agent_from_folder(
 ) -> Agent:
     """Build an agent of the folder's type and sizes; see `load_agent`."""
     agent_type = agent_type or folder_agent_type(directory)
-    acting_files = next(iter(ALGORITHMS[agent_type].model_files.values()))
+    acting_files = next(iter(LEARNERS[agent_type].model_files.values()))
     path = directory / acting_files.constructor_parameters
     parameters = read_constructor_parameters(path)
     # Each network's own seed differs from the agent's, and the number of atoms is Rainbow's own.
@@ -125,8 +126,8 @@ def agent_from_folder(
     except (TypeError, ValueError, RuntimeError) as error:
         said = str(error).partition("\n")[0]  # torch adds its own stack
         raise ModelFileError(path, f"no network can be built from it: {said}") from error
-    load_model(agent.algorithm, directory)
-    agent.algorithm.to_dtype(dtype)
+    load_model(agent.learner, directory)
+    agent.learner.to_dtype(dtype)
     return agent
 
 
@@ -136,10 +137,10 @@ def folder_agent_type(directory: Path) -> str:
     Raises:
         ModelFileError: it is no model folder, incomplete, or of none of the six types.
     """
-    best = max(ALGORITHMS.values(), key=lambda algorithm: _files_present(algorithm, directory))
+    best = max(LEARNERS.values(), key=lambda learner: _files_present(learner, directory))
     if _files_present(best, directory)[0] == 0:
         raise ModelFileError(directory, "not a model folder: it has none of the files of a model")
-    candidates = [name for name, each in ALGORITHMS.items() if each.model_files == best.model_files]
+    candidates = [name for name, each in LEARNERS.items() if each.model_files == best.model_files]
     found = {name: read_weights(directory / files.weights).keys() for name, files in best.model_files.items()}
     for agent_type in candidates:
         if _weight_names(agent_type) == found:
@@ -148,9 +149,9 @@ def folder_agent_type(directory: Path) -> str:
     raise ModelFileError(path, f"not the weights of {' or '.join(candidates)}")
 
 
-def _files_present(algorithm: type[Algorithm], directory: Path) -> tuple[int, int]:
+def _files_present(learner: type[Learner], directory: Path) -> tuple[int, int]:
     """Files of a type that a folder has, and minus those it lacks: the larger, the likelier the type."""
-    files = [directory / file for pair in algorithm.model_files.values() for file in pair]
+    files = [directory / file for pair in learner.model_files.values() for file in pair]
     present = sum(file.is_file() for file in files)
     return present, present - len(files)
 
@@ -158,6 +159,6 @@ def _files_present(algorithm: type[Algorithm], directory: Path) -> tuple[int, in
 @cache
 def _weight_names(agent_type: str) -> dict[str, set[str]]:
     """Names of the weights of each network; they do not depend on the sizes."""
-    algorithm = Agent(agent_type=agent_type, training=False).algorithm
-    networks = algorithm.networks(algorithm.policy_local)
+    learner = Agent(agent_type=agent_type, training=False).learner
+    networks = learner.networks(learner.policy_local)
     return {name: set(network.state_dict()) for name, network in networks.items()}

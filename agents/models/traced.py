@@ -20,8 +20,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from agents.agent import ALGORITHMS, Agent
-from agents.learners.base import Algorithm
+from agents.agent import Agent
+from agents.learners import LEARNERS
+from agents.learners.base import Learner
 from agents.models.archive import read_parameters
 from agents.models.files import ModelFileError, check_weights
 from marinenav_env.files import replacing
@@ -55,35 +56,35 @@ class _PlannerModule(nn.Module):
         return self._call(*inputs)
 
 
-def trace_network(algorithm: Algorithm) -> torch.jit.ScriptModule:
-    """Trace the acting network of an algorithm for the planner.
+def trace_network(learner: Learner) -> torch.jit.ScriptModule:
+    """Trace the acting network of a learner for the planner.
 
     Args:
-        algorithm: a learner in float64 on the CPU (`Algorithm.to_dtype`).
+        learner: a learner in float64 on the CPU (`Learner.to_dtype`).
 
     Returns:
         The traced module; Rainbow's noise buffers are in it, but it computes with the mean weights.
     """
-    call = PLANNER_CALLS.get(algorithm.name, nn.Module.__call__)
-    with algorithm.acting_mode(use_eval=True), warnings.catch_warnings():
+    call = PLANNER_CALLS.get(learner.name, nn.Module.__call__)
+    with learner.acting_mode(use_eval=True), warnings.catch_warnings():
         # torch.jit is deprecated in favour of torch.export; libtorch on the vehicles loads TorchScript.
         warnings.simplefilter("ignore", FutureWarning)
-        module = _PlannerModule(algorithm.acting_network, call).eval()
-        return torch.jit.trace(module, example_inputs(algorithm))
+        module = _PlannerModule(learner.acting_network, call).eval()
+        return torch.jit.trace(module, example_inputs(learner))
 
 
-def example_inputs(algorithm: Algorithm) -> tuple[Any, ...]:
+def example_inputs(learner: Learner) -> tuple[Any, ...]:
     """Random float64 inputs of the traced call: the observation, and 32 fractions for IQN."""
-    network = algorithm.acting_network
+    network = learner.acting_network
     objects = network.max_object_num
     shapes = ((1, network.self_dimension), (1, objects, network.object_dimension), (1, objects))
     state = tuple(torch.rand(shape, dtype=torch.float64) for shape in shapes)
-    return (state, torch.rand(1, network.K, dtype=torch.float64)) if algorithm.name == "IQN" else (state,)
+    return (state, torch.rand(1, network.K, dtype=torch.float64)) if learner.name == "IQN" else (state,)
 
 
-def export_traced(algorithm: Algorithm, path: str | Path) -> None:
-    """Write the traced acting network of a float64 algorithm; written aside, then renamed."""
-    traced = trace_network(algorithm)
+def export_traced(learner: Learner, path: str | Path) -> None:
+    """Write the traced acting network of a float64 learner; written aside, then renamed."""
+    traced = trace_network(learner)
     with replacing(path) as file, warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         torch.jit.save(traced, file)
@@ -107,7 +108,7 @@ def agent_from_traced(
         path: a TorchScript file.
         device: where the networks live.
         dtype: precision of the agent.
-        agent_type: a key of `ALGORITHMS`; told by the file's name or its parameters unless given.
+        agent_type: a key of `LEARNERS`; told by the file's name or its parameters unless given.
         trust: whether a file that cannot be read as data may be loaded by `torch.jit.load`, which can run
             code of the file.
 
@@ -116,8 +117,8 @@ def agent_from_traced(
             for, or two (AC-IQN and DDPG have equal actors).
     """
     weights = _read_traced(path, trust)
-    named = [name for name in ALGORITHMS if traced_name(name) == path.name]
-    types = [agent_type] if agent_type else named or list(ALGORITHMS)
+    named = [name for name in LEARNERS if traced_name(name) == path.name]
+    types = [agent_type] if agent_type else named or list(LEARNERS)
     agents, problem = [], None
     for each in types:
         try:
@@ -145,9 +146,9 @@ def _agent_with(
         raise ModelFileError(
             path, f"not the weights of {agent_type}: no sizes can be read from them"
         ) from error
-    check_weights(agent.algorithm.acting_network, weights, path, agent_type)
-    agent.algorithm.to_dtype(dtype)
-    agent.algorithm.acting_network.load_state_dict(weights)
+    check_weights(agent.learner.acting_network, weights, path, agent_type)
+    agent.learner.to_dtype(dtype)
+    agent.learner.acting_network.load_state_dict(weights)
     return agent
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.agent import ALGORITHMS
+from agents.learners import LEARNERS
 from scripts import measurements
 from scripts.benchmark import build_parser, rates_table, usable
 from scripts.measurements import Bench, Clock, Row
@@ -32,12 +32,12 @@ def show(benchmark, measure, target: float | None = None) -> None:
     print(f"\n{rates_table(rows)}\ntarget {target}")
 
 
-@pytest.mark.parametrize("agent", ALGORITHMS)
+@pytest.mark.parametrize("agent", LEARNERS)
 def test_reproduction_mode(benchmark, bench, agent):
     show(benchmark, lambda: measurements.reproduction(bench, agent), 1.0)
 
 
-@pytest.mark.parametrize("agent", ALGORITHMS)
+@pytest.mark.parametrize("agent", LEARNERS)
 def test_throughput_mode(benchmark, bench, agent):
     show(benchmark, lambda: measurements.training(bench, agent), THROUGHPUT.get(agent))
 

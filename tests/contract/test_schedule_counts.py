@@ -115,7 +115,7 @@ def torchrl_log(num_envs, tmp_path):
 
     policy = PolicyWrapper(Agent(agent_type="DDPG", BUFFER_SIZE=100))
     learner = SimpleNamespace(
-        algorithm=SimpleNamespace(), soft_update=log.note("copy"), save_latest_model=lambda _: None
+        learner=SimpleNamespace(), soft_update=log.note("copy"), save_latest_model=lambda _: None
     )
     progress = SilentProgress()
     backend = "numpy" if num_envs == 1 else "torch"

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agents.agent import ALGORITHMS, Agent
+from agents.agent import Agent
+from agents.learners import LEARNERS
 from agents.models.traced import traced_name
 from marinenav_env.envs import MarineNavEnv3
 from scripts import evaluate, export, train_rl_agents
@@ -110,7 +111,7 @@ def test_broken_twin_without_the_last_number_of_robots_the_returns_differ(tmp_pa
     assert wrong["episodes"] != right["episodes"]
 
 
-@pytest.mark.parametrize("agent_type", ALGORITHMS)
+@pytest.mark.parametrize("agent_type", LEARNERS)
 def test_folder_export_and_evaluation_agree_in_float64(agent_type, tmp_path, capsys):
     config, folder = write_config(tmp_path, agent_type=agent_type), model_folder(tmp_path, agent_type, seed=2)
     assert export.main(["-M", str(folder), "-O", str(tmp_path)]) == 0

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agents.agent import ALGORITHMS
+from agents.learners import LEARNERS
 from torchrl_gpu.experiment import build_trainer
 from torchrl_gpu.settings.parse import make_trials
 from torchrl_gpu.watch.progress import Verbosity
@@ -22,7 +22,7 @@ drifts for 1,000 steps and gets about -10, so the margin asks for robots that go
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("agent_type", ALGORITHMS)
+@pytest.mark.parametrize("agent_type", LEARNERS)
 def test_a_trained_policy_beats_the_untrained_one(agent_type: str, tmp_path: Path) -> None:
     config = json.loads(CONFIG.read_text(encoding="utf-8"))
     config |= {"agent_type": agent_type, "record_histories": False}

@@ -7,7 +7,7 @@ import pytest
 
 import torchrl_gpu.evaluation.batched
 import torchrl_gpu.evaluation.one_by_one
-from agents.learners.base import Algorithm
+from agents.learners.base import Learner
 from torchrl_gpu import train_torchrl_gpu
 from torchrl_gpu.evaluation.record import EvaluationRecord
 
@@ -29,8 +29,8 @@ def test_a_shipped_config_trains(path, tmp_path, monkeypatch):
     monkeypatch.setattr(torchrl_gpu.evaluation.one_by_one, "EPISODE_LIMIT", 10)
     monkeypatch.setattr(torchrl_gpu.evaluation.batched, "EPISODE_LIMIT", 10)
     updates = []
-    update = Algorithm.update
-    monkeypatch.setattr(Algorithm, "update", lambda *args: updates.append(1) or update(*args))
+    update = Learner.update
+    monkeypatch.setattr(Learner, "update", lambda *args: updates.append(1) or update(*args))
     config = json.loads(path.read_text(encoding="utf-8"))
     throughput = {key: value for key, value in SHORT_THROUGHPUT.items() if key in config}
     config |= {**SHORT, **throughput, "save_dir": str(tmp_path)}

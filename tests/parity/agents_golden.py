@@ -62,7 +62,7 @@ def states(case: dict[str, np.ndarray], prefix: str) -> list[State]:
 
 
 def assert_networks(case: dict[str, np.ndarray], prefix: str, agent: Agent, policy: Any, rtol: float) -> None:
-    for name, network in agent.algorithm.networks(policy).items():
+    for name, network in agent.learner.networks(policy).items():
         assert_network(case, f"{prefix}.{'policy' if name == 'network' else name}", network, rtol)
 
 

@@ -69,9 +69,9 @@ def test_iqn_returns_what_it_acted_on(golden, agents, cvar):
 
 @pytest.mark.parametrize("agent_type", AGENTS)
 def test_broken_twin_with_another_epsilon_fails(golden, agents, monkeypatch, agent_type):
-    algorithm = agents[agent_type].algorithm
-    act = algorithm.act
-    monkeypatch.setattr(algorithm, "act", lambda state, eps, *rest: act(state, eps + 0.05, *rest))
+    learner = agents[agent_type].learner
+    act = learner.act
+    monkeypatch.setattr(learner, "act", lambda state, eps, *rest: act(state, eps + 0.05, *rest))
     with pytest.raises(AssertionError):
         assert_acts(golden, agents[agent_type], 0.3, True, None)
 
@@ -79,6 +79,6 @@ def test_broken_twin_with_another_epsilon_fails(golden, agents, monkeypatch, age
 def test_broken_twin_that_skips_a_draw_fails(golden, agents, monkeypatch):
     """Without its fractions drawn on explored actions, IQN's torch generator lags behind."""
     quantiles = torch.zeros(1, 32, 25)
-    monkeypatch.setattr(agents["IQN"].algorithm, "sample_quantiles", lambda *_: (quantiles, None))
+    monkeypatch.setattr(agents["IQN"].learner, "sample_quantiles", lambda *_: (quantiles, None))
     with pytest.raises(AssertionError):
         assert_acts(golden, agents["IQN"], 1.0, True, None)

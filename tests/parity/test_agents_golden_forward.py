@@ -57,7 +57,7 @@ def outputs_rainbow(agent: Agent, observation: Observation, actions: torch.Tenso
         policy.train(mode != "eval")
         if mode == "resampled":
             seeded(policy.reset_noise)
-        outputs[f"policy_{mode}.values"] = agent.algorithm.action_values(observation)
+        outputs[f"policy_{mode}.values"] = agent.learner.action_values(observation)
         outputs[f"policy_{mode}.log_probs"] = policy(observation, log=True)
         outputs[f"policy_{mode}.probs"] = policy(observation)
     policy.load_state_dict(policy.state_dict() | kept)
@@ -85,7 +85,7 @@ def outputs(golden, agent: Agent, name: str) -> dict[str, np.ndarray]:
 
     batch = states(inputs, f"{name}.")
     observation = agent._observation(batch)
-    actions = torch.from_numpy(inputs["actions"][: len(batch)]).to(agent.algorithm.dtype)
+    actions = torch.from_numpy(inputs["actions"][: len(batch)]).to(agent.learner.dtype)
     with torch.no_grad():
         found = OUTPUTS[agent.agent_type](agent, observation, actions, seeded)
     return {key: tensor.numpy() for key, tensor in found.items()}
@@ -137,7 +137,7 @@ def test_resampled_noise(golden):
 def test_broken_twin_with_changed_weight_fails(golden, agent_type):
     agent = Agent(seed=100, agent_type=agent_type, BUFFER_SIZE=2)
     with torch.no_grad():
-        next(iter(agent.algorithm.acting_network.parameters())).mul_(1.0001)
+        next(iter(agent.learner.acting_network.parameters())).mul_(1.0001)
     with pytest.raises(AssertionError):
         assert_outputs(golden, agent, "mixed", "seed100")
 

@@ -32,7 +32,7 @@ def test_networks_and_generators(golden, agent_type, seed):
 def test_shapes(golden, agent_type):
     case = load(golden, f"init_{agent_type}")
     agent = Agent(seed=0, agent_type=agent_type, BUFFER_SIZE=2)
-    for name, network in agent.algorithm.networks(agent.policy_local).items():
+    for name, network in agent.learner.networks(agent.policy_local).items():
         shapes = case[f"seed0.local.{'policy' if name == 'network' else name}.shapes"]
         expected = [tuple(size for size in shape if size > 0) for shape in shapes.tolist()]
         assert [tuple(tensor.shape) for tensor in network.state_dict().values()] == expected

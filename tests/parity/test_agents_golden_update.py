@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from agents.agent import Agent
-from agents.learners import base as algorithm_module
+from agents.learners import base as learner_module
 from tests.parity.agents_golden import (
     AGENTS,
     assert_close,
@@ -29,8 +29,8 @@ class Recorder:
         self.updates = updates
         self.losses, self.grad_norms, self.samples, self.noise = [], [], [], []
         self._record(monkeypatch, agent.memory, "sample", self.samples)
-        self._record(monkeypatch, agent.algorithm, "draw_noise", self.noise)
-        self._record(monkeypatch, algorithm_module.nn.utils, "clip_grad_norm_", self.grad_norms)
+        self._record(monkeypatch, agent.learner, "draw_noise", self.noise)
+        self._record(monkeypatch, learner_module.nn.utils, "clip_grad_norm_", self.grad_norms)
 
     @staticmethod
     def _record(monkeypatch, owner, name, results):
@@ -58,7 +58,7 @@ class Recorder:
         agent, case = self.agent, self.case
         assert_networks(case, f"{prefix}.local", agent, agent.policy_local, rtol)
         assert_networks(case, f"{prefix}.target", agent, agent.policy_target, rtol)
-        for name, optimizer in agent.algorithm.optimizers.items():
+        for name, optimizer in agent.learner.optimizers.items():
             key = f"{prefix}.opt." + ("optimizer" if name == "network" else f"{name}_optimizer")
             adam = [optimizer.state[parameter] for parameter in optimizer.param_groups[0]["params"]]
             assert [state["step"].item() for state in adam] == case[f"{key}.step"].tolist()
@@ -153,7 +153,7 @@ def test_broken_twin_with_changed_argument_fails(golden, monkeypatch, agent_type
 @pytest.mark.parametrize("agent_type", AGENTS)
 def test_broken_twin_with_another_clip_fails(golden, monkeypatch, agent_type):
     agent = filled_agent(golden, agent_type)
-    agent.algorithm.max_grad_norm = 0.4
+    agent.learner.change(max_grad_norm=0.4)
     with pytest.raises(AssertionError):
         Recorder(golden, agent, monkeypatch, updates=1).run()
 
@@ -167,6 +167,6 @@ def test_broken_twin_without_target_copy_fails(golden, monkeypatch, agent_type):
 
 def test_broken_twin_with_another_temperature_fails(golden, monkeypatch):
     agent = filled_agent(golden, "SAC")
-    agent.algorithm.alpha = 0.079
+    agent.learner.alpha = 0.079
     with pytest.raises(AssertionError):
         Recorder(golden, agent, monkeypatch, updates=1).run()

@@ -10,7 +10,8 @@ import torch
 
 import torchrl_gpu.evaluation.batched as batched
 import torchrl_gpu.evaluation.one_by_one as legacy
-from agents.agent import ALGORITHMS, Agent
+from agents.agent import Agent
+from agents.learners import LEARNERS
 from marinenav_env.envs import MarineNavEnv3
 from tests.contract.goal_seeker import as_index, seek_goal
 from torchrl_gpu.evaluation.batched import BatchedEvaluation
@@ -37,7 +38,7 @@ class GoalSeekingAgent:
 
     def __init__(self, continuous: bool = True) -> None:
         self.continuous = continuous
-        self.algorithm = self
+        self.learner = self
 
     def acting_mode(self, use_eval: bool) -> nullcontext:
         assert use_eval
@@ -128,7 +129,7 @@ def test_a_goal_seekers_episodes_end_as_the_legacy_ones(episodes):
 def test_an_agents_metrics_and_histories_are_the_legacy_ones(agent_type, episodes, step_limit):
     step_limit(25)  # also the ending of episodes in which nothing happens
     agent = Agent(agent_type=agent_type, seed=4, training=False)
-    agent.algorithm.to_dtype(torch.float64)
+    agent.learner.to_dtype(torch.float64)
     ours, theirs = play(agent, episodes), play_legacy(agent, episodes)
     assert [differences(a, b) for a, b in zip(ours, theirs, strict=True)] == [[]] * len(episodes)
     assert max(len(result.trajectories[0]) for result in theirs) == 27
@@ -174,7 +175,7 @@ def test_discrete_actions_are_indices_as_the_legacy_agents_give_them(episodes, s
         assert {type(action) for actions in result.actions for action in actions} == {kind}
 
 
-@pytest.mark.parametrize("agent_type", ALGORITHMS)
+@pytest.mark.parametrize("agent_type", LEARNERS)
 def test_an_evaluation_repeats_itself_and_leaves_the_draws_of_training_alone(
     agent_type, noisy_episodes, step_limit
 ):
@@ -245,7 +246,7 @@ def test_no_episodes_are_refused():
 def test_on_a_gpu_the_host_waits_only_to_look_for_the_end(episodes, step_limit):
     step_limit(40)
     agent = Agent(agent_type="IQN", seed=4, device="cuda", training=False)
-    agent.algorithm.noise_source = "cuda"
+    agent.learner.noise_source = "cuda"
     evaluation = BatchedEvaluation(agent, episodes, "cuda", verbose=False)
     state = torch.cuda.get_rng_state()
     first = evaluation()

@@ -53,7 +53,7 @@ def test_loaded_weights_are_the_recorded_ones(agent_type, folders, golden):
 
 @pytest.mark.parametrize("agent_type", RECORDED)
 def test_a_loaded_folder_is_written_the_same(agent_type, folders, tmp_path):
-    save_model(load_agent(folders / agent_type).algorithm, tmp_path)
+    save_model(load_agent(folders / agent_type).learner, tmp_path)
     originals = sorted((folders / agent_type).iterdir())
     assert [path.name for path in sorted(tmp_path.iterdir())] == [path.name for path in originals]
     for original in originals:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from agents.agent import ALGORITHMS
-from agents.learners.base import Algorithm
+from agents.learners import LEARNERS
+from agents.learners.base import Learner
 from marinenav_env.envs import MarineNavEnv3
 from scripts import train_rl_agents
 from torchrl_gpu import train_torchrl_gpu
@@ -59,14 +59,14 @@ class Run:
         self._record(
             monkeypatch, MarineNavEnv3, "step", lambda env, result: self.steps.append(_step(env, result))
         )
-        self._record(monkeypatch, Algorithm, "update", self._learned)
+        self._record(monkeypatch, Learner, "update", self._learned)
         [trial] = make_trials(config)
         pipeline.run_trial(trial, folder, "cpu")
         monkeypatch.undo()
         self.record = EvaluationRecord.load(folder)
 
-    def _learned(self, algorithm: Algorithm, losses: Any) -> None:
-        self.algorithm = algorithm
+    def _learned(self, learner: Learner, losses: Any) -> None:
+        self.learner = learner
         self.losses.append({name: loss.clone() for name, loss in losses.items()})
 
     @staticmethod
@@ -94,7 +94,7 @@ def differences(a: Run, b: Run) -> list[str]:
     if not _equal_losses(a.losses, b.losses):
         found.append("losses")
     for name in ("policy_local", "policy_target"):
-        nets = (x.algorithm.networks(getattr(x.algorithm, name)) for x in (a, b))
+        nets = (x.learner.networks(getattr(x.learner, name)) for x in (a, b))
         if not all(_equal_states(p, q) for p, q in zip(*(n.values() for n in nets), strict=True)):
             found.append(name)
     found += [
@@ -118,7 +118,7 @@ def _equal_states(a: torch.nn.Module, b: torch.nn.Module) -> bool:
     )
 
 
-@pytest.mark.parametrize("agent_type", ALGORITHMS)
+@pytest.mark.parametrize("agent_type", LEARNERS)
 def test_both_pipelines_give_the_same_run(agent_type, tmp_path, monkeypatch):
     config = {**CONFIG, "agent_type": agent_type, **OVERRIDES.get(agent_type, {})}
     legacy = Run(train_rl_agents, config, tmp_path / "legacy", monkeypatch)

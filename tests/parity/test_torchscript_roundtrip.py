@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from agents.agent import ALGORITHMS, Agent
+from agents.agent import Agent
+from agents.learners import LEARNERS
 from agents.models.folder import load_agent
 from agents.models.traced import export_traced, traced_name
 
@@ -28,13 +29,13 @@ def exported(tmp_path_factory):
     """For each agent type: its folder, the float64 agent of the folder, the traced file."""
     root = tmp_path_factory.mktemp("exported")
     models = {}
-    for agent_type in ALGORITHMS:
+    for agent_type in LEARNERS:
         folder = root / agent_type
         folder.mkdir()
         Agent(agent_type=agent_type, seed=100, training=False).save_latest_model(folder)
         agent = load_agent(folder, dtype=torch.float64)
         path = root / traced_name(agent_type)
-        export_traced(agent.algorithm, path)
+        export_traced(agent.learner, path)
         models[agent_type] = folder, agent, path
     return models
 
@@ -71,7 +72,7 @@ def planner_observation(state):
     return tuple(torch.tensor(part, dtype=torch.float64) for part in ([own], padded, mask[None]))
 
 
-@pytest.mark.parametrize("agent_type", ALGORITHMS)
+@pytest.mark.parametrize("agent_type", LEARNERS)
 def test_numbers_of_the_legacy_export(agent_type, exported):
     # agents spec 14.2, "Float64 export of the same networks"; eleven digits are given.
     outputs = planner_call(exported[agent_type][2], agent_type, planner_observation(STATE))
@@ -94,7 +95,7 @@ def test_numbers_of_the_legacy_export(agent_type, exported):
     np.testing.assert_allclose(value.numpy(), reference, rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("agent_type", ALGORITHMS)
+@pytest.mark.parametrize("agent_type", LEARNERS)
 def test_signature_of_the_planner(agent_type, exported):
     _, agent, path = exported[agent_type]
     outputs = planner_call(path, agent_type, planner_observation(STATE))
@@ -111,12 +112,12 @@ def values(agent, state):
     """What an agent decides on, in full: the action, or the values of all actions."""
     torch.manual_seed(1)
     observation = agent._observation([state])
-    with torch.no_grad(), agent.algorithm.acting_mode(use_eval=True):
-        chooses = agent.algorithm.greedy if agent.continuous else agent.algorithm.action_values
+    with torch.no_grad(), agent.learner.acting_mode(use_eval=True):
+        chooses = agent.learner.greedy if agent.continuous else agent.learner.action_values
         return chooses(observation).numpy()
 
 
-@pytest.mark.parametrize("agent_type", ALGORITHMS)
+@pytest.mark.parametrize("agent_type", LEARNERS)
 def test_folder_traced_agent_act_the_same(agent_type, exported):
     _, agent, path = exported[agent_type]
     again = load_agent(path)
@@ -129,7 +130,7 @@ def test_folder_traced_agent_act_the_same(agent_type, exported):
         assert again.act(state) == action
 
 
-@pytest.mark.parametrize("agent_type", ALGORITHMS)
+@pytest.mark.parametrize("agent_type", LEARNERS)
 def test_the_agent_decides_as_the_planner_does(agent_type, exported):
     # What the planner makes of the outputs is its own code (agents spec 11); here it is written out again.
     _, _, path = exported[agent_type]
@@ -157,7 +158,7 @@ def test_the_agent_decides_as_the_planner_does(agent_type, exported):
             np.testing.assert_allclose(agent.act(state), outputs[0][0], rtol=0, atol=ROUND_TRIP)
 
 
-@pytest.mark.parametrize("agent_type", ALGORITHMS)
+@pytest.mark.parametrize("agent_type", LEARNERS)
 def test_broken_twin_a_float32_agent_misses_the_tolerance(agent_type, exported):
     folder, agent, _ = exported[agent_type]
     rounded = load_agent(folder)
@@ -169,7 +170,7 @@ def test_other_sizes_survive_the_round_trip(tmp_path):
     sizes = {"hidden_dimension": 32, "self_feature_dimension": 20, "concat_feature_dimension": 220}
     Agent(agent_type="Rainbow", seed=1, training=False, **sizes).save_latest_model(tmp_path)
     agent = load_agent(tmp_path, dtype=torch.float64)
-    export_traced(agent.algorithm, tmp_path / traced_name("Rainbow"))
+    export_traced(agent.learner, tmp_path / traced_name("Rainbow"))
     again = load_agent(tmp_path / traced_name("Rainbow"))
     assert again.acting_network.hidden_dimension == 32
     assert np.array_equal(values(again, STATE), values(agent, STATE))

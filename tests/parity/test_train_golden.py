@@ -132,7 +132,7 @@ def test_last_evaluation_starts_as_recorded(case):
 def test_final_parameters(case):
     rtol = 3e-3 if case.agent.continuous else 1e-6
     for copy, policy in (("local", case.agent.policy_local), ("target", case.agent.policy_target)):
-        for name, network in case.agent.algorithm.networks(policy).items():
+        for name, network in case.agent.learner.networks(policy).items():
             key = f"final.{copy}.{'policy' if name == 'network' else name}"
             tensors = network.state_dict()
             assert list(tensors) == case.recording[f"{key}.names"].tolist()
@@ -143,7 +143,7 @@ def test_final_parameters(case):
 
 def test_final_optimizers_and_memory(case):
     """The steps count the batches in which a parameter had a gradient (Quirk A15)."""
-    for name, optimizer in case.agent.algorithm.optimizers.items():
+    for name, optimizer in case.agent.learner.optimizers.items():
         key = "optimizer" if name == "network" else f"{name}_optimizer"
         steps = [state["step"].item() for state in optimizer.state.values()]
         np.testing.assert_array_equal(steps, case.recording[f"final.opt.{key}.step"])
@@ -155,7 +155,7 @@ def test_files(case, golden):
     expected = json.loads((golden / "agents" / "train_main_eval_configs.json").read_text())
     assert_same_episodes(json.loads((case.directory / "eval_configs.json").read_text()), expected)
     assert EvaluationRecord.load(case.directory) == case.run.trainer.record
-    for network, files in case.agent.algorithm.model_files.items():
+    for network, files in case.agent.learner.model_files.items():
         assert (case.directory / files.weights).is_file(), network
         assert (case.directory / files.constructor_parameters).is_file(), network
 
@@ -181,7 +181,7 @@ def change_penalty(run):
 
 
 def change_discount(run):
-    run.trainer.rl_agent.algorithm.gamma = 0.95
+    run.trainer.rl_agent.GAMMA = 0.95
 
 
 @pytest.mark.parametrize(

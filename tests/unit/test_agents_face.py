@@ -11,11 +11,12 @@ import pytest
 import torch
 
 import agents
-from agents.agent import ALGORITHMS, Agent
-from agents.learners.base import Algorithm
+from agents.agent import Agent
+from agents.learners import LEARNERS
+from agents.learners.base import Learner
 from tests.unit.test_agents_losses import batch_of_two
 
-AGENTS = list(ALGORITHMS)
+AGENTS = list(LEARNERS)
 STATE = [0.1 * i for i in range(7)], [[1.0, 2.0, 0.1, -0.2, 1.0]]
 SIZES = [
     "self_dimension",
@@ -48,27 +49,27 @@ def trained(agent: Agent, updates: int = 1, objects=((1.0, 2.0, 0.1, -0.2, 1.0),
 
 
 def test_registry_and_files_agree():
-    """Every algorithm written in `agents.learners` is registered under its own name."""
+    """Every learner written in `agents.learners` is registered under its own name."""
     written = set()
     for path in (Path(agents.__file__).parent / "learners").glob("*.py"):
         for node in ast.parse(path.read_text()).body:
             bases = [base.id for base in getattr(node, "bases", []) if isinstance(base, ast.Name)]
-            if path.name != "base.py" and any(base.endswith("Algorithm") for base in bases):
+            if path.name != "base.py" and any(base.endswith("Learner") for base in bases):
                 written.add(node.name)
-    assert written == {algorithm.__name__ for algorithm in ALGORITHMS.values()}
-    assert all(algorithm.name == name for name, algorithm in ALGORITHMS.items())
+    assert written == {learner.__name__ for learner in LEARNERS.values()}
+    assert all(learner.name == name for name, learner in LEARNERS.items())
 
 
 def test_registry_and_configs_agree():
-    """Each algorithm has its experiment in a file of its name; other files train a registered one."""
+    """Each learner has its experiment in a file of its name; other files train a registered one."""
     folder = Path(agents.__file__).parents[1] / "config"
     types = {path.stem: json.loads(path.read_text())["agent_type"] for path in folder.glob("*.json")}
-    assert {name.lower().replace("-", "_"): name for name in ALGORITHMS}.items() <= types.items()
-    assert set(types.values()) <= set(ALGORITHMS)
+    assert {name.lower().replace("-", "_"): name for name in LEARNERS}.items() <= types.items()
+    assert set(types.values()) <= set(LEARNERS)
 
 
 def test_action_kinds():
-    kinds = {name: algorithm.continuous for name, algorithm in ALGORITHMS.items()}
+    kinds = {name: learner.continuous for name, learner in LEARNERS.items()}
     continuous = {"AC-IQN": True, "DDPG": True, "SAC": True}
     assert kinds == continuous | {"IQN": False, "DQN": False, "Rainbow": False}
 
@@ -76,7 +77,7 @@ def test_action_kinds():
 @pytest.mark.parametrize("agent_type", [None, "PPO", "ac-iqn"])
 def test_unknown_agent_type_is_refused(agent_type):
     with pytest.raises(
-        RuntimeError, match=f"{agent_type!r}, must be one of AC-IQN, IQN, DDPG, DQN, SAC, Rainbow"
+        RuntimeError, match=f"{agent_type!r}, must be one of AC-IQN, DDPG, DQN, IQN, Rainbow, SAC"
     ):
         Agent(agent_type=agent_type)
 
@@ -109,7 +110,7 @@ def test_legacy_attributes(agent_type):
     assert agent.value_ranges_of_action == ranges
     assert agent.value_ranges_of_action[0] is not ranges[0]
     assert type(agent.policy_local).__name__ == agent_type.replace("-", "_") + "_Policy"
-    for name, network in agent.algorithm.networks(agent.policy_local).items():
+    for name, network in agent.learner.networks(agent.policy_local).items():
         optimizer = getattr(agent, "optimizer" if name == "network" else f"{name}_optimizer")
         assert optimizer.param_groups[0]["params"] == list(network.parameters())
         assert optimizer.param_groups[0]["lr"] == 1e-3
@@ -118,7 +119,7 @@ def test_legacy_attributes(agent_type):
 def test_constants_of_sac_and_rainbow():
     assert agent_of("SAC").alpha == 0.078
     agent = agent_of("Rainbow", multi_steps=5, GAMMA=0.9)
-    assert (agent.atoms, agent.Vmin, agent.Vmax, agent.delta_z, agent.n) == (51, -1.0, 1.0, 0.04, 5)
+    assert (agent.atoms, agent.Vmin, agent.Vmax, agent.delta_z) == (51, -1.0, 1.0, 0.04)
     assert torch.equal(agent.support, torch.linspace(-1, 1, 51))
     # Defect A6 fixed: the memory follows the agent.
     assert (agent.memory.n, agent.memory.discount) == (5, 0.9)
@@ -151,7 +152,7 @@ def test_agent_can_be_copied():
 )
 def test_networks(agent_type, network, tensors, scalars, own):
     agent = agent_of(agent_type, seed=100)
-    module = agent.algorithm.networks(agent.policy_local)[network]
+    module = agent.learner.networks(agent.policy_local)[network]
     assert len(module.state_dict()) == tensors
     assert sum(parameter.numel() for parameter in module.parameters()) == scalars
     parameters = module.get_constructor_parameters()
@@ -168,7 +169,7 @@ def test_networks(agent_type, network, tensors, scalars, own):
 def test_policies_in_files(agent_type, tmp_path):
     """`save` and `load` of a policy: its weights, its seeds, and torch's generator as building leaves it."""
     agent = agent_of(agent_type, seed=5)
-    policy, networks = agent.policy_local, agent.algorithm.networks
+    policy, networks = agent.policy_local, agent.learner.networks
     agent.save_latest_model(tmp_path)
     folder = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.suffix == ".json"}
     policy.save(tmp_path)
@@ -225,7 +226,7 @@ def test_evaluation_agent_acts(agent_type):
     """Defect A1 fixed: no memory, no optimisers, but it acts as its training twin does."""
     agent, twin = agent_of(agent_type, training=False), agent_of(agent_type)
     assert agent.memory is None
-    assert agent.algorithm.optimizers == {}
+    assert agent.learner.optimizers == {}
     actions = []
     for each in (agent, twin):
         torch.manual_seed(0)
@@ -237,7 +238,7 @@ def test_evaluation_agent_acts(agent_type):
 @pytest.mark.parametrize("eps", [-1.0, 2.0])
 def test_action_types(agent_type, eps):
     action = agent_of(agent_type).act(STATE, eps=eps)
-    if ALGORITHMS[agent_type].continuous:
+    if LEARNERS[agent_type].continuous:
         assert [type(value) for value in action] == [float, float]
     else:
         assert type(action) is (int if agent_type == "Rainbow" and eps < 0 else np.int64)
@@ -256,7 +257,7 @@ def test_legacy_method_names(agent_type):
     terms = losses if isinstance(losses, tuple) else (losses,)
     shape = (64,) if agent_type == "Rainbow" else ()
     assert [(term.shape, term.dtype) for term in terms] == [(shape, np.float32)] * len(terms)
-    assert len(terms) == len(agent.algorithm.optimizers)
+    assert len(terms) == len(agent.learner.optimizers)
 
 
 def test_method_of_another_agent_is_refused():
@@ -271,7 +272,7 @@ def test_greedy_on_a_batch_is_what_acting_does_one_by_one(agent_type):
     states = [(draws.randn(7).tolist(), draws.randn(k, 5).tolist()) for k in range(6)]
     torch.manual_seed(3)
     with torch.no_grad():
-        batched = agent.algorithm.greedy(agent._observation(states))
+        batched = agent.learner.greedy(agent._observation(states))
     assert batched.shape == ((6, 2) if agent.continuous else (6,))
     torch.manual_seed(3)
     one_by_one = [agent.act(state, eps=-1.0, use_eval=False) for state in states]
@@ -283,8 +284,8 @@ def test_greedy_on_a_batch_is_what_acting_does_one_by_one(agent_type):
 def test_rainbow_acts_with_its_noise_unless_evaluated():
     agent = agent_of("Rainbow")
     values = []
-    choose = agent.algorithm.choose
-    agent.algorithm.choose = lambda found, eps: values.append(found) or choose(found, eps)
+    choose = agent.learner.choose
+    agent.learner.choose = lambda found, eps: values.append(found) or choose(found, eps)
     for use_eval in (True, False):
         agent.act(STATE, use_eval=use_eval)
         assert agent.policy_local.training
@@ -292,10 +293,10 @@ def test_rainbow_acts_with_its_noise_unless_evaluated():
 
 
 def test_acting_mode_ends_in_train_mode_after_an_error():
-    algorithm = agent_of("DQN").algorithm
-    with pytest.raises(RuntimeError, match="in between"), algorithm.acting_mode(use_eval=True):
+    learner = agent_of("DQN").learner
+    with pytest.raises(RuntimeError, match="in between"), learner.acting_mode(use_eval=True):
         raise RuntimeError("in between")
-    assert algorithm.policy_local.training
+    assert learner.policy_local.training
 
 
 def test_low_cvar_acts_on_the_lower_tail():
@@ -310,20 +311,20 @@ def test_low_cvar_acts_on_the_lower_tail():
 
 @pytest.mark.parametrize("agent_type", AGENTS)
 def test_update_returns_detached_losses(agent_type):
-    algorithm = agent_of(agent_type).algorithm
-    losses = algorithm.update(batch_of_two(algorithm.continuous))
-    assert set(losses.keys()) == set(algorithm.optimizers)
+    learner = agent_of(agent_type).learner
+    losses = learner.update(batch_of_two(learner.continuous))
+    assert set(losses.keys()) == set(learner.optimizers)
     assert not any(loss.requires_grad for loss in losses.values())
-    assert all(loss.shape == ((2,) if algorithm.prioritized else ()) for loss in losses.values())
+    assert all(loss.shape == ((2,) if learner.prioritized else ()) for loss in losses.values())
 
 
 @pytest.mark.parametrize("agent_type", AGENTS)
 def test_update_changes_the_local_networks_only(agent_type):
     agent = agent_of(agent_type)
-    before = [copy.deepcopy(agent.algorithm.networks(policy)) for policy in policies(agent)]
+    before = [copy.deepcopy(agent.learner.networks(policy)) for policy in policies(agent)]
     trained(agent)
     for policy, networks, changes in zip(policies(agent), before, (True, False), strict=True):
-        for name, network in agent.algorithm.networks(policy).items():
+        for name, network in agent.learner.networks(policy).items():
             same = [
                 torch.equal(*pair)
                 for pair in zip(network.parameters(), networks[name].parameters(), strict=True)
@@ -342,45 +343,45 @@ def policies(agent: Agent) -> tuple:
 def test_batches_without_objects_skip_the_object_encoder(agent_type, drop):
     """Quirk A15, and the switch that turns it off."""
     agent = agent_of(agent_type)
-    agent.algorithm.drop_empty_objects = drop
-    agent.algorithm.update(batch_of_two(agent.continuous))
-    for name, network in agent.algorithm.networks(agent.policy_local).items():
+    agent.learner.drop_empty_objects = drop
+    agent.learner.update(batch_of_two(agent.continuous))
+    for name, network in agent.learner.networks(agent.policy_local).items():
         parameters = list(network.object_encoder.parameters())
         assert all((parameter.grad is None) == drop for parameter in parameters)
         assert all(
-            (parameter not in agent.algorithm.optimizers[name].state) == drop for parameter in parameters
+            (parameter not in agent.learner.optimizers[name].state) == drop for parameter in parameters
         )
 
 
 def test_rainbow_never_skips_the_object_encoder():
     agent = agent_of("Rainbow")
-    agent.algorithm.update(batch_of_two(continuous=False))
+    agent.learner.update(batch_of_two(continuous=False))
     assert all(parameter.grad is not None for parameter in agent.policy_local.object_encoder.parameters())
 
 
 @pytest.mark.parametrize("agent_type", AGENTS)
 def test_update_equals_the_textbook_recipe(agent_type):
     """Differentiating one network only gives the bits of zero_grad, backward, clip, step."""
-    algorithm, twin = (agent_of(agent_type).algorithm for _ in range(2))
-    batch = batch_of_two(algorithm.continuous)
+    learner, twin = (agent_of(agent_type).learner for _ in range(2))
+    batch = batch_of_two(learner.continuous)
     for seed in range(3):
         torch.manual_seed(seed)
-        algorithm.update(batch)
+        learner.update(batch)
         torch.manual_seed(seed)
         textbook_update(twin, batch)
-    for name, network in algorithm.networks(algorithm.policy_local).items():
+    for name, network in learner.networks(learner.policy_local).items():
         others = twin.networks(twin.policy_local)[name].parameters()
         assert all(torch.equal(*pair) for pair in zip(network.parameters(), others, strict=True))
 
 
-def textbook_update(algorithm: Algorithm, batch) -> None:
-    transitions, noise = algorithm.transitions(batch), algorithm.draw_noise(2)
-    for stage in algorithm.stages:
-        for name, loss in stage(transitions, noise).items():
-            optimizer = algorithm.optimizers[name]
+def textbook_update(learner: Learner, batch) -> None:
+    transitions, noise = learner.transitions(batch), learner.draw_noise(2)
+    for stage in learner.stages():
+        for name, loss in stage.loss(transitions, noise).items():
+            optimizer = learner.optimizers[name]
             optimizer.zero_grad()
-            algorithm.objective(loss, transitions).backward()
-            network = algorithm.networks(algorithm.policy_local)[name]
+            learner.objective(loss, transitions).backward()
+            network = learner.networks(learner.policy_local)[name]
             torch.nn.utils.clip_grad_norm_(network.parameters(), 0.5)
             optimizer.step()
 
@@ -391,9 +392,9 @@ def test_first_losses_on_the_accelerator(agent_type):
     """Fractions come from the CPU's generator on every device; other noise does not, so losses resemble."""
     losses = {}
     for device in ("cpu", "cuda"):
-        algorithm = agent_of(agent_type, device=device).algorithm
+        learner = agent_of(agent_type, device=device).learner
         torch.manual_seed(0)
-        losses[device] = algorithm.update(batch_of_two(algorithm.continuous).to(device)).cpu()
+        losses[device] = learner.update(batch_of_two(learner.continuous).to(device)).cpu()
     tolerance = 1.0 if agent_type in ("SAC", "Rainbow") else 1e-4
     for name, loss in losses["cpu"].items():
         torch.testing.assert_close(losses["cuda"][name], loss, rtol=tolerance, atol=tolerance)
@@ -402,7 +403,7 @@ def test_first_losses_on_the_accelerator(agent_type):
 @pytest.mark.parametrize("agent_type", AGENTS)
 def test_gradients_are_clipped(agent_type):
     agent = trained(agent_of(agent_type))
-    for network in agent.algorithm.networks(agent.policy_local).values():
+    for network in agent.learner.networks(agent.policy_local).values():
         norm = torch.stack([p.grad.norm() for p in network.parameters() if p.grad is not None]).norm()
         assert norm <= 0.5 * (1 + 1e-5)
 
@@ -411,11 +412,11 @@ def test_gradients_are_clipped(agent_type):
 def test_target_copy(agent_type):
     agent = agent_of(agent_type, TAU=0.25)
     for policy, value in zip(policies(agent), (8.0, 4.0), strict=True):
-        for network in agent.algorithm.networks(policy).values():
+        for network in agent.learner.networks(policy).values():
             for tensor in network.state_dict().values():
                 tensor.fill_(value)
     agent.soft_update()
-    for network in agent.algorithm.networks(agent.policy_target).values():
+    for network in agent.learner.networks(agent.policy_target).values():
         assert all(torch.all(parameter == 5.0) for parameter in network.parameters())  # ¼·8 + ¾·4
         assert all(torch.all(buffer == 4.0) for buffer in network.buffers())  # noise is not copied
 
@@ -433,12 +434,12 @@ def test_target_copy_is_the_formula_to_the_bit():
 
 def test_importance_weights_scale_rainbows_objective():
     def gradient(weight: float) -> float:
-        algorithm = agent_of("Rainbow").algorithm
-        algorithm.max_grad_norm = float("inf")
+        learner = agent_of("Rainbow").learner
+        learner.change(max_grad_norm=float("inf"))
         batch = batch_of_two(continuous=False)
         batch["priority_weight"] = torch.full((2,), weight)
-        algorithm.update(batch)
-        return algorithm.policy_local.output_layer_v.bias_mu.grad
+        learner.update(batch)
+        return learner.policy_local.output_layer_v.bias_mu.grad
 
     torch.testing.assert_close(gradient(0.5), 0.5 * gradient(1.0))
 
@@ -446,24 +447,24 @@ def test_importance_weights_scale_rainbows_objective():
 @pytest.mark.parametrize("agent_type", AGENTS)
 def test_stages_are_whole_graphs(agent_type):
     """No branch on data, no host synchronisation: a tracer takes each stage whole."""
-    algorithm = agent_of(agent_type).algorithm
-    algorithm.drop_empty_objects = False
-    batch = batch_of_two(algorithm.continuous)
-    transitions, noise = algorithm.transitions(batch), algorithm.draw_noise(2)
-    for stage in algorithm.stages:
-        expected = stage(transitions, noise)
-        found = torch.compile(stage, backend="eager", fullgraph=True)(transitions, noise)
+    learner = agent_of(agent_type).learner
+    learner.drop_empty_objects = False
+    batch = batch_of_two(learner.continuous)
+    transitions, noise = learner.transitions(batch), learner.draw_noise(2)
+    for stage in learner.stages():
+        expected = stage.loss(transitions, noise)
+        found = torch.compile(stage.loss, backend="eager", fullgraph=True)(transitions, noise)
         assert found.keys() == expected.keys()
         assert all(torch.allclose(found[name], expected[name]) for name in found)
 
 
 def test_all_randomness_of_an_update_is_drawn_beforehand():
     for agent_type in AGENTS:
-        algorithm: Algorithm = agent_of(agent_type).algorithm
-        transitions = algorithm.transitions(batch_of_two(algorithm.continuous))
-        noise = algorithm.draw_noise(2)
+        learner: Learner = agent_of(agent_type).learner
+        transitions = learner.transitions(batch_of_two(learner.continuous))
+        noise = learner.draw_noise(2)
         before = torch.get_rng_state(), random.getstate()
-        for stage in algorithm.stages:
-            stage(transitions, noise)
+        for stage in learner.stages():
+            stage.loss(transitions, noise)
         assert torch.equal(torch.get_rng_state(), before[0])
         assert random.getstate() == before[1]

@@ -4,7 +4,8 @@ import pytest
 import torch
 from tensordict import TensorDict
 
-from agents.agent import ALGORITHMS, Agent
+from agents.agent import Agent
+from agents.learners import LEARNERS
 from agents.learners.rainbow import project
 from agents.networks import calculate_huber_loss, quantile_huber_loss
 
@@ -43,11 +44,11 @@ def test_quantile_huber_of_a_batch_and_its_mean():
     # 0.9·0.5 = 0.45 and |0.9 - 1|·0.5 = 0.05, nine times less for an overestimate: mean 0.25.
     losses = quantile_huber_loss(expected, target, taus)
     assert losses.tolist() == pytest.approx([0.45, 0.05])
-    algorithm = Agent(agent_type="IQN", BUFFER_SIZE=2).algorithm
+    learner = Agent(agent_type="IQN", BUFFER_SIZE=2).learner
     batch = batch_of_two(continuous=False)
-    assert algorithm.objective(losses, algorithm.transitions(batch)).item() == pytest.approx(0.25)
+    assert learner.objective(losses, learner.transitions(batch)).item() == pytest.approx(0.25)
     batch["priority_weight"] = torch.tensor([0.5, 1.0])  # (0.225 + 0.05) / 2
-    assert algorithm.objective(losses, algorithm.transitions(batch)).item() == pytest.approx(0.1375)
+    assert learner.objective(losses, learner.transitions(batch)).item() == pytest.approx(0.1375)
 
 
 SUPPORT = torch.linspace(-1, 1, 5)  # atoms -1, -½, 0, ½, 1: spacing ½
@@ -109,78 +110,78 @@ def batch_of_two(continuous: bool = True) -> TensorDict:
 
 
 def test_bellman_target_by_hand():
-    algorithm = Agent(agent_type="DQN", BUFFER_SIZE=2, GAMMA=0.5).algorithm
-    transitions = algorithm.transitions(batch_of_two(continuous=False))
+    learner = Agent(agent_type="DQN", BUFFER_SIZE=2, GAMMA=0.5).learner
+    transitions = learner.transitions(batch_of_two(continuous=False))
     # 1 + 0.5·10 = 6; the terminal one does not bootstrap: -2.
-    assert algorithm.bellman_target(transitions, torch.full((2, 1), 10.0)).tolist() == [[6.0], [-2.0]]
-    algorithm.bootstrap_steps = 3  # 1 + 0.5³·16 = 3
-    assert algorithm.bellman_target(transitions, torch.full((2, 1), 16.0)).tolist() == [[3.0], [-2.0]]
+    assert learner.bellman_target(transitions, torch.full((2, 1), 10.0)).tolist() == [[6.0], [-2.0]]
+    learner.change(bootstrap_steps=3)  # 1 + 0.5³·16 = 3
+    assert learner.bellman_target(transitions, torch.full((2, 1), 16.0)).tolist() == [[3.0], [-2.0]]
 
 
 def test_iqn_takes_the_maximum_of_every_fraction(monkeypatch):
     """Quirk A9, by hand: two fractions prefer two different actions, and both maxima enter the target."""
-    algorithm = Agent(agent_type="IQN", BUFFER_SIZE=2, GAMMA=1.0).algorithm
-    algorithm.num_quantiles = 2
+    learner = Agent(agent_type="IQN", BUFFER_SIZE=2, GAMMA=1.0).learner
+    learner.change(num_quantiles=2)
     target_quantiles = torch.zeros(2, 2, 25)
     target_quantiles[:, 0, 4] = 1.0  # best at the first fraction: action 4
     target_quantiles[:, 1, 9] = 2.0  # best at the second: action 9
-    monkeypatch.setattr(algorithm.policy_target, "quantiles", lambda *_: target_quantiles)
-    monkeypatch.setattr(algorithm.policy_local, "quantiles", lambda *_: torch.zeros(2, 2, 25))
+    monkeypatch.setattr(learner.policy_target, "quantiles", lambda *_: target_quantiles)
+    monkeypatch.setattr(learner.policy_local, "quantiles", lambda *_: torch.zeros(2, 2, 25))
     noise = {"target_taus": torch.full((2, 2, 1), 0.5), "local_taus": torch.full((2, 2, 1), 0.5)}
-    transitions = algorithm.transitions(batch_of_two(continuous=False))
+    transitions = learner.transitions(batch_of_two(continuous=False))
     # Plain transition: y = (1 + 1, 1 + 2) = (2, 3), L = (1.5, 2.5), two local quantiles of weight ½: mean 2.
     # Terminal: y = (-2, -2), L = 1.5, weights |½ - 1| = ½: 1.5.
-    assert algorithm.network_loss(transitions, noise)["network"].tolist() == [2.0, 1.5]
+    assert learner.network_loss(transitions, noise)["network"].tolist() == [2.0, 1.5]
 
 
-@pytest.mark.parametrize("agent_type", ALGORITHMS)
+@pytest.mark.parametrize("agent_type", LEARNERS)
 def test_samples_have_losses_that_weights_scale(agent_type):
-    algorithm = Agent(agent_type=agent_type, BUFFER_SIZE=2).algorithm
-    plain = algorithm.transitions(batch_of_two(algorithm.continuous))
+    learner = Agent(agent_type=agent_type, BUFFER_SIZE=2).learner
+    plain = learner.transitions(batch_of_two(learner.continuous))
     weighted = plain._replace(weight=torch.tensor([0.5, 1.0]))
-    learn_values = algorithm.stages[0]
-    for loss in learn_values(plain, algorithm.draw_noise(2)).values():
+    learn_values = learner.stages()[0].loss
+    for loss in learn_values(plain, learner.draw_noise(2)).values():
         first, second = loss.tolist()
-        objectives = [algorithm.objective(loss, transitions) for transitions in (plain, weighted)]
+        objectives = [learner.objective(loss, transitions) for transitions in (plain, weighted)]
         assert [x.item() for x in objectives] == pytest.approx(
             [(first + second) / 2, (first / 2 + second) / 2], rel=1e-6
         )
-        assert algorithm.told(loss, objectives[1], weighted).tolist() == [first, second]
+        assert learner.told(loss, objectives[1], weighted).tolist() == [first, second]
         if agent_type != "Rainbow":
-            assert algorithm.told(loss, objectives[0], plain).item() == objectives[0].item()
+            assert learner.told(loss, objectives[0], plain).item() == objectives[0].item()
 
 
 @pytest.mark.parametrize("agent_type", ["AC-IQN", "IQN"])
 def test_an_update_uses_as_many_fractions_as_asked_for(agent_type, monkeypatch):
     agent = Agent(agent_type=agent_type, BUFFER_SIZE=2)
-    algorithm = agent.algorithm
-    algorithm.num_quantiles = 3
+    learner = agent.learner
+    learner.change(num_quantiles=3)
     seen = []
-    original = type(algorithm).bellman_target
+    original = type(learner).bellman_target
 
     def remember(self, transitions, next_value):
         seen.append(next_value.shape)
         return original(self, transitions, next_value)
 
-    monkeypatch.setattr(type(algorithm), "bellman_target", remember)
-    before = [parameter.clone() for parameter in algorithm.acting_network.parameters()]
-    algorithm.update(batch_of_two(agent.continuous))
+    monkeypatch.setattr(type(learner), "bellman_target", remember)
+    before = [parameter.clone() for parameter in learner.acting_network.parameters()]
+    learner.update(batch_of_two(agent.continuous))
     assert seen == [(2, 3)]
-    after = algorithm.acting_network.parameters()
+    after = learner.acting_network.parameters()
     assert any(not torch.equal(old, new) for old, new in zip(before, after, strict=True))
 
 
 def test_cvar_keeps_the_actor_alone_to_the_lower_tail(monkeypatch):
-    algorithm = Agent(agent_type="AC-IQN", BUFFER_SIZE=2).algorithm
+    learner = Agent(agent_type="AC-IQN", BUFFER_SIZE=2).learner
     torch.manual_seed(5)
-    whole = algorithm.draw_noise(64)
-    algorithm.cvar = 0.25
+    whole = learner.draw_noise(64)
+    learner.change(cvar=0.25)
     torch.manual_seed(5)
-    tail = algorithm.draw_noise(64)
+    tail = learner.draw_noise(64)
     assert torch.equal(tail["target_taus"], whole["target_taus"])
     assert torch.equal(tail["local_taus"], whole["local_taus"])
     assert torch.equal(tail["actor_taus"], whole["actor_taus"] / 4)
     # Of returns spread evenly over [0, 40] the lowest quarter has the mean 5.
-    monkeypatch.setattr(algorithm.policy_local.critic, "quantiles", lambda s, a, taus: 40 * taus.squeeze(2))
-    transitions = algorithm.transitions(batch_of_two())
-    assert -algorithm.actor_loss(transitions, tail)["actor"].item() == pytest.approx(5, abs=0.6)
+    monkeypatch.setattr(learner.policy_local.critic, "quantiles", lambda s, a, taus: 40 * taus.squeeze(2))
+    transitions = learner.transitions(batch_of_two())
+    assert -learner.actor_loss(transitions, tail)["actor"].item() == pytest.approx(5, abs=0.6)

@@ -22,7 +22,7 @@ def agent_of(agent_type: str, **kw) -> Agent:
 def parameter_sums(agent: Agent) -> dict[str, float]:
     return {
         name: sum(parameter.detach().double().sum().item() for parameter in network.parameters())
-        for name, network in agent.algorithm.networks(agent.policy_local).items()
+        for name, network in agent.learner.networks(agent.policy_local).items()
     }
 
 
@@ -61,7 +61,7 @@ def test_construction(agent_type):
         assert random.getstate() == untouched
     else:
         assert random.random() == 0.2710880606085726
-    for name, network in agent.algorithm.networks(agent.policy_local).items():
+    for name, network in agent.learner.networks(agent.policy_local).items():
         parameters = [parameter.detach().double() for parameter in network.parameters()]
         sums = sum(p.sum().item() for p in parameters), sum(p.abs().sum().item() for p in parameters)
         assert sums == pytest.approx(expected[name], abs=1e-6)
@@ -113,7 +113,7 @@ def outputs(agent_type: str, state) -> list[float]:
 
 def rainbow_outputs(agent: Agent, observation, mode: str = "train") -> list:
     agent.policy_local.train(mode == "train")
-    values = agent.algorithm.action_values(observation)
+    values = agent.learner.action_values(observation)
     return [*agent.policy_local(observation)[0, 0, :2], values.argmax(), values.sum()]
 
 

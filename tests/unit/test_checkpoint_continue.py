@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from agents.agent import ALGORITHMS, Agent
+from agents.agent import Agent
+from agents.learners import LEARNERS
 from tests.parity.agents_golden import config, filled_agent, seed_generators
 
 
@@ -25,11 +26,11 @@ def ten_losses_twice(golden, agent_type, folder, with_moments=True):
     rebuilt = Agent(agent_type=agent_type, seed=7, BUFFER_SIZE=2000)
     rebuilt.load_model(folder)
     rebuilt.memory = copy.deepcopy(run.memory)
-    for name, network in run.algorithm.networks(run.policy_target).items():
-        rebuilt.algorithm.networks(rebuilt.policy_target)[name].load_state_dict(network.state_dict())
+    for name, network in run.learner.networks(run.policy_target).items():
+        rebuilt.learner.networks(rebuilt.policy_target)[name].load_state_dict(network.state_dict())
     if with_moments:
-        for name, optimizer in run.algorithm.optimizers.items():
-            rebuilt.algorithm.optimizers[name].load_state_dict(copy.deepcopy(optimizer.state_dict()))
+        for name, optimizer in run.learner.optimizers.items():
+            rebuilt.learner.optimizers[name].load_state_dict(copy.deepcopy(optimizer.state_dict()))
     generators = random.getstate(), np.random.get_state(), torch.get_rng_state()
     uninterrupted = losses(run, 10)
     random.setstate(generators[0])
@@ -38,7 +39,7 @@ def ten_losses_twice(golden, agent_type, folder, with_moments=True):
     return uninterrupted, losses(rebuilt, 10)
 
 
-@pytest.mark.parametrize("agent_type", ALGORITHMS)
+@pytest.mark.parametrize("agent_type", LEARNERS)
 def test_the_next_ten_losses_equal_those_of_the_uninterrupted_run(agent_type, golden, tmp_path):
     uninterrupted, rebuilt = ten_losses_twice(golden, agent_type, tmp_path)
     assert np.array_equal(uninterrupted, rebuilt)
@@ -50,26 +51,26 @@ def test_broken_twin_lost_adam_moments_change_the_losses(golden, tmp_path):
     assert not np.array_equal(uninterrupted, rebuilt)
 
 
-@pytest.mark.parametrize("agent_type", ALGORITHMS)
+@pytest.mark.parametrize("agent_type", LEARNERS)
 def test_a_loaded_agent_learns(agent_type, golden, tmp_path):
     # Defects A12 and T10: the legacy optimisers went on stepping the networks that had been replaced.
     Agent(agent_type=agent_type, seed=3).save_latest_model(tmp_path)
     agent = filled_agent(golden, agent_type)
     agent.load_model(tmp_path)
-    networks = agent.algorithm.networks(agent.policy_local).values()
+    networks = agent.learner.networks(agent.policy_local).values()
     before = [copy.deepcopy(network.state_dict()) for network in networks]
     agent.train()
     for network, old in zip(networks, before, strict=True):
         assert any(not torch.equal(network.state_dict()[name], old[name]) for name in old)
 
 
-@pytest.mark.parametrize("agent_type", ALGORITHMS)
+@pytest.mark.parametrize("agent_type", LEARNERS)
 def test_the_target_starts_as_a_copy_of_the_loaded_networks(agent_type, tmp_path):
     Agent(agent_type=agent_type, seed=3).save_latest_model(tmp_path)
     agent = Agent(agent_type=agent_type, seed=4, BUFFER_SIZE=2)
     agent.load_model(tmp_path)
     policies = (agent.policy_local, agent.policy_target)
-    local, target = (agent.algorithm.networks(policy) for policy in policies)
+    local, target = (agent.learner.networks(policy) for policy in policies)
     for name in local:
         for key, tensor in local[name].state_dict().items():
             assert torch.equal(tensor, target[name].state_dict()[key])

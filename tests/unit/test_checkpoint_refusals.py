@@ -10,7 +10,8 @@ import zipfile
 import pytest
 import torch
 
-from agents.agent import ALGORITHMS, Agent
+from agents.agent import Agent
+from agents.learners import LEARNERS
 from agents.models.archive import read_parameters
 from agents.models.files import ModelFileError
 from agents.models.folder import load_agent, load_model, save_model
@@ -36,7 +37,7 @@ def folder(tmp_path):
     def write(agent_type, **keywords):
         directory = tmp_path / f"{agent_type}{len(list(tmp_path.iterdir()))}"
         directory.mkdir()
-        save_model(Agent(agent_type=agent_type, training=False, **keywords).algorithm, directory)
+        save_model(Agent(agent_type=agent_type, training=False, **keywords).learner, directory)
         return directory
 
     return write
@@ -44,14 +45,14 @@ def folder(tmp_path):
 
 @pytest.fixture
 def dqn():
-    return Agent(agent_type="DQN", training=False).algorithm
+    return Agent(agent_type="DQN", training=False).learner
 
 
-@pytest.mark.parametrize("agent_type", ALGORITHMS)
+@pytest.mark.parametrize("agent_type", LEARNERS)
 def test_every_type_is_recognised_and_every_other_refused(agent_type, folder):
     directory = folder(agent_type)
     assert load_agent(directory).agent_type == agent_type
-    for other in ALGORITHMS:
+    for other in LEARNERS:
         if other != agent_type:
             agent = Agent(agent_type=other, training=False)
             message = refusal(agent.load_model, directory)
@@ -60,7 +61,7 @@ def test_every_type_is_recognised_and_every_other_refused(agent_type, folder):
             assert refusal(load_agent, directory, agent_type=other).startswith(f"{directory}/")
 
 
-@pytest.mark.parametrize("agent_type", ALGORITHMS)
+@pytest.mark.parametrize("agent_type", LEARNERS)
 def test_every_missing_file_is_named(agent_type, folder):
     directory = folder(agent_type)
     for path in directory.iterdir():
@@ -146,10 +147,10 @@ def test_weights_that_are_no_state_dict(content, folder, dqn, tmp_path):
 def test_a_refused_folder_changes_nothing(folder):
     directory = folder("SAC", seed=5)
     (directory / "critic_2_constructor_params.json").write_text("{}")
-    algorithm = Agent(agent_type="SAC", training=False).algorithm
-    before = {name: tensor.clone() for name, tensor in algorithm.policy_local.actor.state_dict().items()}
-    refusal(load_model, algorithm, directory)
-    for name, tensor in algorithm.policy_local.actor.state_dict().items():
+    learner = Agent(agent_type="SAC", training=False).learner
+    before = {name: tensor.clone() for name, tensor in learner.policy_local.actor.state_dict().items()}
+    refusal(load_model, learner, directory)
+    for name, tensor in learner.policy_local.actor.state_dict().items():
         assert torch.equal(tensor, before[name])
 
 
@@ -157,14 +158,14 @@ def test_saving_leaves_nothing_aside_and_a_failure_leaves_the_old_files(folder, 
     directory = folder("SAC")
     names = sorted(path.name for path in directory.iterdir())
     old = {name: (directory / name).read_bytes() for name in names}
-    algorithm = Agent(agent_type="SAC", training=False, seed=9).algorithm
+    learner = Agent(agent_type="SAC", training=False, seed=9).learner
 
     def fail(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr(type(algorithm.policy_local.critic_2), "get_constructor_parameters", fail)
+    monkeypatch.setattr(type(learner.policy_local.critic_2), "get_constructor_parameters", fail)
     with pytest.raises(OSError, match="disk full"):
-        save_model(algorithm, directory)
+        save_model(learner, directory)
     assert {path.name: path.read_bytes() for path in directory.iterdir()} == old
 
 
@@ -175,9 +176,9 @@ def test_saving_leaves_nothing_aside_and_a_failure_leaves_the_old_files(folder, 
 def traced(tmp_path_factory):
     """A traced DQN."""
     agent = Agent(agent_type="DQN", training=False)
-    agent.algorithm.to_dtype(torch.float64)
+    agent.learner.to_dtype(torch.float64)
     path = tmp_path_factory.mktemp("traced") / traced_name("DQN")
-    export_traced(agent.algorithm, path)
+    export_traced(agent.learner, path)
     return path
 
 
@@ -268,9 +269,9 @@ def test_the_name_must_agree_with_the_parameters(traced, tmp_path):
 
 def test_equal_actors_are_told_apart_by_name(tmp_path):
     agent = Agent(agent_type="DDPG", training=False)
-    agent.algorithm.to_dtype(torch.float64)
+    agent.learner.to_dtype(torch.float64)
     path = tmp_path / "model.pt"
-    export_traced(agent.algorithm, path)
+    export_traced(agent.learner, path)
     message = refusal(load_agent, path)
     assert "AC-IQN and DDPG alike" in message
     assert traced_name("AC-IQN") in message
@@ -281,4 +282,4 @@ def test_equal_actors_are_told_apart_by_name(tmp_path):
 def test_parameters_of_no_agent(tmp_path):
     path = tmp_path / "other.pt"
     torch.jit.save(torch.jit.script(torch.nn.Sequential(torch.nn.Linear(2, 2))), path)
-    assert "not the parameters of any of AC-IQN, IQN" in refusal(load_agent, path)
+    assert "not the parameters of any of AC-IQN, DDPG" in refusal(load_agent, path)

@@ -84,9 +84,9 @@ def test_the_six_legacy_configs_differ_in_the_agent_only():
 
 
 def test_the_agent_types_are_those_that_exist():
-    from agents.agent import ALGORITHMS
+    from agents.learners import LEARNERS
 
-    assert set(ALGORITHMS) == set(SCHEMA["agent_type"].choices)
+    assert set(LEARNERS) == set(SCHEMA["agent_type"].choices)
 
 
 def test_every_default_is_allowed():

@@ -13,14 +13,13 @@ from torchrl_gpu.train_torchrl_gpu import check
 CONFIG = json.loads((Path(__file__).parents[2] / "config" / "ac_iqn.json").read_text())
 
 LEARNER = {
-    "discount": ("gamma", 0.9),
-    "tau": ("tau", 0.25),
-    "n_step": ("multi_steps", 4),
-    "max_grad_norm": ("max_grad_norm", 7.0),
-    "num_quantiles": ("num_quantiles", 3),
-    "cvar": ("cvar", 0.5),
-    "bootstrap_steps": ("bootstrap_steps", 2),
-    "learning_rate": ("learning_rate", 0.125),
+    "discount": 0.9,
+    "tau": 0.25,
+    "max_grad_norm": 7.0,
+    "num_quantiles": 3,
+    "cvar": 0.5,
+    "bootstrap_steps": 2,
+    "learning_rate": 0.125,
 }
 
 
@@ -31,11 +30,20 @@ def trial_of(**changes):
 
 @pytest.mark.parametrize("key", LEARNER)
 def test_the_learner_gets_its_keys(key):
-    attribute, value = LEARNER[key]
-    plain = build_agent(trial_of(buffer_size=100), "cpu").algorithm
-    changed = build_agent(trial_of(buffer_size=100, **{key: value}), "cpu").algorithm
-    assert getattr(plain, attribute) != value
-    assert getattr(changed, attribute) == value
+    plain = build_agent(trial_of(buffer_size=100), "cpu").learner
+    changed = build_agent(trial_of(buffer_size=100, **{key: LEARNER[key]}), "cpu").learner
+    assert changed.settings == plain.settings.model_copy(update={key: LEARNER[key]}) != plain.settings
+
+
+def test_the_step_sizes_of_the_optimisers_are_the_key():
+    learner = build_agent(trial_of(buffer_size=100, learning_rate=0.125), "cpu").learner
+    assert {each.param_groups[0]["lr"] for each in learner.optimizers.values()} == {0.125}
+
+
+def test_the_return_has_the_steps_of_its_learner():
+    rainbow = build_agent(trial_of(buffer_size=100, agent_type="Rainbow", n_step=4), "cpu").learner
+    assert rainbow.settings.return_steps == 4
+    assert build_agent(trial_of(buffer_size=100, bootstrap_steps=2), "cpu").learner.settings.return_steps == 2
 
 
 def test_the_schedule_gets_its_keys():

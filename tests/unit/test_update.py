@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from agents.agent import ALGORITHMS, Agent
+from agents.agent import Agent
+from agents.learners import LEARNERS
 from torchrl_gpu.learn.update import FastUpdate
 from torchrl_gpu.replay.rows import Draw, unpack
 
@@ -21,7 +22,7 @@ def batch_for(agent, size=64, seed=0, weighted=False):
         action = (torch.arange(size) % 25).unsqueeze(1)
     reward = torch.randn(size, 1, generator=generator)
     done = torch.rand(size, 1, generator=generator) < 0.1
-    weighted = weighted or agent.algorithm.prioritized
+    weighted = weighted or agent.learner.prioritized
     weight = torch.rand(size, generator=generator) if weighted else None
     rows = torch.cat((*observation(), action, reward, done, *observation()), dim=1)
     weight = None if weight is None else weight.to(agent.device)
@@ -31,9 +32,9 @@ def batch_for(agent, size=64, seed=0, weighted=False):
 def trained(update, agent, updates=5, weighted=False):
     """Losses of some updates on changing batches, from one seed."""
     losses = []
-    initial = agent.algorithm.learning_rate
+    initial = agent.learner.learning_rate
     for k in range(updates):
-        agent.algorithm.learning_rate = initial * (1 - k / 10)
+        agent.learner.learning_rate = initial * (1 - k / 10)
         torch.manual_seed(k)
         losses.append(update(batch_for(agent, seed=k, weighted=weighted)).clone())
     return losses
@@ -42,23 +43,23 @@ def trained(update, agent, updates=5, weighted=False):
 def assert_same_learning(agent_type, make_update, rtol=1e-5, weighted=False):
     legacy, fast = (Agent(agent_type=agent_type, seed=9, BUFFER_SIZE=100) for _ in range(2))
     expected = trained(
-        lambda batch: legacy.algorithm.update(unpack(batch, legacy.continuous)), legacy, weighted=weighted
+        lambda batch: legacy.learner.update(unpack(batch, legacy.continuous)), legacy, weighted=weighted
     )
-    found = trained(make_update(fast.algorithm), fast, weighted=weighted)
+    found = trained(make_update(fast.learner), fast, weighted=weighted)
     for a, b in zip(expected, found, strict=True):
         for name, loss in a.items():
             torch.testing.assert_close(loss, b[name], rtol=rtol, atol=1e-6)
-    nets = (x.algorithm.networks(x.algorithm.policy_local).values() for x in (legacy, fast))
+    nets = (x.learner.networks(x.learner.policy_local).values() for x in (legacy, fast))
     for a, b in zip(*nets, strict=True):
         for key, value in a.state_dict().items():
             torch.testing.assert_close(b.state_dict()[key], value, rtol=1e-5, atol=2e-6)
-    for name, optimizer in legacy.algorithm.optimizers.items():
-        steps = [state["step"].item() for state in fast.algorithm.optimizers[name].state.values()]
+    for name, optimizer in legacy.learner.optimizers.items():
+        steps = [state["step"].item() for state in fast.learner.optimizers[name].state.values()]
         assert steps == [state["step"].item() for state in optimizer.state.values()]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("agent_type", ALGORITHMS)
+@pytest.mark.parametrize("agent_type", LEARNERS)
 def test_the_compiled_update_learns_what_the_legacy_one_does(agent_type):
     assert_same_learning(agent_type, FastUpdate)
 
@@ -78,10 +79,10 @@ def test_its_arithmetic_without_the_compiler(agent_type, weighted, monkeypatch):
 def test_a_perturbed_learning_rate_is_noticed(monkeypatch):
     monkeypatch.setattr(torch, "compile", lambda function, **_: function)
 
-    def perturbed(algorithm):
-        for optimizer in algorithm.optimizers.values():
+    def perturbed(learner):
+        for optimizer in learner.optimizers.values():
             optimizer.param_groups[0]["lr"] = 1.02e-4
-        return FastUpdate(algorithm)
+        return FastUpdate(learner)
 
     with pytest.raises(AssertionError):
         assert_same_learning("DQN", perturbed)
@@ -90,21 +91,19 @@ def test_a_perturbed_learning_rate_is_noticed(monkeypatch):
 def test_two_updates_draw_different_noise(monkeypatch):
     monkeypatch.setattr(torch, "compile", lambda function, **_: function)
     agent = Agent(agent_type="AC-IQN", BUFFER_SIZE=100, LR=0.0)
-    update, batch = FastUpdate(agent.algorithm), batch_for(agent)
+    update, batch = FastUpdate(agent.learner), batch_for(agent)
     assert update(batch)["critic"] != update(batch)["critic"]
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("agent_type", ALGORITHMS)
+@pytest.mark.parametrize("agent_type", LEARNERS)
 def test_a_captured_update_learns_what_the_plain_one_does(agent_type):
     """Later updates replay a CUDA graph, each with its own batch, noise and step size."""
     plain, fast = (Agent(agent_type=agent_type, seed=9, BUFFER_SIZE=100, device="cuda") for _ in range(2))
-    fast_update = FastUpdate(fast.algorithm)
-    plain.algorithm.drop_empty_objects = False
-    plain.algorithm.noise_source = "cuda"
-    expected = trained(
-        lambda batch: plain.algorithm.update(unpack(batch, plain.continuous)), plain, updates=8
-    )
+    fast_update = FastUpdate(fast.learner)
+    plain.learner.drop_empty_objects = False
+    plain.learner.noise_source = "cuda"
+    expected = trained(lambda batch: plain.learner.update(unpack(batch, plain.continuous)), plain, updates=8)
     found = trained(fast_update, fast, updates=8)
     for a, b in zip(expected, found, strict=True):
         for name, loss in a.items():
@@ -114,6 +113,6 @@ def test_a_captured_update_learns_what_the_plain_one_does(agent_type):
 @pytest.mark.gpu
 def test_two_replays_draw_different_noise():
     agent = Agent(agent_type="AC-IQN", BUFFER_SIZE=100, LR=0.0, device="cuda")
-    update, batch = FastUpdate(agent.algorithm), batch_for(agent)
+    update, batch = FastUpdate(agent.learner), batch_for(agent)
     losses = [update(batch)["critic"] for _ in range(6)]
     assert len({loss.item() for loss in losses}) == 6

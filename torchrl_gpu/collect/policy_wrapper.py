@@ -119,8 +119,8 @@ class PolicyWrapper(TensorDictModuleBase):
     @torch.no_grad()
     def _act_batched(self, robots: TensorDictBase, explore: bool) -> Tensor:
         observation = tuple(self._input(key, robots.get(key).flatten(0, 1)) for key in OBSERVATION_KEYS)
-        with self.agent.algorithm.acting_mode(use_eval=not explore):
-            action = self.agent.algorithm.greedy(observation)
+        with self.agent.learner.acting_mode(use_eval=not explore):
+            action = self.agent.learner.greedy(observation)
         if explore:
             count = None if self.exploring_envs is None else self.exploring_envs * robots.batch_size[1]
             action[:count] = self._explore(action[:count])
@@ -133,7 +133,7 @@ class PolicyWrapper(TensorDictModuleBase):
     def _input(self, key: str, values: Tensor) -> Tensor:
         if not values.is_floating_point():
             return values
-        values = values.to(self.agent.algorithm.dtype)
+        values = values.to(self.agent.learner.dtype)
         return self.scale(key, values) if self.scale else values
 
     def _explore(self, greedy: Tensor) -> Tensor:

@@ -76,7 +76,7 @@ class BatchedEvaluation:
     give the same results.
 
     Args:
-        agent: Acts through `Algorithm.greedy` on raw observations.
+        agent: Acts through `Learner.greedy` on raw observations.
         episodes: Episode dictionaries (environment spec 13), at least one.
         device: Of the worlds; the agent's.
         dtype: Precision of the worlds, float32 or float64.
@@ -125,8 +125,8 @@ class BatchedEvaluation:
         """Play all episodes once; results in the order of the episodes."""
         self.world.state, self.world.observation = self._start
         self.world.seed(self.seed + 1)  # `seed` itself gave the noise of the first observation
-        algorithm = self.agent.algorithm
-        with separate_draws(self.seed, self.world.device), algorithm.acting_mode(use_eval=True):
+        learner = self.agent.learner
+        with separate_draws(self.seed, self.world.device), learner.acting_mode(use_eval=True):
             tally, recording = self._play()
         with collector_paused():
             results = self._results(tally, recording)
@@ -187,9 +187,9 @@ class BatchedEvaluation:
 
     def _greedy(self, observation: list[Tensor]) -> Tensor:
         self_state, objects_state, objects_mask = observation
-        algorithm = self.agent.algorithm
-        dtype = algorithm.dtype
-        return algorithm.greedy((self_state.to(dtype), objects_state.to(dtype), objects_mask))
+        learner = self.agent.learner
+        dtype = learner.dtype
+        return learner.greedy((self_state.to(dtype), objects_state.to(dtype), objects_mask))
 
     def _shaped(self, action: Tensor, shape: torch.Size) -> Tensor:
         if not self.agent.continuous:
@@ -207,7 +207,7 @@ class BatchedEvaluation:
         cut_off = tally.running & (tally.outcomes == Outcome.NORMAL)
         outcomes = torch.where(cut_off, Outcome.TOO_LONG_EPISODE, tally.outcomes).T.tolist()
         histories = Histories(self.world, recording, tally.steps) if recording else None
-        index_type = None if self.agent.continuous else self.agent.algorithm.greedy_type
+        index_type = None if self.agent.continuous else self.agent.learner.greedy_type
         return [
             EpisodeResult(
                 reward=reward,

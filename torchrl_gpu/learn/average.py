@@ -12,15 +12,15 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from agents.learners.base import Algorithm
+from agents.learners.base import Learner
 from torchrl_gpu.learn.borrowed_weights import borrowed
 
 
 class AveragedWeights:
-    """Exponential average of an algorithm's local networks.
+    """Exponential average of a learner's local networks.
 
     Args:
-        algorithm: The learner.
+        learner: The learner.
         tau: Share of the latest weights at each update, in (0, 1); half of the average is from the last
             ``0.7 / tau`` updates.
 
@@ -28,8 +28,8 @@ class AveragedWeights:
         model: The average as a module; its state goes into checkpoints.
     """
 
-    def __init__(self, algorithm: Algorithm, tau: float) -> None:
-        self._latest = nn.ModuleDict(algorithm.networks(algorithm.policy_local))
+    def __init__(self, learner: Learner, tau: float) -> None:
+        self._latest = nn.ModuleDict(learner.networks(learner.policy_local))
         self._take_in = get_ema_multi_avg_fn(1 - tau)
         self.model = AveragedModel(self._latest, multi_avg_fn=self._take_in)
         # Once and for all: to look for them in the modules takes longer than to average them.

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from agents.learners.base import Algorithm
+from agents.learners.base import Learner
 from marinenav_env.envs.contract.layout import OBJECT, SELF
 from torchrl_gpu.learn.borrowed_weights import borrowed
 
@@ -36,11 +36,11 @@ class ObservationScale:
         return values if scale is None else values * scale
 
     @contextmanager
-    def folded(self, algorithm: Algorithm) -> Iterator[None]:
+    def folded(self, learner: Learner) -> Iterator[None]:
         """Within the block the local networks take raw observations; afterwards scaled ones again."""
         weights = [
             (layer.weight, scale)
-            for network in algorithm.networks(algorithm.policy_local).values()
+            for network in learner.networks(learner.policy_local).values()
             for layer, scale in self._first_layers(network)
         ]
         with borrowed(weight for weight, _ in weights):
@@ -48,10 +48,10 @@ class ObservationScale:
                 weight.mul_(scale)
             yield
 
-    def unfold_(self, algorithm: Algorithm) -> None:
+    def unfold_(self, learner: Learner) -> None:
         """Make networks that take raw observations, those of a loaded model, take scaled ones."""
-        for policy in (algorithm.policy_local, algorithm.policy_target):
-            for network in algorithm.networks(policy).values():
+        for policy in (learner.policy_local, learner.policy_target):
+            for network in learner.networks(policy).values():
                 for layer, scale in self._first_layers(network):
                     with torch.no_grad():
                         layer.weight.div_(scale)

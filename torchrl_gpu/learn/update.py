@@ -1,4 +1,4 @@
-"""An algorithm's update as one compiled graph: losses, gradients, clipping and Adam together.
+"""A learner's update as one compiled graph: losses, gradients, clipping and Adam together.
 
 Most of an eager update is autograd and optimiser dispatch on small matrices; compiling only the losses leaves
 that cost in place. Random numbers are drawn outside the graph and handed in, so that a replayed CUDA graph
@@ -13,7 +13,7 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor
 
-from agents.learners.base import Algorithm, Noise
+from agents.learners.base import Learner, Noise
 from marinenav_env.envs.torchrl_gpu.compilation import compile_whole, unguarded
 from torchrl_gpu.replay.rows import Draw, unpack
 
@@ -22,43 +22,43 @@ CLIP_EPS = 1e-6
 
 
 class FastUpdate:
-    """Callable like `Algorithm.update`, with the same numbers up to rounding.
+    """Callable like `Learner.update`, with the same numbers up to rounding.
 
-    It works on the algorithm's own parameters and on the state of its own optimisers, so that checkpoints and
+    It works on the learner's own parameters and on the state of its own optimisers, so that checkpoints and
     target copies see nothing of it. Precision and clipping are those of the first update.
 
     Args:
-        algorithm: The learner.
+        learner: The learner.
         autocast: bfloat16 matrix products in forward and backward passes.
 
     Raises:
         RuntimeError: this torch cannot trace a differentiation inside a compiled graph.
     """
 
-    def __init__(self, algorithm: Algorithm, *, autocast: bool = False) -> None:
+    def __init__(self, learner: Learner, *, autocast: bool = False) -> None:
         if not hasattr(torch._dynamo.config, "trace_autograd_ops"):
             raise RuntimeError(
                 f"compiled updates need a torch that traces torch.autograd.grad; {torch.__version__} does "
                 'not. Install a newer one (2.15 does), or set "compile": false'
             )
-        self.algorithm = algorithm
-        self.device_type = torch.device(algorithm.device).type
+        self.learner = learner
+        self.device_type = torch.device(learner.device).type
         self.autocast = autocast
-        algorithm.stay_on_device()
+        learner.stay_on_device()
         # Calls between kernels take as long as small kernels do. On the CPU C++ makes them, not Python; on a
         # GPU they are recorded once, as a CUDA graph.
         self.captured = self.device_type == "cuda"
         options = {"triton.cudagraphs": True} if self.captured else {"cpp_wrapper": True}
         self._graph = compile_whole(self._stages, options=options)
-        self._learning_rate = torch.empty((), device=algorithm.device)  # an input: it may change
+        self._learning_rate = torch.empty((), device=learner.device)  # an input: it may change
         self._shape: torch.Size | None = None  # of the rows of the update before
 
     def __call__(self, batch: Draw) -> TensorDict:
-        """One update; see `Algorithm.update`."""
-        noise = self.algorithm.draw_noise(len(batch.rows))
-        self._learning_rate.fill_(self.algorithm.learning_rate)
+        """One update; see `Learner.update`."""
+        noise = self.learner.draw_noise(len(batch.rows))
+        self._learning_rate.fill_(self.learner.learning_rate)
         if self._shape is None:  # not before: a resumed run restores the state first
-            for optimizer in self.algorithm.optimizers.values():
+            for optimizer in self.learner.optimizers.values():
                 _materialise_state(optimizer)
         known, self._shape = self._shape == batch.rows.shape, batch.rows.shape
         with unguarded() if known else differentiable_graphs():
@@ -70,26 +70,26 @@ class FastUpdate:
     def _stages(
         self, rows: Tensor, weight: Tensor | None, noise: Noise, learning_rate: Tensor
     ) -> dict[str, Tensor]:
-        algorithm = self.algorithm
-        transitions = algorithm.transitions(unpack(Draw(rows, weight=weight), algorithm.continuous))
+        learner = self.learner
+        transitions = learner.transitions(unpack(Draw(rows, weight=weight), learner.continuous))
         losses = {}
-        for stage in algorithm.stages:
+        for stage in learner.stages():
             # Without the cache of cast weights: stages differentiate one after the other.
             with torch.autocast(self.device_type, torch.bfloat16, enabled=self.autocast, cache_enabled=False):
-                staged = stage(transitions, noise)
+                staged = stage.loss(transitions, noise)
             for name, loss in staged.items():
-                objective = algorithm.objective(loss, transitions)
+                objective = learner.objective(loss, transitions)
                 self._descend(name, objective, learning_rate)
-                losses[name] = algorithm.told(loss, objective, transitions)
+                losses[name] = learner.told(loss, objective, transitions)
         return losses
 
     def _descend(self, name: str, objective: Tensor, learning_rate: Tensor) -> None:
-        """Adam with a clipped gradient (Kingma & Ba 2015), on the state of the algorithm's optimiser."""
-        optimizer = self.algorithm.optimizers[name]
+        """Adam with a clipped gradient (Kingma & Ba 2015), on the state of the learner's optimiser."""
+        optimizer = self.learner.optimizers[name]
         group = optimizer.param_groups[0]
         parameters = group["params"]
         gradients = torch.autograd.grad(objective, parameters)
-        ratio = self.algorithm.max_grad_norm / (total_norm(gradients) + CLIP_EPS)
+        ratio = self.learner.settings.max_grad_norm / (total_norm(gradients) + CLIP_EPS)
         scale = ratio.log().clamp(max=0.0).exp()  # what holds an exponential is computed once, see `adam`
         with torch.no_grad():
             scaled = [gradient * scale for gradient in gradients]

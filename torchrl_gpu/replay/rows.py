@@ -101,7 +101,7 @@ def _plain_columns(state: State) -> list[float]:
 
 
 def unpack(batch: Draw, continuous: bool) -> dict[str, Any]:
-    """A batch in the layout that `Algorithm.transitions` reads, nothing of it a view into the rows."""
+    """A batch in the layout that `Learner.transitions` reads, nothing of it a view into the rows."""
     width = 2 if continuous else 1
     rows = batch.rows
     state, action, reward, done, following = rows.split(
