@@ -24,7 +24,11 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.10",
     packages=find_packages(include=["marinenav_env*", "agents*", "torchrl_gpu*", "scripts*", "config*"]),
-    package_data={"config": ["*.json"], "torchrl_gpu": ["README.md"], "scripts.drawing": ["*.html"]},
+    package_data={
+        "config": ["*.json"],
+        "torchrl_gpu": ["README.md", "settings/schema.json"],
+        "scripts.drawing": ["*.html"],
+    },
     install_requires=[
         "torch>=2.11",
         "torchrl>=0.14,<0.15",

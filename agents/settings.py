@@ -9,22 +9,33 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 
-def key(default: Any, meaning: str, *, throughput: bool = False, **bounds: Any) -> Any:
+def key(default: Any, meaning: str, *, throughput: bool = False, legacy: bool = True, **bounds: Any) -> Any:
     """Declare one key of a section.
 
     Args:
         default: Value when absent, the legacy pipeline's; ``...`` if every config must give it.
         meaning: One sentence for the reference of keys.
         throughput: Whether another value than the default leaves reproduction mode.
+        legacy: Whether the legacy pipeline takes another value, too; never where `throughput` is true.
         **bounds: As of `pydantic.Field`: ``gt``, ``ge``, ``lt``, ``le``, ``min_length``, ...
     """
-    return Field(default, description=meaning, json_schema_extra={"throughput": throughput}, **bounds)
+    flags = {"throughput": throughput, "legacy": legacy and not throughput}
+    return Field(default, description=meaning, json_schema_extra=flags, **bounds)
 
 
 class Section(BaseModel):
     """Base of all sections: strict types (a whole number is a number, a boolean is none), no unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    @classmethod
+    def flagged(cls, flag: str, value: bool = True) -> list[str]:
+        """Keys whose flag, ``"throughput"`` or ``"legacy"``, has a value."""
+        return [name for name, field in cls.model_fields.items() if field.json_schema_extra[flag] is value]
+
+    def changed(self, names: list[str]) -> list[str]:
+        """Those of some keys that do not have their default."""
+        return [name for name in names if getattr(self, name) != type(self).model_fields[name].default]
 
 
 class LearnerSettings(Section):
@@ -46,7 +57,7 @@ class BootstrapSettings(LearnerSettings):
 
     bootstrap_steps: int = key(
         1,
-        "steps of the returns, along each robot's own stream, before they are bootstrapped; not Rainbow's",
+        "steps of the returns, along each robot's own stream, before they are bootstrapped",
         throughput=True,
         ge=1,
         le=100,

@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from pathlib import Path
 
 from torchrl_gpu import __version__
+from torchrl_gpu.settings.sections import learners
 
 called_as: ContextVar[str] = ContextVar("called_as", default="")
 """How the program was called, if not as a script: ``marinenav view``."""
@@ -53,6 +54,13 @@ def run(name: str, work: Callable[[Sequence[str] | None], None], argv: Sequence[
         print(f"{name}: interrupted", file=sys.stderr)
         return 1
     return 0
+
+
+def agent_type(text: str) -> str:
+    """The name of a learner, for argparse; only whoever gives one waits for torch."""
+    if text not in learners():
+        raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(learners())}")
+    return text
 
 
 def reason(error: Exception) -> str:

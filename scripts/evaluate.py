@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from agents.settings import LearnerSettings
 from marinenav_env.envs.contract.stage import COLUMNS, stages_of
-from scripts.command_line import InputError, new_parser, output_path, reason, run
+from scripts.command_line import InputError, agent_type, new_parser, output_path, reason, run
 from torchrl_gpu.evaluation.metrics import EpisodeResult, Metrics
 from torchrl_gpu.runs.sweep import check_device
 from torchrl_gpu.settings.parse import ConfigError, read_config
-from torchrl_gpu.settings.schema import AGENT_TYPES, SCHEMA
+from torchrl_gpu.settings.reference import allowed, schema_of
+from torchrl_gpu.settings.sections import RunSettings
 
 if TYPE_CHECKING:
     from agents.agent import Agent
@@ -83,7 +85,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="precision (default: float32 for folders, float64 traced)",
     )
     parser.add_argument(
-        "--agent-type", choices=AGENT_TYPES, help="type of the model (default: told by its files)"
+        "--agent-type", type=agent_type, help="type of the model (default: told by its files)"
     )
     parser.add_argument(
         "--seed", type=int, default=0, help="seed of the global generators (default: %(default)s)"
@@ -170,7 +172,8 @@ def task_from_episodes(path: Path) -> Task:
     ]
     rows = [(stage, len(list(row))) for stage, row in itertools.groupby(settings)]
     stage_of = [index for index, (_, number) in enumerate(rows) for _ in range(number)]
-    return Task(env, episodes, [stage for stage, _ in rows], stage_of, SCHEMA["discount"].default)
+    discount = LearnerSettings.model_fields["discount"].default
+    return Task(env, episodes, [stage for stage, _ in rows], stage_of, discount)
 
 
 def read_usable_episodes(path: Path, env: Any) -> list[dict]:
@@ -267,8 +270,9 @@ def work(argv: Sequence[str] | None) -> None:
     """Evaluate, print, write."""
     args = build_parser().parse_args(argv)
     output_path(args.output, (".json",))
-    if not SCHEMA["seed"].accepts(args.seed):
-        raise InputError(f"--seed {args.seed} is not allowed; it must be {SCHEMA['seed'].allowed}")
+    seed = schema_of(RunSettings)["seed"]
+    if not seed["minimum"] <= args.seed <= seed["maximum"]:
+        raise InputError(f"--seed {args.seed} is not allowed; it must be {allowed(seed)}")
     # Imported here: torch takes seconds, and help, version and wrong usage need none of it.
     import torch
 

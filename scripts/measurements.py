@@ -27,6 +27,8 @@ from torchrl_gpu.watch.progress import Verbosity
 
 NEVER = 10**9
 """A timestep that no benchmark reaches."""
+LEARNING_STARTS = 250
+"""Timesteps after which even Rainbow's legacy memory has whole batches of 64."""
 DRAWS = 20
 """Batches drawn in a round."""
 ROBOT_STEPS = 5000
@@ -177,7 +179,7 @@ class Bench(NamedTuple):
             "eval_schedule": evaluation | {"num_episodes": [1]},
             "total_timesteps": NEVER,
             "eval_freq": NEVER,
-            "learning_starts": 0,
+            "learning_starts": LEARNING_STARTS,
             "initial_eps": make_trials(self.written)[0]["final_eps"],
         }
         [trial] = make_trials(self.written | settings | keys)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from torchrl_gpu.runs.sweep import build_parser, launch
 from torchrl_gpu.settings.parse import ConfigError, Trial
-from torchrl_gpu.settings.schema import SCHEMA, show
+from torchrl_gpu.settings.reference import show
 
 if TYPE_CHECKING:
     from agents.legacy.trainer import Trainer
@@ -24,24 +24,14 @@ EXAMPLES = """\
   python scripts/train_rl_agents.py -C sweep.json -P 4   # a list in the config is a sweep; 4 at a time
 """
 
-FIXED_KEYS = (
-    *(name for name, key in SCHEMA.items() if key.throughput),
-    "priority_exponent",
-    "priority_weight",
-    "logger",
-    "checkpoint_every",
-    "checkpoint_keep",
-)
-"""Keys the legacy pipeline has no use for: only their default is accepted."""
-
 
 def check(trial: Trial, at_once: int) -> None:
     """Refuse a trial that asks for more than the legacy pipeline does."""
-    for name in FIXED_KEYS:
-        if trial[name] != SCHEMA[name].default:
+    for section in trial.sections:
+        for name in section.changed(section.flagged("legacy", False)):
             raise ConfigError(
                 f"key {name!r}: {show(trial[name])} is not allowed in the legacy pipeline, "
-                f"only {show(SCHEMA[name].default)}; "
+                f"only {show(type(section).model_fields[name].default)}; "
                 "use python -m torchrl_gpu.train_torchrl_gpu"
             )
 

@@ -50,9 +50,8 @@ STEPS_AT_ONCE = 64
 
 def build_agent(trial: Trial, device: str) -> Agent:
     """The trial's learner, with its networks loaded if the trial starts from a model (training spec 2.3)."""
-    keys = LEARNERS[trial["agent_type"]].Settings
     agent = Agent(
-        settings=keys(**{key: trial[key] for key in keys.model_fields}),
+        settings=trial.learner,
         device=device,
         seed=trial["seed"] + AGENT_SEED_OFFSET,
         agent_type=trial["agent_type"],
@@ -124,7 +123,7 @@ def build_replay(trial: Trial, device: str) -> Replay:
     where = device if trial["replay_device"] == "auto" else trial["replay_device"]
     capacity, batch_size = trial["buffer_size"], trial["batch_size"]
     exponents = trial["priority_exponent"], trial["priority_weight"]
-    n = trial["n_step"] if trial["agent_type"] == "Rainbow" else trial["bootstrap_steps"]
+    n = trial.learner.return_steps
     options = {"device": where, "batch_device": device}
     if trial.reproduction:
         records = RecordWindows(n, trial["discount"]) if trial.prioritized else None

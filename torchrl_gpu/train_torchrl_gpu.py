@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     checks = partial(check, device=args.device)
     if args.resume is not None:
         return resume(args, run, checks, lost_results)
-    return launch(args, run, checks, keep_config=True)
+    return launch(args, run, checks, keep_config=True, first_line=lambda trial: trial.mode)
 
 
 def check(trial: Trial, at_once: int, device: str) -> None:

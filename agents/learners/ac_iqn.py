@@ -72,8 +72,7 @@ class AC_IQN(ContinuousLearner, name="AC-IQN"):  # noqa: N801
 
         cvar: float = key(
             1.0,
-            "the actor climbs the mean of this share of the return's lower tail, a conditional value at risk "
-            "(Dabney et al. 2018, section 3); 1 is the mean of all",
+            "the actor climbs the mean of this share of the return's lower tail; 1 is the mean of all",
             throughput=True,
             gt=0,
             le=1,

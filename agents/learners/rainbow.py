@@ -103,7 +103,7 @@ class Rainbow(DiscreteLearner, name="Rainbow"):
     class Settings(LearnerSettings):
         """Keys of Rainbow."""
 
-        n_step: int = key(3, "steps of Rainbow's return", ge=1, le=100)
+        n_step: int = key(3, "steps of the return", ge=1, le=100)
 
         @property
         def return_steps(self) -> int:

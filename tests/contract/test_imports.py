@@ -34,7 +34,12 @@ FLOORS = (
     ("scripts",),
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
-COMMANDS = ("scripts.", "torchrl_gpu.train_torchrl_gpu", "torchrl_gpu.runs.sweep")  # may put off torch
+COMMANDS = (
+    "scripts.",
+    "torchrl_gpu.train_torchrl_gpu",
+    "torchrl_gpu.runs.sweep",
+    "torchrl_gpu.settings.sections",
+)  # may put off torch
 LEGACY_USERS = ("agents.legacy", "scripts.train_rl_agents", "scripts.benchmark")
 PUBLIC = {"_replace", "_fields", "_asdict", "_make"}  # of a NamedTuple
 

@@ -38,9 +38,10 @@ def test_a_training_tells_what_it_came_to(config, capsys):
 
 def test_a_config_may_be_a_file(config, tmp_path):
     path = tmp_path / "config.json"
-    path.write_text(json.dumps(config | {"total_timesteps": 5, "learning_starts": 100}))
+    path.write_text(json.dumps(config | {"total_timesteps": 17}))
     result = torchrl_gpu.train(path)
-    assert (result.timesteps, result.success, result.mean_return) == (6, None, None)
+    assert result.timesteps == 18
+    assert 0 <= result.success <= 1
 
 
 def test_what_a_listener_raises_ends_a_training(config):

@@ -33,6 +33,7 @@ CONFIG = {
     },
     "imitation_learning": False,
     "agent_type": "DQN",
+    "learning_starts": 50,
     "buffer_size": 2000,
     "batch_size": 8,
 }

@@ -2,12 +2,15 @@
 
 import copy
 import json
+import time
 from pathlib import Path
 
 import pytest
 
+from torchrl_gpu.settings import reference
+from torchrl_gpu.settings.errors import ConfigError
 from torchrl_gpu.settings.parse import expand, make_trials, read_config
-from torchrl_gpu.settings.schema import REQUIRED, SCHEMA, reference
+from torchrl_gpu.settings.sections import SECTIONS, learners, owners
 
 CONFIGS = Path(__file__).parents[2] / "config"
 LEGACY = json.loads((CONFIGS / "ac_iqn.json").read_text())
@@ -33,6 +36,7 @@ def test_schedules_are_shared_and_never_expanded():
     trials = make_trials(config(seed=[0, 1]))
     assert [trial["seed"] for trial in trials] == [0, 1]
     for trial in trials:
+        assert trial["training_schedule"] == trial.world.training_schedule.model_dump()
         assert trial["training_schedule"] == LEGACY["training_schedule"]
         assert list(trial.values)[-2:] == ["training_schedule", "eval_schedule"]
 
@@ -54,13 +58,11 @@ def test_absent_keys_have_the_legacy_defaults_and_reproduce():
     )
     assert (trial["buffer_size"], trial["batch_size"], trial["learning_rate"]) == (1_000_000, 64, 1e-4)
     assert (trial["exploration_fraction"], trial["initial_eps"], trial["final_eps"]) == (0.25, 0.6, 0.05)
-    assert (trial["discount"], trial["tau"], trial["n_step"], trial["max_grad_norm"]) == (0.99, 1.0, 3, 0.5)
+    assert (trial["discount"], trial["tau"], trial["max_grad_norm"]) == (0.99, 1.0, 0.5)
     assert (trial["num_envs"], trial["backend"], trial["load_model"]) == (1, "numpy", None)
 
 
-@pytest.mark.parametrize(
-    "change", [{"num_envs": 2}, {"backend": "torch"}, {"compile": True}, {"n_step_streams": "robot"}]
-)
+@pytest.mark.parametrize("change", [{"num_envs": 2}, {"backend": "torch"}, {"compile": True}, {"cvar": 0.5}])
 def test_a_throughput_key_leaves_reproduction_mode(change):
     (trial,) = make_trials(config(**change))
     assert not trial.reproduction
@@ -83,20 +85,151 @@ def test_the_six_legacy_configs_differ_in_the_agent_only():
     assert written[0]["training_schedule"]["num_robots"] == [3, 4, 5, 5, 5, 5]
 
 
-def test_the_agent_types_are_those_that_exist():
-    from agents.learners import LEARNERS
+LACKING = [
+    ("DQN", {"cvar": 0.5}, "AC-IQN"),
+    ("DQN", {"num_quantiles": 4}, "AC-IQN, IQN"),
+    ("IQN", {"cvar": 1.0}, "AC-IQN"),
+    ("SAC", {"n_step": 5}, "Rainbow"),
+    ("Rainbow", {"bootstrap_steps": 1}, "AC-IQN, DDPG, DQN, IQN, SAC"),
+    ("Rainbow", {"prioritized_replay": True}, "AC-IQN, DDPG, DQN, IQN, SAC"),
+    ("IQN", {"action_noise": 0.1}, "AC-IQN, DDPG, SAC"),
+]
 
-    assert set(LEARNERS) == set(SCHEMA["agent_type"].choices)
+
+@pytest.mark.parametrize(("agent", "change", "owners"), LACKING)
+def test_a_key_without_effect_is_refused_and_says_who_has_it(agent, change, owners):
+    [name] = change
+    expected = f"^key '{name}' has no effect on {agent}; those that have it: {owners}$"
+    with pytest.raises(ConfigError, match=expected):
+        make_trials(config(agent_type=agent, **change))
 
 
-def test_every_default_is_allowed():
-    for name, key in SCHEMA.items():
-        assert key.default is REQUIRED or key.default is None or key.accepts(key.default), name
+def test_a_key_that_is_gone_says_so():
+    with pytest.raises(ConfigError, match=r"^key 'n_step_streams' is gone: .*; leave it out$"):
+        make_trials(config(agent_type="Rainbow", n_step_streams="auto"))
+
+
+def test_in_a_sweep_over_agents_those_that_lack_a_key_ignore_it():
+    trials = make_trials(config(agent_type=["DQN", "AC-IQN"], cvar=[1.0, 0.5], seed=[0, 1]))
+    names = ("agent_type_DQN", "agent_type_AC-IQN_cvar_1.0", "agent_type_AC-IQN_cvar_0.5")
+    assert [trial.name for trial in trials] == [f"seed_{seed}_{name}" for seed in (0, 1) for name in names]
+    assert [trial.reproduction for trial in trials] == [True, True, False] * 2
+    assert ["cvar" in trial.values for trial in trials] == [False, True, True] * 2
+    for trial in trials:  # as `--resume` reads it
+        assert make_trials(trial.values)[0].learner == trial.learner
+
+
+def test_a_key_that_no_agent_of_a_sweep_has_is_refused():
+    with pytest.raises(ConfigError, match="'cvar' has no effect on DQN and IQN"):
+        make_trials(config(agent_type=["DQN", "IQN"], cvar=0.5))
+
+
+def test_what_no_agent_tells_apart_is_told_as_one_folder():
+    with pytest.raises(ConfigError, match=r"two trials would write into runs/.../seed_0_agent_type_DQN;"):
+        make_trials(config(agent_type=["DQN", "DQN", "AC-IQN"]))
+
+
+def test_the_reference_and_the_schema_are_fresh():
+    written = json.loads(reference.SCHEMA_FILE.read_text(encoding="utf-8"))
+    assert written == reference.json_schema(), "run python -m torchrl_gpu.settings"
+    for path in reference.DOCUMENTS:
+        text = path.read_text(encoding="utf-8")
+        assert reference.reference() in text, "run python -m torchrl_gpu.settings"
 
 
 def test_the_reference_lists_every_key():
-    lines = reference().splitlines()[2:]
-    assert [line.split("`")[1] for line in lines] == list(SCHEMA)
+    lines = [line for line in reference.reference().splitlines() if line.startswith("| `")]
+    keys = [key for section in SECTIONS.values() for key in section.model_fields]
+    assert set(keys) < {line.split("`")[1] for line in lines}
+    assert set(owners()) < {line.split("`")[1] for line in lines}
+
+
+def test_the_schema_knows_the_keys_of_every_learner():
+    properties = reference.json_schema()["properties"]
+    keys = {key for learner in learners().values() for key in learner.Settings.model_fields}
+    assert keys < set(properties)
+    assert properties["cvar"]["anyOf"][0] == {"type": "number", "exclusiveMinimum": 0, "maximum": 1}
+    assert properties["agent_type"]["anyOf"][1]["items"]["enum"] == list(learners())
+
+
+def test_every_default_is_allowed():
+    assert make_trials(config(**{
+        key: field.default
+        for section in SECTIONS.values()
+        for key, field in section.model_fields.items()
+        if not field.is_required()
+    }))  # fmt: skip
+
+
+def test_a_byte_order_mark_is_no_part_of_a_config(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(config()), encoding="utf-8-sig")
+    assert read_config(path).trials[0].reproduction
+
+
+def test_an_editor_may_be_told_the_schema(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"$schema": "schema.json"} | config()), encoding="utf-8")
+    assert "$schema" not in read_config(path).trials[0].values
+
+
+def test_many_keys_are_told_apart_in_no_time(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({f"key{k}": k for k in range(100_000)}), encoding="utf-8")
+    start = time.process_time()
+    with pytest.raises(ConfigError, match="unknown key 'key0'"):
+        read_config(path)
+    assert time.process_time() - start < 20  # some 100 s where each was looked up among all
+
+
+def test_the_home_folder_has_a_short_name(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ada")
+    (trial,) = make_trials(config(save_dir="~/runs/"))
+    assert trial.run.save_dir == "/home/ada/runs"
+    assert trial.values["save_dir"] == "~/runs/"
+
+
+def test_a_run_that_would_learn_nothing_is_refused():
+    for total in (10, 2000):
+        with pytest.raises(
+            ConfigError, match=f"'total_timesteps': {total} must be above 'learning_starts', 2000"
+        ):
+            make_trials(config(total_timesteps=total))
+    assert make_trials(config(total_timesteps=2001))
+
+
+@pytest.mark.parametrize(
+    ("changes", "fits"),
+    [
+        ({}, True),
+        ({"learning_starts": 0, "update_every": 4}, False),
+        ({"learning_starts": 0, "update_every": 100}, True),
+        ({"learning_starts": 30}, False),
+        ({"learning_starts": 100}, True),
+        ({"learning_starts": 2000, "batch_size": 9000}, False),
+        ({"buffer_size": 180}, False),
+        ({"learning_starts": 0, "n_step": 1}, True),
+        ({"learning_starts": 30, "num_envs": 2}, True),
+        ({"learning_starts": 30, "agent_type": "DQN"}, True),
+    ],
+)
+def test_rainbow_is_refused_where_no_batch_can_be_valid_at_its_start(changes, fits):
+    written = config(**{"agent_type": "Rainbow", **changes})
+    if fits:
+        assert make_trials(written)
+        return
+    with pytest.raises(
+        ConfigError, match=r"key 'learning_starts': \d+ is too early for Rainbow in reproduction"
+    ):
+        make_trials(written)
+
+
+def test_a_trial_tells_its_mode_and_why():
+    (slow,) = make_trials(config())
+    assert slow.mode.startswith("reproduction mode")
+    assert "num_envs" in slow.mode
+    (fast,) = make_trials(config(num_envs=2, cvar=0.5))
+    assert fast.mode == "throughput mode, because of num_envs 2, cvar 0.5"
 
 
 def test_whole_numbers_are_numbers():

@@ -5,8 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from torchrl_gpu.settings.schema import reference
-
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", ROOT / "torchrl_gpu" / "README.md", *(ROOT / "docs").rglob("*.md")]
 SPEC = ROOT / "docs" / "spec"
@@ -36,10 +34,6 @@ def listed() -> list[str]:
 def chapters(document: str) -> set[str]:
     text = (SPEC / f"{document}.md").read_text(encoding="utf-8")
     return set(re.findall(rf"^##+ ({CHAPTER})\.? ", text, re.MULTILINE))
-
-
-def test_the_config_reference_is_the_schema():
-    assert reference() in (ROOT / "torchrl_gpu" / "README.md").read_text(encoding="utf-8")
 
 
 def test_every_quirk_has_one_name_and_every_name_in_the_code_and_the_specification_is_one():

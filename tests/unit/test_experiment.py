@@ -41,7 +41,9 @@ def test_the_step_sizes_of_the_optimisers_are_the_key():
 
 
 def test_the_return_has_the_steps_of_its_learner():
-    rainbow = build_agent(trial_of(buffer_size=100, agent_type="Rainbow", n_step=4), "cpu").learner
+    rainbow = build_agent(
+        trial_of(buffer_size=100, agent_type="Rainbow", n_step=4, batch_size=4), "cpu"
+    ).learner
     assert rainbow.settings.return_steps == 4
     assert build_agent(trial_of(buffer_size=100, bootstrap_steps=2), "cpu").learner.settings.return_steps == 2
 

@@ -88,6 +88,7 @@ def test_a_full_disk_costs_rows_and_no_run(tmp_path, monkeypatch):
 CONFIG = {
     "seed": 0,
     "total_timesteps": 10,
+    "learning_starts": 5,
     "eval_freq": 5,
     "training_schedule": {
         "timesteps": [0],

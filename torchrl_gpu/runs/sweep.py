@@ -88,6 +88,7 @@ def launch(
     run_trial: RunTrial,
     check: Check = lambda trial, at_once: None,
     keep_config: bool = False,
+    first_line: Callable[[Trial], str] | None = None,
 ) -> int:
     """Check everything, then run every trial of the config.
 
@@ -96,6 +97,7 @@ def launch(
         run_trial: Runs one trial. It may raise KeyboardInterrupt to end the whole sweep.
         check: Refuses a trial that this pipeline cannot run.
         keep_config: Leave the config in the run's folder too; resuming needs it for trials not yet begun.
+        first_line: What there is to say about a trial before anything else; said once where several agree.
 
     Returns:
         Exit status: 0, 1 or 2. Before anything wrong with the input is known, nothing is written.
@@ -108,7 +110,8 @@ def launch(
             check(trial, at_once)
             check_model(trial)
         if args.verbosity != "quiet":
-            print(setup_summary(experiment))
+            lines = map(first_line, experiment.trials) if first_line else ()
+            print(*dict.fromkeys(lines), setup_summary(experiment), sep="\n")
         stamp = create_run_folders(experiment, keep_config)
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -38,6 +38,13 @@ CONFIGS = [
         ("unknown key", config(xyzzy=5), "unknown key 'xyzzy'; known keys are seed, "),
         ("missing key", config(seed=MISSING), "missing key 'seed'"),
         ("missing keys", config(seed=MISSING, agent_type=MISSING), "missing keys 'seed', 'agent_type'"),
+        ("key of another agent", config(cvar=0.5), "'cvar' has no effect on DQN; those that have it: AC-IQN"),
+        (
+            "noise for an index",
+            config(action_noise=0.1),
+            "has no effect on DQN; those that have it: AC-IQN, DDPG",
+        ),
+        ("key of an older version", config(n_step_streams="robot"), "'n_step_streams' is gone"),
         ("missing schedule", config(eval_schedule=MISSING), "missing key 'eval_schedule'"),
         # ---- types and ranges
         ("unknown agent", config(agent_type="PPO"), '"PPO" is not allowed; it must be one of "AC-IQN"'),
@@ -67,7 +74,7 @@ CONFIGS = [
         ("huge norm", config(max_grad_norm=10**400), "'max_grad_norm'"),
         ("tau above 1", config(tau=1.5), "above 0 and at most 1"),
         ("epsilon above 1", config(initial_eps=2), "2 is not allowed; it must be a number from 0 to 1"),
-        ("n-step beyond reason", config(n_step=HUGE), "from 1 to 100"),
+        ("n-step beyond reason", config(agent_type="Rainbow", n_step=HUGE), "from 1 to 100"),
         ("unknown backend", config(backend="jax"), 'one of "numpy", "torch"'),
         ("no environments", config(num_envs=0), "'num_envs': 0"),
         ("environments beyond reason", config(num_envs=HUGE), "from 1 to 1000000"),
@@ -77,7 +84,7 @@ CONFIGS = [
         ("unknown logger", config(logger="mlflow"), '"csv", "tensorboard", "wandb"'),
         # ---- schedules
         ("schedule a list", config(training_schedule=[1]), "must be an object of equally long lists"),
-        ("schedule of unequal lists", training(num_robots=[3]), "timesteps 2, num_robots 1, num_cores 2"),
+        ("schedule of unequal lists", training(num_robots=[3]), "num_robots 1, num_cores 2"),
         ("schedule of a number", evaluated(num_robots=3), "'num_robots' must be a non-empty list"),
         ("schedule of nothing", evaluated(num_robots=[]), "'num_robots' must be a non-empty list"),
         ("misspelt list", evaluated(robots=[3]), "'robots' in 'eval_schedule'; did you mean 'num_robots'?"),
@@ -104,6 +111,7 @@ CONFIGS = [
         ("nested sweep", config(seed=[[0, 1]]), "'seed': [0, 1]"),
         ("empty sweep", config(seed=[]), "'seed': an empty list is a sweep without trials"),
         ("sweep with a value twice", config(seed=[0, 0]), "two trials would write into runs/.../seed_0"),
+        ("sweep over one folder", config(save_dir=["dd", "dd/"]), '"dd" and "dd/" are the same folder'),
         (
             "sweep of a million",
             config(seed=[*range(1000)], tau=[k / 1000 for k in range(1, 1001)]),
@@ -115,6 +123,17 @@ CONFIGS = [
             "more stages than environments to mix",
             config(stage_mix=True, backend="torch"),
             "needs an environment for each stage; 'num_envs' is 1, 'training_schedule' has 2",
+        ),
+        ("nothing to learn", config(learning_starts=40), "40 must be above 'learning_starts', 40: nothing"),
+        (
+            "Rainbow before its first batch",
+            config(agent_type="Rainbow", batch_size=16),
+            "more than 48 records, 'batch_size' times 'n_step', and at most 33 are stored by then",
+        ),
+        (
+            "save_dir of nobody",
+            config(save_dir="~nobody_at_all/runs"),
+            "'save_dir': \"~nobody_at_all/runs\": ",
         ),
         ("autocast without compile", config(autocast=True), "'autocast': true needs 'compile' true"),
         ("save_dir empty", config(save_dir=""), "'save_dir': \"\" is not allowed"),

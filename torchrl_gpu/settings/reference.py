@@ -1,0 +1,137 @@
+"""What a config may hold, in words and as a JSON schema; `python -m torchrl_gpu.settings` writes both."""
+
+import json
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from agents.settings import Section
+from torchrl_gpu.settings.sections import SECTIONS, EvalSchedule, TrainingSchedule, learners, owners
+
+SCHEMA_FILE = Path(__file__).with_name("schema.json")
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = (ROOT / "torchrl_gpu" / "README.md", ROOT / "docs" / "reference" / "keys.md")
+BEGIN, END = "<!-- keys: python -m torchrl_gpu.settings -->\n", "<!-- end of keys -->\n"
+
+WORDS = {
+    "integer": "a whole number",
+    "number": "a number",
+    "string": "a non-empty string",
+    "boolean": "true or false",
+    "array": "a non-empty list",
+    "object": "an object of equally long lists",
+    "null": "null",
+}
+"""Types of JSON schemas as the messages name them."""
+
+
+def show(value: Any) -> str:
+    """A JSON value on one short line."""
+    text = json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+@cache
+def schema_of(section: type[Section]) -> dict[str, dict[str, Any]]:
+    """The JSON schema of every key of a section, references resolved."""
+    whole = section.model_json_schema()
+
+    def resolved(part: Any) -> Any:
+        if isinstance(part, list):
+            return [resolved(each) for each in part]
+        if not isinstance(part, dict):
+            return part
+        target = part.get("$ref", "").rpartition("/")[2]
+        merged = whole["$defs"][target] | part if target else part
+        return {name: resolved(each) for name, each in merged.items() if name not in ("$ref", "title")}
+
+    schemas = {name: resolved(each) for name, each in whole["properties"].items()}
+    if "agent_type" in schemas:
+        schemas["agent_type"]["enum"] = list(learners())
+    return schemas
+
+
+def allowed(schema: dict[str, Any]) -> str:
+    """What a JSON schema accepts, in words."""
+    if "anyOf" in schema:
+        return " or ".join(allowed(each) for each in schema["anyOf"])
+    if "enum" in schema:
+        return "one of " + ", ".join(json.dumps(choice) for choice in schema["enum"])
+    return WORDS[schema["type"]] + _interval(schema)
+
+
+def _interval(schema: dict[str, Any]) -> str:
+    """Bounds in words, empty without any."""
+    low, above, high = (
+        int(bound) if isinstance(bound, float) and bound.is_integer() else bound
+        for bound in (schema.get(name) for name in ("minimum", "exclusiveMinimum", "maximum"))
+    )
+    if above is not None:
+        return f" above {above}" + ("" if high is None else f" and at most {high}")
+    if low is None:
+        return "" if high is None else f", at most {high}"
+    return f", at least {low}" if high is None else f" from {low} to {high}"
+
+
+def all_keys() -> list[tuple[str, dict[str, Any], bool]]:
+    """Every key with its JSON schema, and whether a config must give it; learners may differ in theirs."""
+    found = []
+    for name, section in SECTIONS.items():
+        classes = [section] if name != "learner" else [learner.Settings for learner in learners().values()]
+        for each in classes:
+            for key, schema in schema_of(each).items():
+                entry = key, schema, each.model_fields[key].is_required()
+                if entry not in found:
+                    found.append(entry)
+    return found
+
+
+def reference() -> str:
+    """All keys as a Markdown table, and the lists of the two schedules."""
+    lines = ["| key | allowed | default | meaning | |", "|---|---|---|---|---|"]
+    lines += [_row(*entry) for entry in all_keys()]
+    lines += ["", "The lists of the schedules:", "", "| list | allowed | meaning |", "|---|---|---|"]
+    lists = {**schema_of(TrainingSchedule), **schema_of(EvalSchedule)}
+    lines += [
+        f"| `{name}` | {allowed(each['items'])} | {each['description']} |" for name, each in lists.items()
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _row(name: str, schema: dict[str, Any], required: bool) -> str:
+    default = "required" if required else "-" if schema["default"] is None else show(schema["default"])
+    some = owners()[name]
+    whose = "" if len(some) == len(learners()) else f"{', '.join(some)}: "
+    mark = "throughput" if schema["throughput"] else ""
+    return f"| `{name}` | {allowed(schema)} | {default} | {whose}{schema['description']} | {mark} |"
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema of a config, for editors: every key, a list of its values being a sweep."""
+    properties: dict[str, Any] = {"$schema": {"type": "string"}}
+    for name, schema, _ in all_keys():
+        about = {part: schema[part] for part in ("description", "default") if part in schema}
+        one = {part: value for part, value in schema.items() if part not in (*about, "throughput", "legacy")}
+        sweep = {"type": "array", "minItems": 1, "items": one}
+        properties[name] = about | (one if one.get("type") == "object" else {"anyOf": [one, sweep]})
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Config of a training run",
+        "type": "object",
+        "properties": properties,
+        "required": [name for name, _, required in all_keys() if required],
+        "additionalProperties": False,
+    }
+
+
+def with_reference(text: str) -> str:
+    """A document with the present reference between its marks."""
+    return re.sub(f"(?s){BEGIN}.*{END}", lambda _: BEGIN + reference() + END, text)
+
+
+def write() -> None:
+    """Write the schema, and the reference into the documents."""
+    SCHEMA_FILE.write_text(json.dumps(json_schema(), indent=1) + "\n", encoding="utf-8")
+    for path in DOCUMENTS:
+        path.write_text(with_reference(path.read_text(encoding="utf-8")), encoding="utf-8")

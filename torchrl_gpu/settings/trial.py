@@ -1,0 +1,147 @@
+"""One point of a sweep: an instance of every section, and what follows from all of them together."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from agents.settings import LearnerSettings, Section
+from torchrl_gpu.settings.errors import ConfigError, explanation
+from torchrl_gpu.settings.reference import show
+from torchrl_gpu.settings.sections import (
+    SCHEDULES,
+    SECTIONS,
+    EvaluationSettings,
+    PolicySettings,
+    ReplaySettings,
+    RunSettings,
+    ScheduleSettings,
+    WatchSettings,
+    WorldSettings,
+    keys_of,
+    learners,
+)
+
+NOT_IN_NAMES = ("seed", "save_dir")
+"""Swept keys that a trial's folder does not spell out again: they are in its path anyway."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One point of a sweep.
+
+    Attributes:
+        values: The trial's dictionary as `trial_config.json` holds it: keys given in the config with lists
+            expanded, then the two schedules.
+        swept: Keys whose value differs between the trials of the config.
+    """
+
+    values: dict[str, Any]
+    swept: tuple[str, ...]
+    run: RunSettings
+    world: WorldSettings
+    schedule: ScheduleSettings
+    replay: ReplaySettings
+    policy: PolicySettings
+    learner: LearnerSettings
+    evaluation: EvaluationSettings
+    watch: WatchSettings
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any], swept: tuple[str, ...] = ()) -> "Trial":
+        """The trial of a config without sweeps; keys that its learner lacks are left out.
+
+        Args:
+            values: Every required key, an existing agent type, and no unknown key.
+            swept: See `Trial`.
+
+        Raises:
+            ConfigError: A value is not allowed, or does not fit another.
+        """
+        own = keys_of(values["agent_type"])
+        given = {name: value for name, value in values.items() if name in own and name not in SCHEDULES}
+        given |= {name: values[name] for name in SCHEDULES}
+        classes = {**SECTIONS, "learner": learners()[values["agent_type"]].Settings}
+        sections = {name: _section(section, given) for name, section in classes.items()}
+        trial = cls(given, tuple(name for name in swept if name in own), **sections)
+        _check_prioritized(trial)
+        return trial
+
+    def with_keys(self, **keys: Any) -> "Trial":
+        """The same trial with other values of some keys."""
+        return Trial.of(self.values | keys, self.swept)
+
+    @property
+    def sections(self) -> tuple[Section, ...]:
+        """All sections."""
+        return tuple(getattr(self, name) for name in SECTIONS)
+
+    def __getitem__(self, name: str) -> Any:
+        """Value of a key, whichever section has it; a schedule as a dictionary of lists."""
+        for section in self.sections:
+            if name in type(section).model_fields:
+                value = getattr(section, name)
+                return value.model_dump() if isinstance(value, Section) else value
+        raise KeyError(name)
+
+    @property
+    def name(self) -> str:
+        """Folder name: the seed, then every other swept key (Defect T8: legacy names held the seed only)."""
+        parts = [f"seed_{self.values['seed']}"]
+        parts += [f"{key}_{self.values[key]}" for key in self.swept if key not in NOT_IN_NAMES]
+        return re.sub(r"[^A-Za-z0-9._-]+", "-", "_".join(parts))
+
+    @property
+    def changed_throughput_keys(self) -> tuple[str, ...]:
+        """Keys that take this trial out of reproduction mode."""
+        return tuple(name for each in self.sections for name in each.changed(each.flagged("throughput")))
+
+    @property
+    def reproduction(self) -> bool:
+        """Whether the trial must give the legacy pipeline's numbers."""
+        return not self.changed_throughput_keys
+
+    @property
+    def prioritized(self) -> bool:
+        """Whether the replay memory is prioritised."""
+        return self.replay.prioritized_replay or learners()[self.run.agent_type].prioritized
+
+    @property
+    def mode(self) -> str:
+        """One line: which mode the trial is in, why, and how it would go faster."""
+        if self.reproduction:
+            return (
+                "reproduction mode: the legacy pipeline's numbers, one environment; throughput keys such as "
+                '"num_envs": 256, "backend": "torch" make it many times faster'
+            )
+        keys = ", ".join(f"{name} {show(self[name])}" for name in self.changed_throughput_keys)
+        return f"throughput mode, because of {keys}"
+
+
+def _section(section: type[Section], given: dict[str, Any]) -> Section:
+    """A section from those keys of a trial that belong to it."""
+    try:
+        return section(**{name: given[name] for name in section.model_fields if name in given})
+    except ValidationError as error:
+        raise ConfigError(explanation(error, section)) from None
+
+
+def _check_prioritized(trial: Trial) -> None:
+    """Refuse what the legacy prioritised memory cannot do (Quirk A7)."""
+    if not (trial.prioritized and trial.reproduction):
+        return
+    size, batch, agent = trial.replay.buffer_size, trial.replay.batch_size, trial.run.agent_type
+    if size % 2:
+        raise ConfigError(f"key 'buffer_size': {size} must be even for {agent} in reproduction mode")
+    first, robots = trial.schedule.first_update, max(trial.world.training_schedule.num_robots)
+    # The first batch is drawn at the first update, or at the first one that finds more than a batch.
+    most = min(size, max((first + 1) * robots, batch - 1 + trial.schedule.update_every * robots))
+    needed = trial.learner.return_steps * batch
+    if most <= needed:
+        raise ConfigError(
+            f"key 'learning_starts': {trial.schedule.learning_starts} is too early for {agent} in "
+            f"reproduction mode: a batch needs more than {needed} records, 'batch_size' times 'n_step', "
+            f"and at most {most} are stored by then"
+        )
