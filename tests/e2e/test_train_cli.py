@@ -123,6 +123,17 @@ def test_the_command_as_a_user_types_it(workplace):
     assert "INFO" not in done.stdout
 
 
+def test_keys_on_the_command_line_win_and_are_recorded(workplace, capsys):
+    assert main("seed=4,5", "-C", workplace(), "--fast", "num_envs=8", "total_timesteps=24") == 0
+    assert capsys.readouterr().out.startswith('throughput mode, because of num_envs 8, backend "torch"\n')
+    run = the_run()
+    given = {"num_envs": 8, "backend": "torch", "compile": False, "total_timesteps": 24}
+    assert json.loads((run / "config.json").read_text()) == SMALL | given | {"seed": [4, 5]}
+    for seed in (4, 5):
+        trial = json.loads((run / f"seed_{seed}" / "trial_config.json").read_text())
+        assert trial == SMALL | given | {"seed": seed, "training_time": trial["training_time"]}
+
+
 # ---- resuming
 
 

@@ -89,6 +89,7 @@ def launch(
     check: Check = lambda trial, at_once: None,
     keep_config: bool = False,
     first_line: Callable[[Trial], str] | None = None,
+    read: Callable[[str], Experiment] = read_config,
 ) -> int:
     """Check everything, then run every trial of the config.
 
@@ -97,13 +98,14 @@ def launch(
         run_trial: Runs one trial. It may raise KeyboardInterrupt to end the whole sweep.
         check: Refuses a trial that this pipeline cannot run.
         keep_config: Leave the config in the run's folder too; resuming needs it for trials not yet begun.
+        read: Reads the config.
         first_line: What there is to say about a trial before anything else; said once where several agree.
 
     Returns:
         Exit status: 0, 1 or 2. Before anything wrong with the input is known, nothing is written.
     """
     try:
-        experiment = read_config(args.config_file)
+        experiment = read(args.config_file)
         check_device(args.device)
         at_once = min(args.num_procs, len(experiment.trials))
         for trial in experiment.trials:

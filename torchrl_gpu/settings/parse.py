@@ -8,10 +8,12 @@ import itertools
 import json
 import math
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from torchrl_gpu.settings.errors import ConfigError, missing, refused, unknown
+from torchrl_gpu.settings.overrides import fast_keys, parse_overrides
 from torchrl_gpu.settings.reference import all_keys, schema_of, show
 from torchrl_gpu.settings.sections import GONE, SCHEDULES, RunSettings, keys_of, learners, owners
 from torchrl_gpu.settings.trial import Trial
@@ -29,23 +31,27 @@ class Experiment(NamedTuple):
     trials: list[Trial]
 
 
-def read_config(path: str | Path) -> Experiment:
+def read_config(path: str | Path, overrides: Sequence[str] = (), fast_on: str | None = None) -> Experiment:
     """Read, check and expand a config file.
 
     Args:
         path: JSON file with one object; its key ``$schema`` is for editors.
+        overrides: ``key=value`` arguments, which win over the file; see `parse_overrides`.
+        fast_on: A device for which throughput keys are chosen where the config gives none.
 
     Returns:
-        The object as written, and the trials in legacy order: last key fastest.
+        The object as written, with those keys, and the trials in legacy order: last key fastest.
 
     Raises:
-        ConfigError: The file or anything in it cannot be used.
+        ConfigError: The file, an argument or anything in them cannot be used.
     """
     try:
-        written = _parse(path)
+        written = _parse(path) | parse_overrides(overrides)
+        if fast_on:
+            written = fast_keys(fast_on, written.get("total_timesteps")) | written
         return Experiment(written, make_trials(written))
     except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
+        raise ConfigError(f"{' '.join((str(path), *overrides))}: {error}") from None
 
 
 def _parse(path: str | Path) -> dict[str, Any]:

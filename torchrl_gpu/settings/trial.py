@@ -112,10 +112,7 @@ class Trial:
     def mode(self) -> str:
         """One line: which mode the trial is in, why, and how it would go faster."""
         if self.reproduction:
-            return (
-                "reproduction mode: the legacy pipeline's numbers, one environment; throughput keys such as "
-                '"num_envs": 256, "backend": "torch" make it many times faster'
-            )
+            return "reproduction mode: the legacy pipeline's numbers, step by step; faster with --fast"
         keys = ", ".join(f"{name} {show(self[name])}" for name in self.changed_throughput_keys)
         return f"throughput mode, because of {keys}"
 

@@ -7,7 +7,15 @@ OPTIONS = [
     for what, command, says in (
         ("no config", "train_torchrl_gpu", "required: -C/--config-file, or --resume"),
         ("no config", "train_rl_agents", "required: -C/--config-file"),
-        ("unknown flag", f"{TRAIN} --fast", "unrecognized arguments: --fast"),
+        ("unknown flag", f"{TRAIN} --faster", "unrecognized arguments: --faster"),
+        ("no key and value", f"{TRAIN} seed", "argument 'seed': it must be key=value"),
+        ("unknown key", f"{TRAIN} sed=1", "config.json sed=1: unknown key 'sed'; did you mean 'seed'?"),
+        ("value not allowed", f"{TRAIN} tau=2", "key 'tau': 2 is not allowed; it must be a number above 0"),
+        (
+            "keys of a run that goes on",
+            "train_torchrl_gpu --resume run tau=1",
+            "not allowed with --fast or key",
+        ),
         ("quiet and verbose", f"{TRAIN} --quiet --verbose", "--verbose: not allowed with argument --quiet"),
         ("config and run folder", f"{TRAIN} --resume run", "--resume: not allowed with argument -C"),
         ("config a folder", "train_rl_agents -C .", ".: Is a directory"),

@@ -1,0 +1,72 @@
+"""Keys given on the command line, ``seed=0..3 learning_rate=1e-4,5e-4``, and those that make a run fast."""
+
+import json
+import re
+import shutil
+from collections.abc import Sequence
+from typing import Any
+
+from torchrl_gpu.settings.errors import ConfigError
+
+RANGE = re.compile(r"(\d{1,18})\.\.(\d{1,18})")
+LONGEST_RANGE = 10_000
+ENVIRONMENTS = {"cpu": 256, "cuda": 1024}
+REPAID_AFTER = 500_000
+"""Timesteps of a run that is longer for not being compiled."""
+
+
+def parse_overrides(arguments: Sequence[str]) -> dict[str, Any]:
+    """Keys and values from ``key=value`` arguments.
+
+    A value is JSON, a range of whole numbers ``0..9``, several of these with commas in between, which is a
+    sweep, or else text.
+
+    Raises:
+        ConfigError: An argument is no ``key=value``, or names the key of another.
+    """
+    values: dict[str, Any] = {}
+    for argument in arguments:
+        name, equals, text = argument.partition("=")
+        if not (name and equals and text):
+            raise ConfigError(f"argument {argument!r}: it must be key=value")
+        if name in values:
+            raise ConfigError(f"argument {argument!r}: key {name!r} is given more than once")
+        values[name] = _value(text)
+    return values
+
+
+def _value(text: str) -> Any:
+    if (found := _json(text)) is not None:
+        return found[0]
+    values = [value for part in text.split(",") for value in _values(part)]
+    return values if len(values) > 1 or RANGE.fullmatch(text) else text
+
+
+def _values(text: str) -> Sequence[Any]:
+    """Values of a range, or the one value of a text."""
+    if not (bounds := RANGE.fullmatch(text)):
+        return _json(text) or [text]
+    first, last = map(int, bounds.groups())
+    if not 0 <= last - first < LONGEST_RANGE:
+        raise ConfigError(f"range {text!r}: it must ascend, by less than {LONGEST_RANGE}")
+    return range(first, last + 1)
+
+
+def _json(text: str) -> list[Any] | None:
+    """The value of a JSON text, in a list; None if it is none."""
+    try:
+        return [json.loads(text)]
+    except (ValueError, RecursionError):
+        return None
+
+
+def fast_keys(device: str, total_timesteps: Any) -> dict[str, Any]:
+    """Throughput keys that suit a device, for a config of the legacy pipeline.
+
+    Compiling takes a minute or two, which a short run does not repay, and on a CPU a compiler of C++.
+    """
+    kind = "cuda" if device.startswith("cuda") else "cpu"
+    compiler = kind == "cuda" or any(map(shutil.which, ("c++", "g++", "clang++")))
+    lengths = total_timesteps if isinstance(total_timesteps, list) else [total_timesteps]
+    long = all(isinstance(length, int) and length >= REPAID_AFTER for length in lengths)
+    return {"num_envs": ENVIRONMENTS[kind], "backend": "torch", "compile": compiler and long}
