@@ -3,9 +3,10 @@
 import json
 import math
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from tensordict import TensorDictBase
@@ -24,7 +25,6 @@ from torchrl_gpu.evaluation.metrics import EpisodeResult
 from torchrl_gpu.evaluation.one_by_one import create_eval_configs, evaluate
 from torchrl_gpu.learn.average import AveragedWeights
 from torchrl_gpu.learn.scale import ObservationScale
-from torchrl_gpu.learn.schedule import Schedule
 from torchrl_gpu.learn.update import FastUpdate
 from torchrl_gpu.replay.buffer import Replay
 from torchrl_gpu.replay.ring import DeviceRing, HostRing
@@ -37,7 +37,7 @@ from torchrl_gpu.replay.samplers import (
 )
 from torchrl_gpu.replay.windows import RecordWindows, RobotWindows
 from torchrl_gpu.seeding import AGENT_SEED_OFFSET, seed_everything
-from torchrl_gpu.settings.parse import Trial
+from torchrl_gpu.settings.trial import Trial
 from torchrl_gpu.torchrl_trainer import StepListener, TorchRLTrainer
 from torchrl_gpu.watch.loggers import ScalarLog
 from torchrl_gpu.watch.progress import EpisodeReports, Progress, Verbosity, stage_names
@@ -47,142 +47,191 @@ from torchrl_gpu.watch.timings import Timings
 STEPS_AT_ONCE = 64
 """Steps of one environment written to replay together at most; an update writes them all before it draws."""
 
+Update = Callable[[Draw], TensorDictBase]
+Evaluate = Callable[[], list[EpisodeResult]]
+
+
+class Parts(NamedTuple):
+    """What a mode decides about, as `TorchRLTrainer` takes it."""
+
+    env: MarineNavTorchRLEnv
+    agent: Agent
+    policy: PolicyWrapper
+    steps: PlainSteps | TensorSteps
+    replay: Replay
+    update: Update
+    evaluate: Evaluate
+    average: AveragedWeights | None = None
+    raw_networks: Callable[[], AbstractContextManager] = nullcontext
+    keep_best: bool = False
+
+
+def reproduction_parts(trial: Trial, device: str, folder: Path, lap: Lap, verbose: bool) -> Parts:
+    """The legacy pipeline's numbers: one world, one robot after the other, the legacy draws."""
+    env = build_env(trial, device, dtype=torch.float64)
+    world = MarineNavEnv3(trial.evaluation.eval_seed, is_eval_env=True)
+    agent = build_agent(trial, device)
+    episodes = write_episodes(trial, world, folder)
+    policy = PolicyWrapper(agent, sequential=True)
+    return Parts(
+        env=env,
+        agent=agent,
+        policy=policy,
+        steps=PlainSteps(env, policy, lap),
+        replay=legacy_replay(trial, device),
+        update=eager_update(agent),
+        evaluate=partial(evaluate, world, agent, episodes, verbose=verbose),
+    )
+
+
+def throughput_parts(trial: Trial, device: str, folder: Path, lap: Lap, verbose: bool) -> Parts:
+    """Many environments at once: batched acting, replay on the device, episodes played side by side."""
+    env = build_env(trial, device, dtype=torch.float32)
+    world = MarineNavEnv3(trial.evaluation.eval_seed, is_eval_env=True)
+    agent = build_agent(trial, device)
+    scale = ObservationScale(device) if trial.policy.observation_scale else None
+    if scale and trial.run.load_model is not None:
+        scale.unfold_(agent.learner)
+    episodes = write_episodes(trial, world, folder)
+    policy = PolicyWrapper(
+        agent,
+        action_noise=trial.policy.action_noise,
+        exploring_envs=math.ceil(trial.policy.exploring_envs * trial.world.num_envs),
+        scale=scale,
+    )
+    return Parts(
+        env=env,
+        agent=agent,
+        policy=policy,
+        steps=TensorSteps(
+            env, policy, lap, bootstrap_on_timeout=trial.replay.bootstrap_on_timeout, scale=scale
+        ),
+        replay=device_replay(trial, device),
+        update=FastUpdate(agent.learner, autocast=trial.run.autocast)
+        if trial.run.compile
+        else device_update(agent),
+        evaluate=BatchedEvaluation(
+            agent,
+            episodes,
+            device,
+            histories=trial.evaluation.record_histories,
+            compile=trial.run.compile,
+            seed=trial.evaluation.eval_seed,
+            verbose=verbose,
+        ),
+        average=averaged(agent, trial.evaluation.average_tau),
+        raw_networks=partial(scale.folded, agent.learner) if scale else nullcontext,
+        keep_best=True,
+    )
+
+
+def build_env(trial: Trial, device: str, dtype: torch.dtype) -> MarineNavTorchRLEnv:
+    """The training environment; with ``stage_mix`` its environments are spread over all stages."""
+    world = trial.world
+    env = MarineNavTorchRLEnv(
+        world.num_envs,
+        backend=world.backend,
+        seed=trial.run.seed,
+        schedule=world.training_schedule.model_dump(),
+        continuous=LEARNERS[trial.run.agent_type].continuous,
+        dtype=dtype,
+        device=device,
+        compile=trial.run.compile and world.backend == "torch",
+        collision_penalty=world.collision_penalty,
+    )
+    if world.stage_mix:
+        env.world.pin(torch.arange(world.num_envs) % len(world.training_schedule))
+    return env
+
 
 def build_agent(trial: Trial, device: str) -> Agent:
     """The trial's learner, with its networks loaded if the trial starts from a model (training spec 2.3)."""
     agent = Agent(
         settings=trial.learner,
         device=device,
-        seed=trial["seed"] + AGENT_SEED_OFFSET,
-        agent_type=trial["agent_type"],
-        BUFFER_SIZE=trial["buffer_size"],
-        BATCH_SIZE=trial["batch_size"],
+        seed=trial.run.seed + AGENT_SEED_OFFSET,
+        agent_type=trial.run.agent_type,
+        BUFFER_SIZE=trial.replay.buffer_size,
+        BATCH_SIZE=trial.replay.batch_size,
     )
-    if trial["load_model"] is not None:
-        agent.load_model(trial["load_model"], device)
+    if trial.run.load_model is not None:
+        agent.load_model(trial.run.load_model, device)
     return agent
 
 
-def build_schedule(trial: Trial) -> Schedule:
-    """When the trial explores, learns, copies its target and evaluates."""
-    return Schedule(
-        total_timesteps=trial["total_timesteps"],
-        eval_freq=trial["eval_freq"],
-        UPDATE_EVERY=trial["update_every"],
-        learning_starts=trial["learning_starts"],
-        target_update_interval=trial["target_update_interval"],
-        exploration_fraction=trial["exploration_fraction"],
-        initial_eps=trial["initial_eps"],
-        final_eps=trial["final_eps"],
-        learning_rate=trial["learning_rate"],
-        final_learning_rate=trial["final_learning_rate"],
-    )
+def write_episodes(trial: Trial, world: MarineNavEnv3, folder: Path) -> list[dict]:
+    """The evaluation episodes, drawn from their world; they go into the trial's folder."""
+    episodes = create_eval_configs(world, trial.evaluation.eval_schedule.model_dump())
+    with replacing(folder / "eval_configs.json", "w") as file:
+        json.dump(episodes, file)
+    return episodes
 
 
-def build_env(trial: Trial, device: str) -> MarineNavTorchRLEnv:
-    """The training environment; with ``stage_mix`` its environments are spread over all stages."""
-    stages = len(trial["training_schedule"]["timesteps"])
-    env = MarineNavTorchRLEnv(
-        trial["num_envs"],
-        backend=trial["backend"],
-        seed=trial["seed"],
-        schedule=trial["training_schedule"],
-        continuous=LEARNERS[trial["agent_type"]].continuous,
-        dtype=torch.float64 if trial.reproduction else torch.float32,
+def legacy_replay(trial: Trial, device: str) -> Replay:
+    """A replay memory that draws what the legacy memory draws."""
+    keys, n = trial.replay, trial.learner.return_steps
+    exponents = keys.priority_exponent, keys.priority_weight
+    records = RecordWindows(n, trial.learner.discount) if trial.prioritized else None
+    return Replay(
+        HostRing(keys.buffer_size),
+        LegacyPrioritizedSampler(keys.buffer_size, n, *exponents) if records else LegacyUniformSampler(),
+        keys.batch_size,
         device=device,
-        compile=trial["compile"] and trial["backend"] == "torch",
-        collision_penalty=trial["collision_penalty"],
-    )
-    if trial["stage_mix"]:
-        env.world.pin(torch.arange(trial["num_envs"]) % stages)
-    return env
-
-
-def build_policy(trial: Trial, agent: Agent, scale: ObservationScale | None) -> PolicyWrapper:
-    """Acts in the training environment."""
-    return PolicyWrapper(
-        agent,
-        sequential=trial.reproduction,
-        action_noise=trial["action_noise"],
-        exploring_envs=math.ceil(trial["exploring_envs"] * trial["num_envs"]),
-        scale=scale,
+        batch_device=device,
+        records=records,
+        steps_at_once=STEPS_AT_ONCE,
     )
 
 
-def build_steps(
-    trial: Trial, env: MarineNavTorchRLEnv, policy: PolicyWrapper, scale: ObservationScale | None, lap: Lap
-) -> TensorSteps | PlainSteps:
-    """The trial's steps; in reproduction mode those of the legacy loop."""
-    if trial.reproduction:
-        return PlainSteps(env, policy, lap)
-    return TensorSteps(env, policy, lap, bootstrap_on_timeout=trial["bootstrap_on_timeout"], scale=scale)
+def device_replay(trial: Trial, device: str) -> Replay:
+    """A replay memory that lets a GPU work; n-step returns follow each robot's own stream."""
+    keys, n = trial.replay, trial.learner.return_steps
+    where = device if keys.replay_device == "auto" else keys.replay_device
+    exponents = keys.priority_exponent, keys.priority_weight
+    on_host, size = torch.device(where).type == "cpu", keys.buffer_size
+    ring = HostRing(size) if on_host else DeviceRing(size, where, keys.batch_size)
+    return Replay(
+        ring,
+        PrioritizedSampler(size, *exponents, where) if trial.prioritized else UniformSampler(ring),
+        keys.batch_size,
+        device=where,
+        batch_device=device,
+        windows=RobotWindows(n, trial.learner.discount) if n > 1 else None,
+    )
 
 
-def build_replay(trial: Trial, device: str) -> Replay:
-    """The trial's replay memory; in reproduction mode it draws what the legacy memory draws."""
-    where = device if trial["replay_device"] == "auto" else trial["replay_device"]
-    capacity, batch_size = trial["buffer_size"], trial["batch_size"]
-    exponents = trial["priority_exponent"], trial["priority_weight"]
-    n = trial.learner.return_steps
-    options = {"device": where, "batch_device": device}
-    if trial.reproduction:
-        records = RecordWindows(n, trial["discount"]) if trial.prioritized else None
-        sampler = LegacyPrioritizedSampler(capacity, n, *exponents) if records else LegacyUniformSampler()
-        options |= {"records": records, "steps_at_once": STEPS_AT_ONCE}
-        return Replay(HostRing(capacity), sampler, batch_size, **options)
-    on_host = torch.device(where).type == "cpu"
-    ring = HostRing(capacity) if on_host else DeviceRing(capacity, where, batch_size)
-    sampler = PrioritizedSampler(capacity, *exponents, where) if trial.prioritized else UniformSampler(ring)
-    options["windows"] = RobotWindows(n, trial["discount"]) if n > 1 else None
-    return Replay(ring, sampler, batch_size, **options)
-
-
-def build_update(trial: Trial, agent: Agent) -> Callable[[Draw], TensorDictBase]:
-    """The trial's gradient update: the legacy one, or the same numbers with less waste."""
+def eager_update(agent: Agent) -> Update:
+    """The learner's update, as it is."""
     learner = agent.learner
-    if trial["compile"]:
-        return FastUpdate(learner, autocast=trial["autocast"])
-    if not trial.reproduction:
-        learner.stay_on_device()
-        for optimizer in learner.optimizers.values():
-            optimizer.param_groups[0].update(fused=True, foreach=False)
     return lambda batch: learner.update(unpack(batch, learner.continuous))
 
 
-def build_evaluation(
-    trial: Trial, agent: Agent, world: MarineNavEnv3, episodes: list[dict], device: str, verbose: bool
-) -> Callable[[], list[EpisodeResult]]:
-    """Plays the evaluation episodes: one after another in the legacy world, or side by side on tensors."""
-    if trial.reproduction:
-        return partial(evaluate, world, agent, episodes, verbose=verbose)
-    return BatchedEvaluation(
-        agent,
-        episodes,
-        device,
-        histories=trial["record_histories"],
-        compile=trial["compile"],
-        seed=trial["eval_seed"],
-        verbose=verbose,
-    )
+def device_update(agent: Agent) -> Update:
+    """The same numbers with less waste: the host waits for nothing, Adam is one kernel."""
+    agent.learner.stay_on_device()
+    for optimizer in agent.learner.optimizers.values():
+        optimizer.param_groups[0].update(fused=True, foreach=False)
+    return eager_update(agent)
+
+
+def averaged(agent: Agent, tau: float) -> AveragedWeights | None:
+    """The average of the weights that is evaluated and saved; 1: the latest ones are."""
+    return AveragedWeights(agent.learner, tau) if tau < 1 else None
 
 
 def build_progress(
-    trial: Trial,
-    env: MarineNavTorchRLEnv,
-    device: str,
-    schedule: Schedule,
-    folder: Path,
-    verbosity: Verbosity,
+    trial: Trial, env: MarineNavTorchRLEnv, folder: Path, verbosity: Verbosity, timings: Timings
 ) -> Progress:
     """Shows the run and writes its scalars into its folder."""
+    world = trial.world
     return Progress(
-        schedule,
-        trial["num_envs"],
-        stage_names(trial["training_schedule"]["timesteps"], mixed=trial["stage_mix"]),
-        EpisodeStatistics(trial["num_envs"], env.max_robots, trial["discount"], env.device),
-        ScalarLog(folder, trial["logger"]),
+        trial.schedule,
+        world.num_envs,
+        stage_names(world.training_schedule.timesteps, mixed=world.stage_mix),
+        EpisodeStatistics(world.num_envs, env.max_robots, trial.learner.discount, env.device),
+        ScalarLog(folder, trial.watch.logger),
         verbosity,
-        Timings(device),
+        timings,
     )
 
 
@@ -197,35 +246,12 @@ def build_trainer(
         folder: The trial's existing folder.
         verbosity: How much the run says.
     """
-    seed_everything(trial["seed"])
-    env = build_env(trial, device)
-    eval_world = MarineNavEnv3(trial["eval_seed"], is_eval_env=True)
-    agent = build_agent(trial, device)
-    scale = ObservationScale(device) if trial["observation_scale"] else None
-    if scale and trial["load_model"] is not None:
-        scale.unfold_(agent.learner)
-    episodes = create_eval_configs(eval_world, trial["eval_schedule"])
-    with replacing(folder / "eval_configs.json", "w") as file:
-        json.dump(episodes, file)
-    schedule = build_schedule(trial)
-    progress = build_progress(trial, env, device, schedule, folder, verbosity)
-    verbose = verbosity == Verbosity.VERBOSE
+    seed_everything(trial.run.seed)
+    timings, verbose = Timings(device), verbosity == Verbosity.VERBOSE
+    build_parts = reproduction_parts if trial.reproduction else throughput_parts
+    parts = build_parts(trial, device, folder, timings.lap, verbose)
+    progress = build_progress(trial, parts.env, folder, verbosity, timings)
     listeners: tuple[StepListener, ...] = ()
-    if verbose and trial["num_envs"] == 1:
-        listeners = (EpisodeReports(schedule, trial["discount"], progress.say),)
-    policy = build_policy(trial, agent, scale)
-    return TorchRLTrainer(
-        env=env,
-        policy=policy,
-        steps=build_steps(trial, env, policy, scale, progress.timings.lap),
-        replay=build_replay(trial, device),
-        agent=agent,
-        schedule=schedule,
-        evaluate=build_evaluation(trial, agent, eval_world, episodes, device, verbose),
-        progress=progress,
-        keep_best=not trial.reproduction,
-        update=build_update(trial, agent),
-        average=AveragedWeights(agent.learner, trial["average_tau"]) if trial["average_tau"] < 1 else None,
-        raw_networks=partial(scale.folded, agent.learner) if scale else nullcontext,
-        listeners=listeners,
-    )
+    if verbose and trial.world.num_envs == 1:
+        listeners = (EpisodeReports(trial.schedule, trial.learner.discount, progress.say),)
+    return TorchRLTrainer(**parts._asdict(), schedule=trial.schedule, progress=progress, listeners=listeners)

@@ -219,7 +219,8 @@ class TorchRLTrainer:
 
     def _learn(self, timestep: int, batches: Iterable[Draw]) -> None:
         """One update for each batch, with the step size of the timestep."""
-        self.agent.learner.learning_rate = self.schedule.learning_rate_at(timestep)
+        learner = self.agent.learner
+        learner.learning_rate = self.schedule.learning_rate_at(timestep, learner.settings.learning_rate)
         updates = 0
         for batch in batches:
             self.timings.lap("sample")

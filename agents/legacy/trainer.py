@@ -147,14 +147,14 @@ class Trainer:
 
     def _schedule(self, total_timesteps: int, eval_freq: int) -> Schedule:
         return Schedule(
-            total_timesteps,
-            eval_freq,
-            self.UPDATE_EVERY,
-            self.learning_starts,
-            self.target_update_interval,
-            self.exploration_fraction,
-            self.initial_eps,
-            self.final_eps,
+            total_timesteps=total_timesteps,
+            eval_freq=eval_freq,
+            update_every=self.UPDATE_EVERY,
+            learning_starts=self.learning_starts,
+            target_update_interval=self.target_update_interval,
+            exploration_fraction=self.exploration_fraction,
+            initial_eps=self.initial_eps,
+            final_eps=self.final_eps,
         )
 
     def _new_episode(self) -> Episode:

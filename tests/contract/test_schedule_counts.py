@@ -115,7 +115,9 @@ def torchrl_log(num_envs, tmp_path):
 
     policy = PolicyWrapper(Agent(agent_type="DDPG", BUFFER_SIZE=100))
     learner = SimpleNamespace(
-        learner=SimpleNamespace(), soft_update=log.note("copy"), save_latest_model=lambda _: None
+        learner=SimpleNamespace(settings=policy.agent.learner.settings),
+        soft_update=log.note("copy"),
+        save_latest_model=lambda _: None,
     )
     progress = SilentProgress()
     backend = "numpy" if num_envs == 1 else "torch"
@@ -126,7 +128,9 @@ def torchrl_log(num_envs, tmp_path):
         steps=TensorSteps(env, policy, progress.timings.lap),
         replay=ReplayStub(),
         agent=learner,
-        schedule=Schedule(TOTAL, EVAL_FREQ, **CADENCE),
+        schedule=Schedule(
+            total_timesteps=TOTAL, eval_freq=EVAL_FREQ, **{key.lower(): each for key, each in CADENCE.items()}
+        ),
         evaluate=evaluate,
         progress=progress,
         update=update,

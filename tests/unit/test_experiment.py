@@ -6,9 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from torchrl_gpu.experiment import build_agent, build_schedule
+from torchrl_gpu.collect.plain_steps import PlainSteps
+from torchrl_gpu.collect.tensor_steps import TensorSteps
+from torchrl_gpu.evaluation.batched import BatchedEvaluation
+from torchrl_gpu.experiment import build_agent, build_trainer
 from torchrl_gpu.settings.parse import ConfigError, make_trials
 from torchrl_gpu.train_torchrl_gpu import check
+from torchrl_gpu.watch.progress import Verbosity
 
 CONFIG = json.loads((Path(__file__).parents[2] / "config" / "ac_iqn.json").read_text())
 
@@ -48,21 +52,25 @@ def test_the_return_has_the_steps_of_its_learner():
     assert build_agent(trial_of(buffer_size=100, bootstrap_steps=2), "cpu").learner.settings.return_steps == 2
 
 
-def test_the_schedule_gets_its_keys():
-    keys = {
-        "total_timesteps": 7000,
-        "eval_freq": 500,
-        "learning_starts": 300,
-        "target_update_interval": 40,
-        "exploration_fraction": 0.5,
-        "initial_eps": 0.75,
-        "final_eps": 0.125,
-        "learning_rate": 0.25,
-        "final_learning_rate": 0.0625,
-    }
-    schedule = build_schedule(trial_of(update_every=8, **keys))
+MODES = {"reproduction": {}, "throughput": {"num_envs": 2, "observation_scale": True, "average_tau": 0.5}}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_mode_gives_its_parts(mode, tmp_path):
+    trainer = build_trainer(trial_of(buffer_size=100, **MODES[mode]), "cpu", tmp_path, Verbosity.QUIET)
+    fast = mode == "throughput"
+    assert trainer.num_envs == 1 + fast
+    assert isinstance(trainer.steps, TensorSteps if fast else PlainSteps)
+    assert isinstance(trainer.evaluate, BatchedEvaluation) == fast
+    assert (trainer.average is not None) == trainer.keep_best == fast
+    assert trainer.policy.sequential != fast
+    assert (tmp_path / "eval_configs.json").is_file()
+
+
+def test_the_schedule_is_a_section():
+    keys = {"total_timesteps": 7000, "eval_freq": 500, "learning_starts": 300, "update_every": 8}
+    schedule = trial_of(**keys).schedule
     assert {key: getattr(schedule, key) for key in keys} == keys
-    assert schedule.UPDATE_EVERY == 8
 
 
 def test_a_replay_device_that_is_not_there_is_refused(monkeypatch):

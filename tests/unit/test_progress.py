@@ -75,7 +75,7 @@ def test_statistics_go_on_from_their_state(num_envs):
 
 def test_the_legacy_report_of_an_episode():
     shown = []
-    reports = EpisodeReports(Schedule(100, 50), 0.5, shown.append)
+    reports = EpisodeReports(Schedule(total_timesteps=100, eval_freq=50), 0.5, shown.append)
     reports(step_of([[1.0, 2.0, 0.0]], [[N, N, ABSENT]], [False]), 7)
     reports(step_of([[1.0, 6.0, 0.0]], [[G, N, ABSENT]], [False]), 8)
     reports(step_of([[0.0, 4.0, 0.0]], [[AFTER_G, C, ABSENT]], [True]), 9)
@@ -85,7 +85,7 @@ def test_the_legacy_report_of_an_episode():
         banner,
         "current ep_length: 2",
         "current ep_num: 1",
-        f"current exploration rate: {Schedule(100, 50).epsilon(9)}",
+        f"current exploration rate: {Schedule(total_timesteps=100, eval_freq=50).epsilon(9)}",
         "current timesteps: 9",
         "total timesteps: 100",
         "Robot 0 ep reward: 1.50, deactivated after reaching goal at step 1",
@@ -101,7 +101,7 @@ def follow(verbosity, log):
     """A run of 300 timesteps, one episode in each, with one evaluation."""
     statistics = EpisodeStatistics(1, 1, 0.5, "cpu")
     stage = stage_names([0, 200], mixed=False)
-    progress = Progress(Schedule(299, 150), 1, stage, statistics, log, verbosity)
+    progress = Progress(Schedule(total_timesteps=299, eval_freq=150), 1, stage, statistics, log, verbosity)
     progress.start(0)
     step = step_of([[3.0]], [[G]], [True])
     for t in range(300):

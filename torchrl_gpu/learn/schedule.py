@@ -6,41 +6,45 @@ functions, so that one environment and thousands follow the same schedule.
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
+
+from agents.settings import Section, key
+
+LONGEST = 10**12
+"""Timesteps that no run reaches: a larger number is a slip of the keyboard."""
+Timesteps = Annotated[int, Field(ge=1, le=LONGEST)]
 
 
-@dataclass(frozen=True)
-class Schedule:
+class Schedule(Section):
     """The cadence of one run, with the legacy defaults (training spec 3 and 4).
 
-    Attributes:
-        total_timesteps: Index of the last timestep; Defect T3: a run makes ``total_timesteps + 1`` of them.
-        eval_freq: Timesteps between two evaluations.
-        UPDATE_EVERY: Timesteps between two gradient updates, whatever the number of robots.
-        learning_starts: First timestep at which the run may learn, copy its target and evaluate.
-        target_update_interval: Timesteps between two target copies.
-        exploration_fraction: Part of the run over which epsilon falls, in [0, 1].
-        initial_eps: Epsilon at timestep 0.
-        final_eps: Epsilon once ``exploration_fraction`` of the run is over.
-        learning_rate: Adam's step size at timestep 0.
-        final_learning_rate: That of the last timestep; `None`, as in the legacy schedule, keeps it constant.
+    Defect T3: a run makes ``total_timesteps + 1`` timesteps.
     """
 
-    total_timesteps: int
-    eval_freq: int
-    UPDATE_EVERY: int = 4
-    learning_starts: int = 2000
-    target_update_interval: int = 10_000
-    exploration_fraction: float = 0.25
-    initial_eps: float = 0.6
-    final_eps: float = 0.05
-    learning_rate: float = 1e-4
-    final_learning_rate: float | None = None
+    total_timesteps: Timesteps = key(..., "index of the last timestep; a timestep is one environment step")
+    eval_freq: Timesteps = key(..., "timesteps between two evaluations")
+    learning_starts: int = key(
+        2000, "first timestep that may learn, copy the target and evaluate", ge=0, le=LONGEST
+    )
+    update_every: Timesteps = key(4, "timesteps between two gradient updates, whatever the number of robots")
+    target_update_interval: Timesteps = key(10_000, "timesteps between two target copies")
+    exploration_fraction: float = key(0.25, "part of the run over which epsilon falls", ge=0, le=1)
+    initial_eps: float = key(0.6, "epsilon at timestep 0", ge=0, le=1)
+    final_eps: float = key(0.05, "epsilon after `exploration_fraction` of the run", ge=0, le=1)
+    final_learning_rate: float | None = key(
+        None,
+        "Adam's step size at the end, reached along half a cosine; absent: it stays",
+        throughput=True,
+        ge=0,
+        le=1,
+    )
 
-    def __post_init__(self) -> None:
-        for name in ("total_timesteps", "eval_freq", "UPDATE_EVERY", "target_update_interval"):
-            if getattr(self, name) < 1:  # Defect T20: a run of 0 timesteps divides by zero
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+    @property
+    def first_update(self) -> int:
+        """First timestep at which an update is due."""
+        return -(-self.learning_starts // self.update_every) * self.update_every
 
     def epsilon(self, t: int) -> float:
         """Exploration rate at timestep ``t``: linear from ``initial_eps`` to ``final_eps``, then constant."""
@@ -49,19 +53,19 @@ class Schedule:
             return self.final_eps
         return self.initial_eps + progress / self.exploration_fraction * (self.final_eps - self.initial_eps)
 
-    def learning_rate_at(self, t: int) -> float:
+    def learning_rate_at(self, t: int, initial: float) -> float:
         """Adam's step size at timestep ``t``: half a cosine from the first to the last of the run.
 
         Loshchilov & Hutter 2017, equation 5, without restarts.
         """
         if self.final_learning_rate is None:
-            return self.learning_rate
+            return initial
         share = (1 + math.cos(math.pi * min(t / self.total_timesteps, 1))) / 2
-        return self.final_learning_rate + (self.learning_rate - self.final_learning_rate) * share
+        return self.final_learning_rate + (initial - self.final_learning_rate) * share
 
     def update_due(self, t: int) -> bool:
         """Whether timestep ``t`` makes a gradient update (the memory must also hold more than a batch)."""
-        return t >= self.learning_starts and t % self.UPDATE_EVERY == 0
+        return t >= self.learning_starts and t % self.update_every == 0
 
     def target_copy_due(self, t: int) -> bool:
         """Whether timestep ``t`` copies the local networks into the target, after its update."""
@@ -80,7 +84,7 @@ class Schedule:
     def updates(self, start: int, stop: int) -> int:
         """Number of gradient updates due in the timesteps ``start <= t < stop``."""
         start = max(start, self.learning_starts)
-        return max(0, (stop - 1) // self.UPDATE_EVERY - (start - 1) // self.UPDATE_EVERY)
+        return max(0, (stop - 1) // self.update_every - (start - 1) // self.update_every)
 
     def spans(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
         """Split the timesteps ``start <= t < stop`` after each one that copies the target or evaluates.

@@ -6,7 +6,6 @@ from agents.models.files import ModelFileError
 from agents.models.folder import load_agent
 from torchrl_gpu.evaluation.npz import EvaluationFileError, check_whole
 from torchrl_gpu.evaluation.record import FILE_NAME, EvaluationRecord
-from torchrl_gpu.learn.schedule import Schedule
 from torchrl_gpu.settings.parse import Trial
 from torchrl_gpu.watch.loggers import write_evaluations
 
@@ -16,8 +15,7 @@ def lost_results(folder: Path, trial: Trial) -> str | None:
 
     The series of its evaluations follow from them, and are written anew.
     """
-    keys = ("total_timesteps", "eval_freq", "learning_starts")
-    expected = Schedule(**{key: trial[key] for key in keys}).evaluations()
+    expected = trial.schedule.evaluations()
     if not expected:
         return None
     try:

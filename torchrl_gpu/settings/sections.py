@@ -14,12 +14,11 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from agents.settings import LearnerSettings, Section, key
+from torchrl_gpu.learn.schedule import LONGEST, Schedule
 
 if TYPE_CHECKING:
     from agents.learners.base import Learner
 
-LONGEST = 10**12
-"""Timesteps that no run reaches: a larger number is a slip of the keyboard."""
 MOST_THINGS = 100
 """Robots, vortices or obstacles: more than the area has room for."""
 DIAGONAL = 72
@@ -55,7 +54,6 @@ def _false(value: bool) -> bool:
 Item = TypeVar("Item")
 Column = Annotated[list[Item], Field(min_length=1)]
 Text = Annotated[str, Field(min_length=1), AfterValidator(_printable)]
-Timesteps = Annotated[int, Field(ge=1, le=LONGEST)]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 Things = Annotated[int, Field(ge=0, le=MOST_THINGS)]
 
@@ -164,42 +162,6 @@ class WorldSettings(Section):
         return self
 
 
-class ScheduleSettings(Section):
-    """When the run explores, learns, copies its target and evaluates."""
-
-    total_timesteps: Timesteps = key(..., "index of the last timestep; a timestep is one environment step")
-    eval_freq: Timesteps = key(..., "timesteps between two evaluations")
-    learning_starts: int = key(
-        2000, "first timestep that may learn, copy the target and evaluate", ge=0, le=LONGEST
-    )
-    update_every: Timesteps = key(4, "timesteps between two gradient updates")
-    target_update_interval: Timesteps = key(10_000, "timesteps between two target copies")
-    exploration_fraction: float = key(0.25, "part of the run over which epsilon falls", ge=0, le=1)
-    initial_eps: float = key(0.6, "epsilon at timestep 0", ge=0, le=1)
-    final_eps: float = key(0.05, "epsilon after `exploration_fraction` of the run", ge=0, le=1)
-    final_learning_rate: float | None = key(
-        None,
-        "Adam's step size at the end, reached along half a cosine; absent: it stays",
-        throughput=True,
-        ge=0,
-        le=1,
-    )
-
-    @model_validator(mode="after")
-    def _learning(self) -> "ScheduleSettings":
-        if self.total_timesteps <= self.learning_starts:
-            raise ValueError(
-                f"key 'total_timesteps': {self.total_timesteps} must be above 'learning_starts', "
-                f"{self.learning_starts}: nothing would be learned"
-            )
-        return self
-
-    @property
-    def first_update(self) -> int:
-        """First timestep at which an update is due."""
-        return -(-self.learning_starts // self.update_every) * self.update_every
-
-
 class ReplaySettings(Section):
     """What is kept, where, and how it is drawn."""
 
@@ -294,7 +256,7 @@ class WatchSettings(Section):
 SECTIONS: dict[str, type[Section]] = {
     "run": RunSettings,
     "world": WorldSettings,
-    "schedule": ScheduleSettings,
+    "schedule": Schedule,
     "replay": ReplaySettings,
     "policy": PolicySettings,
     "learner": LearnerSettings,

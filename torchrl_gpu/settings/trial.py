@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from agents.settings import LearnerSettings, Section
+from torchrl_gpu.learn.schedule import Schedule
 from torchrl_gpu.settings.errors import ConfigError, explanation
 from torchrl_gpu.settings.reference import show
 from torchrl_gpu.settings.sections import (
@@ -17,7 +18,6 @@ from torchrl_gpu.settings.sections import (
     PolicySettings,
     ReplaySettings,
     RunSettings,
-    ScheduleSettings,
     WatchSettings,
     WorldSettings,
     keys_of,
@@ -42,7 +42,7 @@ class Trial:
     swept: tuple[str, ...]
     run: RunSettings
     world: WorldSettings
-    schedule: ScheduleSettings
+    schedule: Schedule
     replay: ReplaySettings
     policy: PolicySettings
     learner: LearnerSettings
@@ -66,6 +66,7 @@ class Trial:
         classes = {**SECTIONS, "learner": learners()[values["agent_type"]].Settings}
         sections = {name: _section(section, given) for name, section in classes.items()}
         trial = cls(given, tuple(name for name in swept if name in own), **sections)
+        _check_length(trial.schedule)
         _check_prioritized(trial)
         return trial
 
@@ -123,6 +124,15 @@ def _section(section: type[Section], given: dict[str, Any]) -> Section:
         return section(**{name: given[name] for name in section.model_fields if name in given})
     except ValidationError as error:
         raise ConfigError(explanation(error, section)) from None
+
+
+def _check_length(schedule: Schedule) -> None:
+    """Refuse a run that ends before it learns."""
+    if schedule.total_timesteps <= schedule.learning_starts:
+        raise ConfigError(
+            f"key 'total_timesteps': {schedule.total_timesteps} must be above 'learning_starts', "
+            f"{schedule.learning_starts}: nothing would be learned"
+        )
 
 
 def _check_prioritized(trial: Trial) -> None:
