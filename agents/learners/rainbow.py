@@ -94,16 +94,15 @@ class Rainbow(DiscreteLearner, name="Rainbow"):
 
     Attributes:
         atoms: number of atoms of the return's distribution.
-        Vmin: lowest atom.
-        Vmax: highest atom.
         support: the atoms, (51,) float32.
-        delta_z: their spacing.
     """
 
     class Settings(LearnerSettings):
         """Keys of Rainbow."""
 
         n_step: int = key(3, "steps of the return", ge=1, le=100)
+        v_min: float = key(-1.0, "lowest return that the atoms tell", throughput=True, ge=-1e6, le=0)
+        v_max: float = key(1.0, "highest return that the atoms tell", throughput=True, gt=0, le=1e6)
 
         @property
         def return_steps(self) -> int:
@@ -119,13 +118,25 @@ class Rainbow(DiscreteLearner, name="Rainbow"):
     drop_empty_objects = False
 
     atoms = 51
-    Vmin = -1.0
-    Vmax = 1.0
-    delta_z = (Vmax - Vmin) / (atoms - 1)
 
     def __init__(self, settings: LearnerSettings, **options: Any) -> None:
         super().__init__(settings, **options)
         self.support = torch.linspace(self.Vmin, self.Vmax, self.atoms, device=self.device)
+
+    @property
+    def Vmin(self) -> float:
+        """Lowest atom."""
+        return self.settings.v_min
+
+    @property
+    def Vmax(self) -> float:
+        """Highest atom."""
+        return self.settings.v_max
+
+    @property
+    def delta_z(self) -> float:
+        """Spacing of the atoms."""
+        return (self.Vmax - self.Vmin) / (self.atoms - 1)
 
     def to_dtype(self, dtype: torch.dtype) -> None:
         """See `Learner.to_dtype`."""

@@ -44,6 +44,17 @@ def test_the_step_sizes_of_the_optimisers_are_the_key():
     assert {each.param_groups[0]["lr"] for each in learner.optimizers.values()} == {0.125}
 
 
+def test_the_atoms_of_rainbow_reach_as_far_as_its_keys():
+    keys = {"agent_type": "Rainbow", "batch_size": 4, "v_min": -10, "v_max": 40}
+    trial = trial_of(buffer_size=100, **keys)
+    learner = build_agent(trial, "cpu").learner
+    assert trial.changed_throughput_keys == ("v_min", "v_max")
+    assert learner.support[[0, 1, -1]].tolist() == [-10, -9, 40]
+    assert learner.delta_z == 1
+    with pytest.raises(ConfigError, match="'v_max': 0 is not allowed; it must be a number above 0"):
+        trial_of(buffer_size=100, **keys | {"v_max": 0})
+
+
 def test_the_return_has_the_steps_of_its_learner():
     rainbow = build_agent(
         trial_of(buffer_size=100, agent_type="Rainbow", n_step=4, batch_size=4), "cpu"
