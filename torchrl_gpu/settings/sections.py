@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from agents.settings import LearnerSettings, Section, key
+from marinenav_env.envs.contract.stage import COLUMNS, stages_of
 from torchrl_gpu.learn.schedule import LONGEST, Schedule
 
 if TYPE_CHECKING:
@@ -74,6 +75,19 @@ class Stages(Section):
         if len(set(lengths.values())) > 1:
             listed = ", ".join(f"{name} {length}" for name, length in lengths.items())
             raise ValueError(f"its lists must be equally long, got {listed}")
+        return self
+
+    @model_validator(mode="after")
+    def _placeable(self) -> "Stages":
+        from marinenav_env.envs.reference.scenario import room_for  # here: it loads SciPy
+
+        for stage in stages_of(dict(self)):
+            for column, asked, fits in zip(COLUMNS, stage, room_for(stage), strict=True):
+                if fits < asked:
+                    raise ValueError(
+                        f"{asked} in {column!r} find no room; at most {fits} fit with "
+                        f"'min_start_goal_dis' {stage.min_start_goal_dis:g} and what else is placed"
+                    )
         return self
 
     def __len__(self) -> int:

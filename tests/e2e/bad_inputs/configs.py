@@ -97,6 +97,16 @@ CONFIGS = [
         ("obstacles beyond reason", evaluated(num_obstacles=[HUGE]), "from 0 to 100"),
         ("distance beyond the map", evaluated(min_start_goal_dis=[73]), "from 0 to 72"),
         ("episodes beyond reason", evaluated(num_episodes=[HUGE]), "from 0 to 100000"),
+        (
+            "robots without room",
+            training(num_robots=[100, 1]),
+            "100 in 'num_robots' find no room; at most 18 fit",
+        ),
+        (
+            "no way that long",
+            evaluated(min_start_goal_dis=[72]),
+            "1 in 'num_robots' find no room; at most 0 fit",
+        ),
         ("no episodes", evaluated(num_episodes=[0]), "'num_episodes' has no episode"),
         ("stages not ascending", training(timesteps=[0, -5]), "-5 in 'timesteps'"),
         (
