@@ -8,14 +8,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 import torchrl_gpu.evaluation.batched
 import torchrl_gpu.evaluation.one_by_one
-from scripts import benchmark, export, vrx_experiment_config
-from tests.e2e.bad_inputs.playing import MAINS
+from scripts import benchmark, export, marinenav, vrx_experiment_config
 from tests.e2e.test_shipped_configs import SHORT, SHORT_THROUGHPUT
 from torchrl_gpu import train_torchrl_gpu
 from torchrl_gpu.torchrl_trainer import TorchRLTrainer
@@ -32,7 +32,7 @@ def commands() -> list[str]:
         text = document.read_text(encoding="utf-8")
         for block in re.findall(r"^```(?:bash|sh|shell|console)\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
             found += [line.partition(" #")[0].strip() for line in block.replace("\\\n", " ").splitlines()]
-        found += re.findall(r"`((?:pytest|python3?|pip|make|marinenav-train) [^`]+)`", text)
+        found += re.findall(r"`((?:pytest|python3?|pip|make|marinenav|marinenav-train) [^`]+)`", text)
     return [command for command in dict.fromkeys(found) if command]
 
 
@@ -81,6 +81,7 @@ def stopped_run(patch: pytest.MonkeyPatch) -> None:
         assert train_torchrl_gpu.main(["-C", "one_seed.json", "--quiet"]) == 1
     (run,) = Path("runs").iterdir()
     run.rename(RUN)
+    shutil.copytree(RUN, RUN.with_name("training_OTHER"))
     best = RUN / "seed_0" / "best"  # as runs outside reproduction mode have
     best.mkdir()
     for path in (RUN / "seed_0").glob("*_params.*"):
@@ -113,6 +114,8 @@ def run(command: str) -> None:
         run_make(*arguments)
     elif program == "pytest" or arguments[:2] == ["-m", "pytest"]:
         check_tests(arguments[arguments.index("pytest") + 1 :] if "pytest" in arguments else arguments)
+    elif program == "marinenav":
+        assert marinenav.main(arguments) == 0
     elif program == "marinenav-train" or arguments[:2] == ["-m", "torchrl_gpu.train_torchrl_gpu"]:
         assert train_torchrl_gpu.main(arguments if program != "python" else arguments[2:]) == 0
     else:
@@ -165,7 +168,7 @@ def run_script(path: Path, arguments: list[str]) -> None:
     if path.stem == "benchmark":
         benchmark.build_parser().parse_args(arguments)
     else:
-        assert MAINS[path.stem](arguments) == 0
+        assert import_module(f"scripts.{path.stem}").main(arguments) == 0
 
 
 @pytest.mark.parametrize("command", commands())
@@ -186,9 +189,11 @@ def test_a_command_nobody_knows_is_noticed(command: str, workplace: Path) -> Non
 
 
 @pytest.mark.parametrize("source", python_blocks())
-def test_documented_python_prints_what_it_says(source: str, capsys: pytest.CaptureFixture) -> None:
+def test_documented_python_prints_what_it_says(
+    source: str, capsys: pytest.CaptureFixture, workplace: Path
+) -> None:
     exec(compile(source, "README.md", "exec"), {})
-    said = re.findall(r"^print\(.*\)  # (.*)$", source, re.MULTILINE)
+    said = re.findall(r"^ *print\(.*\)  # (.*)$", source, re.MULTILINE)
     assert capsys.readouterr().out.splitlines() == said
 
 
