@@ -39,6 +39,7 @@ setup(
         "tqdm>=4.66",
         "pydantic>=2.7",
         "psutil>=5.9",
+        "typing_extensions>=4.6",
     ],
     extras_require={
         "dev": ["pytest>=8", "pytest-benchmark>=4", "pytest-xdist>=3.6", "ruff>=0.15"],

@@ -7,11 +7,12 @@ two are `None` when no state of the batch has an object; see `ObservationNetwork
 import math
 from dataclasses import InitVar, dataclass, fields
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from typing_extensions import Self
 
 from agents.models.files import read_network, write_networks
 

@@ -28,6 +28,8 @@ class Command(NamedTuple):
 COMMANDS = {
     "train": Command("torchrl_gpu.train_torchrl_gpu", "train agents, or go on with an interrupted run"),
     "evaluate": Command("scripts.evaluate", "play a model's evaluation episodes and report"),
+    "runs": Command("scripts.runs", "list runs: how each stands and how well it did"),
+    "compare": Command("scripts.compare", "show what differs between runs, and their curves as a table"),
     "plot": Command("scripts.plot_training_results", "draw learning curves of runs"),
     "view": Command("scripts.view_episode", "look at an episode: picture, film, or page that plays it"),
     "export": Command("scripts.export", "write a model for the vehicles' planner"),

@@ -7,11 +7,12 @@ temperature α is never tuned (Quirk A11).
 
 from dataclasses import InitVar, dataclass
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Normal
+from typing_extensions import Self
 
 from agents.learners.base import ContinuousLearner, Noise, Stage, Transitions
 from agents.learners.ddpg import Critic

@@ -126,6 +126,7 @@ def run(command: str) -> None:
 NOT_RUN_HERE = {
     "python3 -m venv .venv": "what `make` does, see run_make",
     '.venv/bin/python -m pip install --editable ".[dev]"': "what `make` does, see run_make",
+    "source .venv/bin/activate": "changes the shell; there is no such environment here",
     "pip install --upgrade torch torchrl": "needs the network and minutes",
     "python -m tests.e2e.bad_inputs": "what it writes is compared row by row in test_bad_inputs.py",
 }
