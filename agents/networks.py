@@ -1,24 +1,19 @@
-"""Network parts shared by the six learners (agents spec 3 and 4).
-
-An observation is the triple `(self_state (B, 7), objects_state (B, 5, 5), objects_mask (B, 5))`. The last
-two are `None` when no state of the batch has an object; see `ObservationNetwork.features`.
-"""
+"""Network parts shared by the learners (agents spec 3 and 4)."""
 
 import math
 from dataclasses import InitVar, dataclass, fields
-from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from typing_extensions import Self
 
-from agents.models.files import read_network, write_networks
-
-Observation = tuple[Tensor, Tensor | None, Tensor | None]
+from agents.batch import Observation
+from marinenav_env.envs.contract.layout import OBJECT_ROWS, OBJECT_SIZE, SELF_SIZE
 
 QUANTILES = 8  # quantile fractions per state in an update
+DEFAULT_SIZES = (SELF_SIZE, OBJECT_SIZE, OBJECT_ROWS, 56, 40, 56 + OBJECT_ROWS * 40, 128)
+"""The sizes of the legacy networks, in the order of `NetworkSizes`."""
 
 
 def encoder(in_features: int, out_features: int) -> nn.Sequential:
@@ -74,15 +69,12 @@ class ObservationNetwork(NetworkSizes, nn.Module):
     arguments.
 
     Attributes:
-        part: what the network is called in a model folder, see `model_files.FILES`.
         seed_id: the integer that seeded torch.
         seed: the generator seeded by it, torch's default one.
 
     Raises:
         ValueError: `concat_feature_dimension` is not the sum of the encoded parts.
     """
-
-    part: ClassVar[str] = "network"
 
     def __post_init__(self, device: str | torch.device, seed: int) -> None:
         nn.Module.__init__(self)
@@ -116,14 +108,11 @@ class ObservationNetwork(NetworkSizes, nn.Module):
         """Arguments that rebuild this network, as legacy model folders store them (agents spec 10)."""
         return {field.name: getattr(self, field.name) for field in fields(self)} | {"seed": self.seed_id}
 
-    def save(self, directory: str | Path) -> None:
-        """Write this network into an existing model folder."""
-        write_networks({self.part: self}, directory)
-
-    @classmethod
-    def load(cls, directory: str | Path, device: str | torch.device = "cpu") -> Self:
-        """Build a network from a model folder; see `model_files.read_network`."""
-        return read_network(cls, directory, cls.part, device)
+    def example_observation(self) -> tuple[Tensor, Tensor, Tensor]:
+        """One random float64 observation of the network's sizes."""
+        objects = self.max_object_num
+        shapes = (1, self.self_dimension), (1, objects, self.object_dimension), (1, objects)
+        return tuple(torch.rand(shape, dtype=torch.float64) for shape in shapes)
 
     def hidden(self, features: Tensor) -> Tensor:
         """Two hidden layers with ReLU, (..., 256) -> (..., 128)."""
@@ -177,8 +166,6 @@ class Actor(ObservationNetwork):
     Quirk A14: `value_ranges_of_action` sets only the number of dimensions and the range of exploration.
     """
 
-    part = "actor"
-
     value_ranges_of_action: list[list[float]]
     device: InitVar[str | torch.device] = "cpu"
     seed: InitVar[int] = 0
@@ -219,22 +206,6 @@ class ActorCriticPolicy(NetworkSizes):
             ranges = self.value_ranges_of_action
             own_parameter = ranges if name == "actor" else len(ranges)
             setattr(self, name, network_class(*self.sizes, own_parameter, device, seed + offset).to(device))
-
-    def save(self, directory: str | Path) -> None:
-        """Write all networks into an existing model folder."""
-        write_networks({name: getattr(self, name) for name in self.network_classes}, directory)
-
-    @classmethod
-    def load(cls, directory: str | Path, device: str | torch.device = "cpu") -> Self:
-        """Build a policy from a model folder; torch's generator is left as by a policy with seed 0."""
-        networks = {
-            name: read_network(network_class, directory, name, device)
-            for name, network_class in cls.network_classes.items()
-        }
-        actor = networks["actor"]
-        policy = cls(*actor.sizes, actor.value_ranges_of_action, device)
-        vars(policy).update(networks)
-        return policy
 
 
 class NoisyLinear(nn.Module):

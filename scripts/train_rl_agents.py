@@ -16,7 +16,8 @@ from torchrl_gpu.settings.parse import ConfigError, Trial
 from torchrl_gpu.settings.reference import show
 
 if TYPE_CHECKING:
-    from agents.legacy.trainer import Trainer
+    from agents.legacy.agent import LegacyAgent
+    from agents.legacy.trainer import Collaborators, Trainer
 
 EXAMPLES = """\
   python scripts/train_rl_agents.py -C config/quickstart_legacy.json
@@ -41,7 +42,6 @@ def build_trainer(trial: Trial, device: str) -> "Trainer":
     # Imported here: torch takes seconds, and help, version and refused configs need none of this.
     from agents.legacy.trainer import Trainer
     from marinenav_env.envs import MarineNavEnv3
-    from torchrl_gpu.experiment import build_agent
     from torchrl_gpu.seeding import EVAL_SEED, seed_everything
 
     seed_everything(trial["seed"])
@@ -59,7 +59,37 @@ def build_trainer(trial: Trial, device: str) -> "Trainer":
         exploration_fraction=trial["exploration_fraction"],
         initial_eps=trial["initial_eps"],
         final_eps=trial["final_eps"],
+        shared=shared(),
     )
+
+
+def build_agent(trial: Trial, device: str) -> "LegacyAgent":
+    """The trial's learner with its memory, its networks loaded if the trial starts from a model."""
+    from agents.legacy.agent import LegacyAgent
+    from torchrl_gpu.seeding import AGENT_SEED_OFFSET
+
+    agent = LegacyAgent(
+        settings=trial.learner,
+        device=device,
+        seed=trial.run.seed + AGENT_SEED_OFFSET,
+        agent_type=trial.run.agent_type,
+        BUFFER_SIZE=trial.replay.buffer_size,
+        BATCH_SIZE=trial.replay.batch_size,
+    )
+    if trial.run.load_model is not None:
+        agent.load_model(trial.run.load_model, device)
+    return agent
+
+
+def shared() -> "Collaborators":
+    """What the legacy trainer has in common with the other pipeline."""
+    from agents.legacy.trainer import Collaborators
+    from torchrl_gpu.evaluation.one_by_one import create_eval_configs, evaluate
+    from torchrl_gpu.evaluation.record import EvaluationRecord
+    from torchrl_gpu.learn.schedule import Schedule
+    from torchrl_gpu.watch.episode_report import episode_report
+
+    return Collaborators(Schedule, create_eval_configs, evaluate, EvaluationRecord, episode_report)
 
 
 def run_trial(trial: Trial, folder: Path, device: str, verbosity: str = "normal") -> None:

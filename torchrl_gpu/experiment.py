@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from tensordict import TensorDictBase
 
 from agents.agent import Agent
 from agents.learners import LEARNERS
@@ -25,10 +24,10 @@ from torchrl_gpu.evaluation.metrics import EpisodeResult
 from torchrl_gpu.evaluation.one_by_one import create_eval_configs, evaluate
 from torchrl_gpu.learn.average import AveragedWeights
 from torchrl_gpu.learn.scale import ObservationScale
-from torchrl_gpu.learn.update import FastUpdate
+from torchrl_gpu.learn.update import Update
 from torchrl_gpu.replay.buffer import Replay
 from torchrl_gpu.replay.ring import DeviceRing, HostRing
-from torchrl_gpu.replay.rows import Draw, unpack
+from torchrl_gpu.replay.rows import Draw
 from torchrl_gpu.replay.samplers import (
     LegacyPrioritizedSampler,
     LegacyUniformSampler,
@@ -36,7 +35,7 @@ from torchrl_gpu.replay.samplers import (
     UniformSampler,
 )
 from torchrl_gpu.replay.windows import RecordWindows, RobotWindows
-from torchrl_gpu.seeding import AGENT_SEED_OFFSET, seed_everything
+from torchrl_gpu.seeding import AGENT_SEED_OFFSET, reseed_as_uniform_memory, seed_everything
 from torchrl_gpu.settings.trial import Trial
 from torchrl_gpu.torchrl_trainer import StepListener, TorchRLTrainer
 from torchrl_gpu.watch.loggers import ScalarLog
@@ -47,7 +46,6 @@ from torchrl_gpu.watch.timings import Timings
 STEPS_AT_ONCE = 64
 """Steps of one environment written to replay together at most; an update writes them all before it draws."""
 
-Update = Callable[[Draw], TensorDictBase]
 Evaluate = Callable[[], list[EpisodeResult]]
 
 
@@ -59,7 +57,7 @@ class Parts(NamedTuple):
     policy: PolicyWrapper
     steps: PlainSteps | TensorSteps
     replay: Replay
-    update: Update
+    update: Callable[[Draw], dict[str, torch.Tensor]]
     evaluate: Evaluate
     average: AveragedWeights | None = None
     raw_networks: Callable[[], AbstractContextManager] = nullcontext
@@ -71,6 +69,8 @@ def reproduction_parts(trial: Trial, device: str, folder: Path, lap: Lap, verbos
     env = build_env(trial, device, dtype=torch.float64)
     world = MarineNavEnv3(trial.evaluation.eval_seed, is_eval_env=True)
     agent = build_agent(trial, device)
+    if not agent.learner.prioritized:
+        reseed_as_uniform_memory()
     episodes = write_episodes(trial, world, folder)
     policy = PolicyWrapper(agent, sequential=True)
     return Parts(
@@ -79,7 +79,7 @@ def reproduction_parts(trial: Trial, device: str, folder: Path, lap: Lap, verbos
         policy=policy,
         steps=PlainSteps(env, policy, lap),
         replay=legacy_replay(trial, device),
-        update=eager_update(agent),
+        update=Update(agent.learner),
         evaluate=partial(evaluate, world, agent, episodes, verbose=verbose),
     )
 
@@ -107,9 +107,7 @@ def throughput_parts(trial: Trial, device: str, folder: Path, lap: Lap, verbose:
             env, policy, lap, bootstrap_on_timeout=trial.replay.bootstrap_on_timeout, scale=scale
         ),
         replay=device_replay(trial, device),
-        update=FastUpdate(agent.learner, autocast=trial.run.autocast)
-        if trial.run.compile
-        else device_update(agent),
+        update=device_update(agent, trial),
         evaluate=BatchedEvaluation(
             agent,
             episodes,
@@ -151,8 +149,6 @@ def build_agent(trial: Trial, device: str) -> Agent:
         device=device,
         seed=trial.run.seed + AGENT_SEED_OFFSET,
         agent_type=trial.run.agent_type,
-        BUFFER_SIZE=trial.replay.buffer_size,
-        BATCH_SIZE=trial.replay.batch_size,
     )
     if trial.run.load_model is not None:
         agent.load_model(trial.run.load_model, device)
@@ -200,18 +196,14 @@ def device_replay(trial: Trial, device: str) -> Replay:
     )
 
 
-def eager_update(agent: Agent) -> Update:
-    """The learner's update, as it is."""
-    learner = agent.learner
-    return lambda batch: learner.update(unpack(batch, learner.continuous))
-
-
-def device_update(agent: Agent) -> Update:
-    """The same numbers with less waste: the host waits for nothing, Adam is one kernel."""
+def device_update(agent: Agent, trial: Trial) -> Update:
+    """Updates with less waste: the host waits for nothing; compiled whole, or at least Adam is one kernel."""
     agent.learner.stay_on_device()
+    if trial.run.compile:
+        return Update(agent.learner, compile=True, autocast=trial.run.autocast)
     for optimizer in agent.learner.optimizers.values():
         optimizer.param_groups[0].update(fused=True, foreach=False)
-    return eager_update(agent)
+    return Update(agent.learner)
 
 
 def averaged(agent: Agent, tau: float) -> AveragedWeights | None:

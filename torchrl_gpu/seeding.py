@@ -15,6 +15,10 @@ AGENT_SEED_OFFSET = 100
 """Seed of a trial's agent, less the trial seed (training spec 2.3)."""
 
 
+UNIFORM_MEMORY_SEED = 249
+"""What the legacy uniform memory seeds Python's generator with when it is built (Quirk A2)."""
+
+
 def seed_everything(seed: int) -> None:
     """Seed Python's, NumPy's and torch's global generators; called once, before a trial builds anything.
 
@@ -70,3 +74,11 @@ def kept_generators(device: torch.device | str) -> Iterator[None]:
         yield
     finally:
         generators.load_state_dict(before)
+
+
+def reseed_as_uniform_memory() -> None:
+    """Seed Python's generator as the legacy agent does with its memory (Quirk A2).
+
+    Exploration and sampling do not depend on the trial's seed from here on; the legacy numbers need it.
+    """
+    random.seed(UNIFORM_MEMORY_SEED)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from tensordict import TensorDictBase
+from torch import Tensor
 
 from agents.agent import Agent
 from marinenav_env.envs.torchrl_gpu import MarineNavTorchRLEnv
@@ -76,7 +76,7 @@ class TorchRLTrainer:
         schedule: Schedule,
         evaluate: Callable[[], list[EpisodeResult]],
         progress: Progress,
-        update: Callable[[Draw], TensorDictBase],
+        update: Callable[[Draw], dict[str, Tensor]],
         average: AveragedWeights | None = None,
         raw_networks: Callable[[], AbstractContextManager] = nullcontext,
         keep_best: bool = False,
@@ -143,12 +143,7 @@ class TorchRLTrainer:
 
     def _owners(self) -> dict[str, Any]:
         """All that keeps a part of the run's state; generators last, as others may draw while they load."""
-        learner = self.agent.learner
-        owners: dict[str, Any] = {}
-        for kind, policy in (("local", learner.policy_local), ("target", learner.policy_target)):
-            networks = learner.networks(policy)
-            owners |= {f"{kind}-{name}": network for name, network in networks.items()}
-        owners |= {f"optimizer-{name}": optimizer for name, optimizer in learner.optimizers.items()}
+        owners = {"learner": self.agent.learner}
         if self.average:
             owners["average"] = self.average.model
         return owners | {

@@ -11,13 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from agents.learners.base import ContinuousLearner, Noise, Stage, Transitions
-from agents.models.files import files_of
+from agents.batch import Batch, Observation
+from agents.learners.base import ContinuousLearner, Noise, Stage
 from agents.networks import (
     QUANTILES,
     Actor,
     ActorCriticPolicy,
-    Observation,
     QuantileNetwork,
     draw_taus,
     encoder,
@@ -29,8 +28,6 @@ from agents.settings import QuantileSettings, key
 @dataclass(eq=False, repr=False)
 class Critic(QuantileNetwork):
     """Quantiles Z(s, a; τ) of the return."""
-
-    part = "critic"
 
     action_dimension: int
     device: InitVar[str | torch.device] = "cpu"
@@ -79,11 +76,14 @@ class AC_IQN(ContinuousLearner, name="AC-IQN"):  # noqa: N801
         )
 
     policy_class = AC_IQN_Policy
-    model_files = files_of("actor", "critic")
 
     def greedy(self, observation: Observation, cvar: float = 1.0) -> Tensor:
         """The actor's output, (B, 2)."""
         return self.policy_local.actor(observation)
+
+    def return_quantiles(self, observation: Observation, action: Tensor, taus: Tensor) -> Tensor:
+        """See `Learner.return_quantiles`."""
+        return self.policy_local.critic.quantiles(observation, action, taus)
 
     def draw_noise(self, batch_size: int) -> Noise:
         """Fractions (B, N, 1) for the target critic, the local critic, and the critic in the actor step."""
@@ -96,21 +96,19 @@ class AC_IQN(ContinuousLearner, name="AC-IQN"):  # noqa: N801
         """Critic, then actor against the updated critic."""
         return Stage(self.critic_loss), Stage(self.actor_loss)
 
-    def critic_loss(self, transitions: Transitions, noise: Noise) -> dict[str, Tensor]:
+    def critic_loss(self, batch: Batch, noise: Noise) -> dict[str, Tensor]:
         """Quantile Huber loss to the bootstrapped target quantiles (agents spec 6.1, steps 2-4)."""
         with torch.no_grad():
-            next_actions = self.policy_target.actor(transitions.next_state)
+            next_actions = self.policy_target.actor(batch.next_state)
             next_quantiles = self.policy_target.critic.quantiles(
-                transitions.next_state, next_actions, noise["target_taus"]
+                batch.next_state, next_actions, noise["target_taus"]
             )
-            target = self.bellman_target(transitions, next_quantiles)  # (B, N)
-        quantiles = self.policy_local.critic.quantiles(
-            transitions.state, transitions.action, noise["local_taus"]
-        )
+            target = self.bellman_target(batch, next_quantiles)  # (B, N)
+        quantiles = self.policy_local.critic.quantiles(batch.state, batch.action, noise["local_taus"])
         return {"critic": quantile_huber_loss(quantiles, target, noise["local_taus"])}
 
-    def actor_loss(self, transitions: Transitions, noise: Noise) -> dict[str, Tensor]:
+    def actor_loss(self, batch: Batch, noise: Noise) -> dict[str, Tensor]:
         """Minus the mean quantile of the actor's own actions (agents spec 6.1, step 6)."""
-        actions = self.policy_local.actor(transitions.state)
-        quantiles = self.policy_local.critic.quantiles(transitions.state, actions, noise["actor_taus"])
+        actions = self.policy_local.actor(batch.state)
+        quantiles = self.policy_local.critic.quantiles(batch.state, actions, noise["actor_taus"])
         return {"actor": -quantiles.mean()}

@@ -6,52 +6,31 @@ here, once.
 """
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
-from tensordict import TensorDict, TensorDictBase
 from torch import Tensor, nn
 
-from agents.models.files import ModelFiles
-from agents.networks import Observation
+from agents.batch import Batch, Observation
+from agents.networks import DEFAULT_SIZES, ObservationNetwork
 from agents.settings import LearnerSettings
 
-
-class Transitions(NamedTuple):
-    """One batch as the losses read it.
-
-    Attributes:
-        state: observation before the action.
-        action: (N, 2) float32, or (N, 1) int64.
-        reward: (N, 1) float32; for Rainbow the n-step return.
-        not_done: (N, 1) float32, 0 where nothing is bootstrapped.
-        next_state: observation to bootstrap from; for Rainbow n steps on.
-        weight: (N,) importance weights, or `None` when all are 1.
-    """
-
-    state: Observation
-    action: Tensor
-    reward: Tensor
-    not_done: Tensor
-    next_state: Observation
-    weight: Tensor | None
-
-
 Noise = dict[str, Tensor]
+Gradients = tuple[Tensor | None, ...]
 
 
 class Stage(NamedTuple):
     """One step of an update.
 
     Attributes:
-        loss: gives a loss for every network that the stage trains, see `Learner.update`.
+        loss: gives a loss for every network that the stage trains, see `Learner.descend`.
         every: the stage has its turn in every so many updates, the first time in the last of them.
     """
 
-    loss: Callable[[Transitions, Noise], dict[str, Tensor]]
+    loss: Callable[[Batch, Noise], dict[str, Tensor]]
     every: int = 1
 
 
@@ -75,6 +54,7 @@ class Learner:
         policy_local: learns and acts; a module, or an object that holds modules.
         policy_target: its delayed copy.
         optimizers: one Adam for each entry of `networks`.
+        updates: updates made.
         dtype: precision of networks and observations, float32 unless changed by `to_dtype`.
         noise_source: device on which quantile fractions are drawn; the legacy learners use the CPU's
             generator everywhere.
@@ -85,10 +65,10 @@ class Learner:
 
     name: ClassVar[str]
     policy_class: ClassVar[type]
+    network_names: ClassVar[tuple[str, ...]]
     continuous: ClassVar[bool]
     prioritized: ClassVar[bool] = False
     has_noise: ClassVar[bool] = False  # whether the networks tell training from evaluation
-    model_files: ClassVar[dict[str, ModelFiles]]
     drop_empty_objects: bool = True
 
     class Settings(LearnerSettings):
@@ -103,11 +83,11 @@ class Learner:
         self,
         settings: LearnerSettings,
         *,
-        sizes: tuple[int, ...],
-        value_ranges_of_action: list[list[float]],
-        action_size: int,
-        device: str | torch.device,
-        seed: int,
+        sizes: tuple[int, ...] = DEFAULT_SIZES,
+        value_ranges_of_action: Sequence[Sequence[float]] = ((-1.0, 1.0), (-1.0, 1.0)),
+        action_size: int = 25,
+        device: str | torch.device = "cpu",
+        seed: int = 0,
         training: bool = True,
     ) -> None:
         self.settings = settings
@@ -116,6 +96,7 @@ class Learner:
         self.action_size = action_size
         self.device = device
         self.seed = seed
+        self.updates = 0
         self.noise_source = "cpu"
         self.dtype = torch.float32
         self.policy_local = self.make_policy()
@@ -154,15 +135,39 @@ class Learner:
         """One ε-greedy action for one observation (B = 1), with the legacy draws (agents spec 5)."""
         raise NotImplementedError
 
+    def planner(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        """What a vehicle's planner computes with the acting network, and random inputs of it."""
+        return self.acting_network, (self.acting_network.example_observation(),)
+
+    def return_quantiles(
+        self, observation: Observation, action: Tensor | None, taus: Tensor
+    ) -> Tensor | None:
+        """Quantiles of the return that the learner predicts; `None` if it predicts none.
+
+        Args:
+            observation: batch of B observations.
+            action: actions taken, (B, 2) or (B,) int64; `None` for every discrete one.
+            taus: fractions, (B, N, 1).
+
+        Returns:
+            (B, N), or (B, N, 25) of every action.
+        """
+        return None
+
+    @classmethod
+    def keys_in(cls, weights: dict[str, Tensor]) -> dict[str, Any]:
+        """Keys that the shapes of the acting network's weights tell."""
+        return {}
+
     # ---- networks
 
     @classmethod
-    def networks(cls, policy: Any) -> dict[str, nn.Module]:
+    def networks(cls, policy: Any) -> dict[str, ObservationNetwork]:
         """The networks of a policy in order; the keys name optimisers and model files."""
-        return {name: policy if name == "network" else getattr(policy, name) for name in cls.model_files}
+        return {name: policy if name == "network" else getattr(policy, name) for name in cls.network_names}
 
     @property
-    def acting_network(self) -> nn.Module:
+    def acting_network(self) -> ObservationNetwork:
         """The network that chooses actions: the first of the local policy."""
         return next(iter(self.networks(self.policy_local).values()))
 
@@ -204,77 +209,70 @@ class Learner:
 
     # ---- learning
 
-    def transitions(self, batch: TensorDictBase) -> Transitions:
-        """Read a batch TensorDict `[N]`.
+    def update(self, batch: Batch) -> dict[str, Tensor]:
+        """One gradient update of the networks whose turn it is (agents spec 6).
 
-        Keys: `self_state` (N, 7), `objects_state` (N, 5, 5), `objects_mask` (N, 5) bool, `action` (N, 2) or
-            (N,),
-        `reward` (N, 1), `done` (N, 1) bool, and the first three under `"next"`. Rainbow reads the n-step
-        return from `reward`, the state n steps on from `"next"`, and importance weights from
-        `priority_weight` (N,) if there are any (the names TorchRL's `MultiStep` and `PrioritizedSampler`
-        use).
+        Returns:
+            Detached losses, one a network: 0-d, or (N,) where the loss is one of samples and the learner or
+            the batch is prioritised.
         """
-        action = batch["action"]
-        return Transitions(
-            state=self._observation(batch),
-            action=action if self.continuous else action.view(-1, 1),
-            reward=batch["reward"],
-            not_done=1 - batch["done"].float(),
-            next_state=self._observation(batch["next"]),
-            weight=batch.get("priority_weight", None),
-        )
+        if self.drop_empty_objects:
+            batch = batch.without_empty_objects()
+        return self.descend(self.next_stages(), batch, self.draw_noise(len(batch.reward)), self.step)
 
-    def _observation(self, states: TensorDictBase) -> Observation:
-        mask = states["objects_mask"]
-        if self.drop_empty_objects and not mask.any():
-            return states["self_state"], None, None
-        return states["self_state"], states["objects_state"], mask
+    def next_stages(self) -> tuple[Stage, ...]:
+        """The stages whose turn it is in the update that begins with this call."""
+        self.updates += 1
+        return tuple(stage for stage in self.stages() if self.updates % stage.every == 0)
 
-    def update(self, batch: TensorDictBase) -> TensorDict:
-        """One gradient update of every local network (agents spec 6).
+    def descend(
+        self, stages: Sequence[Stage], batch: Batch, noise: Noise, step: Callable[[str, Gradients], None]
+    ) -> dict[str, Tensor]:
+        """Descend the losses of stages, one after the other; this is the part that can be compiled.
 
         Each stage returns a loss for every network it trains: 0-d, or one of each sample, (N,). Only that
         network's parameters are differentiated (the legacy code also filled the critic's gradients in the
-        actor step, and dropped them), clipped and stepped, before the next stage looks at them. A parameter
-        the loss does not reach keeps the gradient `None`, and Adam skips it.
+        actor step, and dropped them) and stepped, before the next stage looks at them.
 
         Args:
-            batch: see `transitions`.
-
-        Returns:
-            Detached losses, one entry a network: 0-d, or (N,) where the loss is one of samples and the
-            learner or the batch is prioritised.
+            stages: of `next_stages`.
+            batch: the batch.
+            noise: of `draw_noise`.
+            step: steps the optimiser of a network; a parameter that the loss does not reach has the gradient
+                `None`.
         """
-        transitions = self.transitions(batch)
-        noise = self.draw_noise(len(transitions.reward))
         losses = {}
-        for stage in self.stages():
-            for name, loss in stage.loss(transitions, noise).items():
-                objective = self.objective(loss, transitions)
-                self._descend(name, objective)
-                losses[name] = self.told(loss, objective, transitions)
-        return TensorDict(losses, batch_size=[])
+        for stage in stages:
+            for name, loss in stage.loss(batch, noise).items():
+                objective = self.objective(loss, batch)
+                gradients = torch.autograd.grad(objective, self.parameters(name), allow_unused=True)
+                step(name, gradients)
+                losses[name] = self.told(loss, objective, batch)
+        return losses
 
-    def objective(self, loss: Tensor, transitions: Transitions) -> Tensor:
+    def parameters(self, name: str) -> list[Tensor]:
+        """Parameters of a local network, in the order of its optimiser."""
+        return self.optimizers[name].param_groups[0]["params"]
+
+    def step(self, name: str, gradients: Gradients) -> None:
+        """Clip the gradients of a network and step its optimiser; Adam skips where there is none."""
+        parameters = self.parameters(name)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient
+        nn.utils.clip_grad_norm_(parameters, self.settings.max_grad_norm)
+        self.optimizers[name].step()
+
+    def objective(self, loss: Tensor, batch: Batch) -> Tensor:
         """The scalar to minimise: what a stage returned, or the mean of its sample losses (N,), weighted."""
-        weight = transitions.weight
+        weight = batch.weight
         if loss.ndim == 0:
             return loss
         return loss.mean() if weight is None else (weight * loss).mean()
 
-    def told(self, loss: Tensor, objective: Tensor, transitions: Transitions) -> Tensor:
+    def told(self, loss: Tensor, objective: Tensor, batch: Batch) -> Tensor:
         """What the caller learns of a loss: that of every sample if it may become a priority, else one."""
-        prioritized = self.prioritized or transitions.weight is not None
+        prioritized = self.prioritized or batch.weight is not None
         return (loss if prioritized else objective).detach()
-
-    def _descend(self, name: str, objective: Tensor) -> None:
-        optimizer = self.optimizers[name]
-        parameters = optimizer.param_groups[0]["params"]
-        gradients = torch.autograd.grad(objective, parameters, allow_unused=True)
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter.grad = gradient
-        nn.utils.clip_grad_norm_(parameters, self.settings.max_grad_norm)
-        optimizer.step()
 
     def stay_on_device(self) -> None:
         """From now on draw on the device, and look at no batch from the host."""
@@ -292,16 +290,39 @@ class Learner:
         torch._foreach_mul_(target, 1 - self.settings.tau)
         torch._foreach_add_(target, moved)
 
-    def bellman_target(self, transitions: Transitions, next_value: Tensor) -> Tensor:
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that learning goes on from: networks, optimisers, updates made."""
+        policies = {"local": self.policy_local, "target": self.policy_target}
+        states = {
+            kind: {name: network.state_dict() for name, network in self.networks(policy).items()}
+            for kind, policy in policies.items()
+        }
+        optimizers = {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()}
+        return {**states, "optimizers": optimizers, "updates": self.updates}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore a `state_dict`."""
+        for kind, policy in (("local", self.policy_local), ("target", self.policy_target)):
+            for name, network in self.networks(policy).items():
+                network.load_state_dict(state[kind][name])
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+        self.updates = state["updates"]
+
+    def bellman_target(self, batch: Batch, next_value: Tensor) -> Tensor:
         """Bellman target r + γⁿ V' where the episode goes on; broadcasts over samples of V'."""
         discount = self.settings.discount**self.settings.return_steps
-        return transitions.reward + discount * next_value * transitions.not_done
+        return batch.reward + discount * next_value * batch.not_done
 
 
 class ContinuousLearner(Learner):
     """Acting for continuous actions: the network runs only when ε does not explore."""
 
     continuous = True
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.network_names = tuple(cls.policy_class.network_classes)
 
     def make_policy(self) -> Any:
         """See `Learner.make_policy`."""
@@ -320,6 +341,7 @@ class ContinuousLearner(Learner):
 class DiscreteLearner(Learner):
     """Acting for discrete actions: the network runs first, always; the value of an action decides."""
 
+    network_names = ("network",)
     continuous = False
     greedy_type: ClassVar[type] = np.int64
 

@@ -7,17 +7,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from agents.learners.base import ContinuousLearner, Noise, Stage, Transitions
-from agents.models.files import files_of
-from agents.networks import Actor, ActorCriticPolicy, Observation, ObservationNetwork, encoder
+from agents.batch import Batch, Observation
+from agents.learners.base import ContinuousLearner, Noise, Stage
+from agents.networks import Actor, ActorCriticPolicy, ObservationNetwork, encoder
 from agents.settings import BootstrapSettings
 
 
 @dataclass(eq=False, repr=False)
 class Critic(ObservationNetwork):
     """Value Q(s, a), also of SAC."""
-
-    part = "critic"
 
     action_dimension: int
     device: InitVar[str | torch.device] = "cpu"
@@ -48,7 +46,6 @@ class DDPG(ContinuousLearner, name="DDPG"):
 
     Settings = BootstrapSettings
     policy_class = DDPG_Policy
-    model_files = files_of("actor", "critic")
 
     def greedy(self, observation: Observation, cvar: float = 1.0) -> Tensor:
         """The actor's output, (B, 2)."""
@@ -58,16 +55,16 @@ class DDPG(ContinuousLearner, name="DDPG"):
         """Critic, then actor against the updated critic."""
         return Stage(self.critic_loss), Stage(self.actor_loss)
 
-    def critic_loss(self, transitions: Transitions, noise: Noise) -> dict[str, Tensor]:
+    def critic_loss(self, batch: Batch, noise: Noise) -> dict[str, Tensor]:
         """Huber loss to the bootstrapped value of the target networks."""
         with torch.no_grad():
-            next_actions = self.policy_target.actor(transitions.next_state)
-            next_value = self.policy_target.critic(transitions.next_state, next_actions)
-            target = self.bellman_target(transitions, next_value)
-        value = self.policy_local.critic(transitions.state, transitions.action)
+            next_actions = self.policy_target.actor(batch.next_state)
+            next_value = self.policy_target.critic(batch.next_state, next_actions)
+            target = self.bellman_target(batch, next_value)
+        value = self.policy_local.critic(batch.state, batch.action)
         return {"critic": functional.smooth_l1_loss(value, target, reduction="none").squeeze(1)}
 
-    def actor_loss(self, transitions: Transitions, noise: Noise) -> dict[str, Tensor]:
+    def actor_loss(self, batch: Batch, noise: Noise) -> dict[str, Tensor]:
         """Minus the mean value of the actor's own actions."""
-        actions = self.policy_local.actor(transitions.state)
-        return {"actor": -self.policy_local.critic(transitions.state, actions).mean()}
+        actions = self.policy_local.actor(batch.state)
+        return {"actor": -self.policy_local.critic(batch.state, actions).mean()}

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from agents.learners.base import DiscreteLearner, Noise, Stage, Transitions
-from agents.models.files import files_of
-from agents.networks import Observation, ObservationNetwork
+from agents.batch import Batch, Observation
+from agents.learners.base import DiscreteLearner, Noise, Stage
+from agents.networks import ObservationNetwork
 from agents.settings import BootstrapSettings
 
 
@@ -35,7 +35,6 @@ class DQN(DiscreteLearner, name="DQN"):
 
     Settings = BootstrapSettings
     policy_class = DQN_Policy
-    model_files = files_of("network")
 
     def action_values(self, observation: Observation, cvar: float = 1.0) -> Tensor:
         """The network's output, (B, 25)."""
@@ -45,10 +44,10 @@ class DQN(DiscreteLearner, name="DQN"):
         """One loss."""
         return (Stage(self.network_loss),)
 
-    def network_loss(self, transitions: Transitions, noise: Noise) -> dict[str, Tensor]:
+    def network_loss(self, batch: Batch, noise: Noise) -> dict[str, Tensor]:
         """Huber loss to the best target value (Defect A10 fixed: the target is detached)."""
         with torch.no_grad():
-            next_value = self.policy_target(transitions.next_state).max(dim=1, keepdim=True).values
-            target = self.bellman_target(transitions, next_value)
-        value = self.policy_local(transitions.state).gather(1, transitions.action)
+            next_value = self.policy_target(batch.next_state).max(dim=1, keepdim=True).values
+            target = self.bellman_target(batch, next_value)
+        value = self.policy_local(batch.state).gather(1, batch.action)
         return {"network": functional.smooth_l1_loss(value, target, reduction="none").squeeze(1)}

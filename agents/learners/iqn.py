@@ -1,14 +1,15 @@
 """IQN: implicit quantile network over discrete actions (Dabney et al. 2018; agents spec 4, 5, 6.2)."""
 
+from collections.abc import Callable
 from dataclasses import InitVar, dataclass
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from agents.learners.base import DiscreteLearner, Noise, Stage, Transitions
-from agents.models.files import files_of
-from agents.networks import QUANTILES, Observation, QuantileNetwork, draw_taus, quantile_huber_loss
+from agents.batch import Batch, Observation
+from agents.learners.base import DiscreteLearner, Noise, Stage
+from agents.networks import QUANTILES, QuantileNetwork, draw_taus, quantile_huber_loss
 from agents.settings import QuantileSettings
 
 
@@ -39,12 +40,17 @@ class IQN_Policy(QuantileNetwork):  # noqa: N801 (legacy public name)
         return self.quantiles(observation, taus), taus
 
 
+def _of_actions(quantiles: Tensor, actions: Tensor) -> Tensor:
+    """Quantiles (B, N) of the actions (B, 1) that were taken, from those of every action, (B, N, 25)."""
+    index = actions.unsqueeze(1).expand(-1, quantiles.shape[1], 1)
+    return quantiles.gather(2, index).squeeze(2)
+
+
 class IQN(DiscreteLearner, name="IQN"):
     """Update and acting of IQN."""
 
     Settings = QuantileSettings
     policy_class = IQN_Policy
-    model_files = files_of("network")
 
     def sample_quantiles(self, observation: Observation, cvar: float = 1.0) -> tuple[Tensor, Tensor]:
         """Quantiles (B, 32, 25) to act on and their fractions (B, 32, 1)."""
@@ -56,13 +62,16 @@ class IQN(DiscreteLearner, name="IQN"):
         """Mean over 32 random quantiles, (B, 25); `cvar` below 1 keeps to the lower tail."""
         return self.sample_quantiles(observation, cvar)[0].mean(dim=1)
 
-    def act_with_quantiles(
-        self, observation: Observation, eps: float, use_eval: bool, cvar: float
-    ) -> tuple[np.int64, np.ndarray, np.ndarray]:
-        """`act`, with the quantiles (1, 32, 25) and fractions (1, 32, 1) it rests on."""
-        with self.acting_mode(use_eval), torch.no_grad():
-            quantiles, taus = self.sample_quantiles(observation, cvar)
-        return self.choose(quantiles.mean(dim=1), eps), quantiles.cpu().numpy(), taus.cpu().numpy()
+    def planner(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        """See `Learner.planner`: the planner draws the 32 fractions, (1, 32)."""
+        network = self.policy_local
+        observation, fractions = network.example_observation(), torch.rand(1, network.K, dtype=torch.float64)
+        return lambda state, taus: network.quantiles(state, taus.unsqueeze(-1)), (observation, fractions)
+
+    def return_quantiles(self, observation: Observation, action: Tensor | None, taus: Tensor) -> Tensor:
+        """See `Learner.return_quantiles`."""
+        quantiles = self.policy_local.quantiles(observation, taus)
+        return quantiles if action is None else _of_actions(quantiles, action.view(-1, 1))
 
     def draw_noise(self, batch_size: int) -> Noise:
         """Fractions (B, N, 1) for the target network and for the local network."""
@@ -73,15 +82,14 @@ class IQN(DiscreteLearner, name="IQN"):
         """One loss."""
         return (Stage(self.network_loss),)
 
-    def network_loss(self, transitions: Transitions, noise: Noise) -> dict[str, Tensor]:
+    def network_loss(self, batch: Batch, noise: Noise) -> dict[str, Tensor]:
         """Quantile Huber loss to the best target quantiles.
 
         Quirk A9: the maximum over actions is taken for every fraction separately, not of the mean.
         """
         with torch.no_grad():
-            next_quantiles = self.policy_target.quantiles(transitions.next_state, noise["target_taus"])
-            target = self.bellman_target(transitions, next_quantiles.max(dim=2).values)  # (B, N)
-        quantiles = self.policy_local.quantiles(transitions.state, noise["local_taus"])  # (B, N, 25)
-        index = transitions.action.unsqueeze(1).expand(-1, self.settings.num_quantiles, 1)
-        expected = quantiles.gather(2, index).squeeze(2)  # (B, N)
+            next_quantiles = self.policy_target.quantiles(batch.next_state, noise["target_taus"])
+            target = self.bellman_target(batch, next_quantiles.max(dim=2).values)  # (B, N)
+        quantiles = self.policy_local.quantiles(batch.state, noise["local_taus"])  # (B, N, 25)
+        expected = _of_actions(quantiles, batch.action)  # (B, N)
         return {"network": quantile_huber_loss(expected, target, noise["local_taus"])}

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from agents.learners.base import DiscreteLearner, Noise, Stage, Transitions
-from agents.models.files import files_of
-from agents.networks import NoisyLinear, Observation, ObservationNetwork
+from agents.batch import Batch, Observation
+from agents.learners.base import DiscreteLearner, Noise, Stage
+from agents.networks import NoisyLinear, ObservationNetwork
 from agents.settings import LearnerSettings, key
 
 
@@ -112,14 +112,13 @@ class Rainbow(DiscreteLearner, name="Rainbow"):
     policy_class = Rainbow_Policy
     prioritized = True
     has_noise = True
-    model_files = files_of("network")
     greedy_type = int
     # The prioritised memory always gave tensors, also for batches without any object.
     drop_empty_objects = False
 
     atoms = 51
 
-    def __init__(self, settings: LearnerSettings, **options: Any) -> None:
+    def __init__(self, settings: Settings, **options: Any) -> None:
         super().__init__(settings, **options)
         self.support = torch.linspace(self.Vmin, self.Vmax, self.atoms, device=self.device)
 
@@ -164,18 +163,14 @@ class Rainbow(DiscreteLearner, name="Rainbow"):
         """One loss."""
         return (Stage(self.network_loss),)
 
-    def network_loss(self, transitions: Transitions, noise: Noise) -> dict[str, Tensor]:
+    def network_loss(self, batch: Batch, noise: Noise) -> dict[str, Tensor]:
         """Cross-entropy of every sample to its projected target distribution, (B,)."""
-        rows = torch.arange(len(transitions.reward), device=transitions.reward.device)
-        log_probabilities = self.policy_local(transitions.state, log=True)[
-            rows, transitions.action.squeeze(1)
-        ]
+        rows = torch.arange(len(batch.reward), device=batch.reward.device)
+        log_probabilities = self.policy_local(batch.state, log=True)[rows, batch.action.squeeze(1)]
         with torch.no_grad():
             # Double Q-learning: the local network chooses, the target network evaluates.
-            best = self._expectation(self.policy_local(transitions.next_state)).argmax(dim=1)
-            next_probabilities = self.policy_target(transitions.next_state)[rows, best]
-            discount = transitions.not_done * self.settings.discount**self.settings.n_step
-            target = project(
-                next_probabilities, transitions.reward, discount, self.support, self.Vmin, self.Vmax
-            )
+            best = self._expectation(self.policy_local(batch.next_state)).argmax(dim=1)
+            next_probabilities = self.policy_target(batch.next_state)[rows, best]
+            discount = batch.not_done * self.settings.discount**self.settings.n_step
+            target = project(next_probabilities, batch.reward, discount, self.support, self.Vmin, self.Vmax)
         return {"network": -(target * log_probabilities).sum(dim=1)}

@@ -5,19 +5,18 @@ the density is corrected as for tanh (Quirk A8); the target bootstraps with the 
 temperature α is never tuned (Quirk A11).
 """
 
+from collections.abc import Callable
 from dataclasses import InitVar, dataclass
-from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Normal
-from typing_extensions import Self
 
-from agents.learners.base import ContinuousLearner, Noise, Stage, Transitions
+from agents.batch import Batch, Observation
+from agents.learners.base import ContinuousLearner, Noise, Stage
 from agents.learners.ddpg import Critic
-from agents.models.files import files_of, read_network, write_networks
-from agents.networks import Actor, ActorCriticPolicy, Observation
+from agents.networks import Actor, ActorCriticPolicy
 from agents.settings import BootstrapSettings
 
 
@@ -71,24 +70,10 @@ class GaussianActor(Actor):
 
 
 @dataclass(eq=False, repr=False)
-class TwinCritic(Critic):
-    """One of the two critics; only their numbers, 1 and 2, tell their files apart."""
-
-    def save(self, id: int, directory: str | Path) -> None:
-        """Write this network into an existing model folder."""
-        write_networks({f"critic_{id}": self}, directory)
-
-    @classmethod
-    def load(cls, id: int, directory: str | Path, device: str | torch.device = "cpu") -> Self:
-        """Build a critic from a model folder; see `model_files.read_network`."""
-        return read_network(cls, directory, f"critic_{id}", device)
-
-
-@dataclass(eq=False, repr=False)
 class SAC_Policy(ActorCriticPolicy):  # noqa: N801 (legacy public name)
     """Actor and twin critics."""
 
-    network_classes: ClassVar = {"actor": GaussianActor, "critic_1": TwinCritic, "critic_2": TwinCritic}
+    network_classes: ClassVar = {"actor": GaussianActor, "critic_1": Critic, "critic_2": Critic}
 
     min_log_std: InitVar[float] = -20
     max_log_std: InitVar[float] = 2
@@ -110,12 +95,15 @@ class SAC(ContinuousLearner, name="SAC"):
 
     Settings = BootstrapSettings
     policy_class = SAC_Policy
-    model_files = files_of("actor", "critic_1", "critic_2")
     alpha = 0.078
 
     def greedy(self, observation: Observation, cvar: float = 1.0) -> Tensor:
         """An action (B, 2) sampled on the networks' device."""
         return self.policy_local.actor(observation)[0]
+
+    def planner(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        """See `Learner.planner`: mean and logarithm of the standard deviation, which the planner samples."""
+        return self.policy_local.actor.distribution, super().planner()[1]
 
     def draw_noise(self, batch_size: int) -> Noise:
         """Standard normals (B, 2) of the target actor and of the local actor, on the networks' device."""
@@ -126,22 +114,22 @@ class SAC(ContinuousLearner, name="SAC"):
         """Both critics, then the actor against the updated critics."""
         return Stage(self.critic_losses), Stage(self.actor_loss)
 
-    def critic_losses(self, transitions: Transitions, noise: Noise) -> dict[str, Tensor]:
+    def critic_losses(self, batch: Batch, noise: Noise) -> dict[str, Tensor]:
         """Squared errors to the smaller target value plus entropy (agents spec 6.5, steps 1-2)."""
         with torch.no_grad():
-            next_value = self._soft_value(self.policy_target, transitions.next_state, noise["target_normal"])
-            target = self.bellman_target(transitions, next_value)
+            next_value = self._soft_value(self.policy_target, batch.next_state, noise["target_normal"])
+            target = self.bellman_target(batch, next_value)
         critics = {name: getattr(self.policy_local, name) for name in ("critic_1", "critic_2")}
-        values = {name: critic(transitions.state, transitions.action) for name, critic in critics.items()}
+        values = {name: critic(batch.state, batch.action) for name, critic in critics.items()}
         return {name: (value - target).square().squeeze(1) for name, value in values.items()}
 
-    def actor_loss(self, transitions: Transitions, noise: Noise) -> dict[str, Tensor]:
+    def actor_loss(self, batch: Batch, noise: Noise) -> dict[str, Tensor]:
         """Minus the mean soft value of the actor's own actions (agents spec 6.5, step 4)."""
-        value = self._soft_value(self.policy_local, transitions.state, noise["local_normal"])
+        value = self._soft_value(self.policy_local, batch.state, noise["local_normal"])
         return {"actor": -value.mean()}
 
     def _soft_value(self, policy: SAC_Policy, observation: Observation, noise: Tensor) -> Tensor:
-        """min(Q1, Q2)(s, a) - α log π(a|s) for the action that `noise` gives, (B, 1)."""
+        """min(Q1, A2)(s, a) - α log π(a|s) for the action that `noise` gives, (B, 1)."""
         actions, log_density = policy.actor.sample(observation, noise)
         value = torch.min(policy.critic_1(observation, actions), policy.critic_2(observation, actions))
         return value - self.alpha * log_density

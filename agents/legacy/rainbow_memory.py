@@ -5,14 +5,13 @@ slots later, whoever wrote it.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from agents.legacy.replay_buffer import State, StateBatch, state_batch
-from agents.networks import Observation
+from agents.batch import Batch, Observation, State, StateBatch, state_batch
 
 RECORD = np.dtype(
     [
@@ -157,18 +156,6 @@ class SegmentTree(PriorityTree):
         return self.data[slots % self.size]
 
 
-class Sample(NamedTuple):
-    """What `ReplayMemory.sample` returns, B records each with its window of n + 1."""
-
-    leaves: np.ndarray  # (B,) int64
-    state: Observation
-    actions: Tensor  # (B,) int64
-    returns: Tensor  # (B,) float32
-    next_state: Observation
-    nonterminals: Tensor  # (B, 1) float32
-    weights: Tensor  # (B,) float32
-
-
 class ReplayMemory:
     """Prioritised memory of one stream of records.
 
@@ -229,27 +216,28 @@ class ReplayMemory:
         """Number of records as the trainer counts them (Quirk A4)."""
         return self.transitions.num_elements()
 
-    def sample(self, batch_size: int) -> Sample:
+    def sample(self, batch_size: int) -> Batch:
         """Draw a batch in proportion to priority, one record from each of `batch_size` equal segments.
+
+        Returns:
+            Its `index` are the leaves of the records in the tree.
 
         Raises:
             RuntimeError: no attempt gave a valid batch, see `PriorityTree.draw`.
         """
         priorities, slots, leaves = self.transitions.draw(batch_size, self.n, self.max_attempts)
         window = self._window(slots)
-        rewards = torch.as_tensor(window["reward"][:, : self.n].copy(), device=self.device)
         first, last = window[:, 0], window[:, self.n]
-        return Sample(
-            leaves,
-            self._observation(first),
-            torch.as_tensor(first["action"].astype(np.int64), device=self.device),
-            rewards @ self.n_step_scaling,
-            self._observation(last),
+        rewards = self._tensor(window["reward"][:, : self.n].copy())
+        return Batch(
+            state=self._observation(first),
+            action=self._tensor(first["action"].astype(np.int64)).unsqueeze(1),
+            reward=(rewards @ self.n_step_scaling).unsqueeze(1),
             # Quirk A6b: the flag is that of the record bootstrapped from, not of the last rewarded one.
-            torch.as_tensor(last["nonterminal"].astype(np.float32), device=self.device).unsqueeze(1),
-            torch.as_tensor(
-                self.transitions.importance(priorities, self.priority_weight), device=self.device
-            ),
+            not_done=self._tensor(last["nonterminal"].astype(np.float32)).unsqueeze(1),
+            next_state=self._observation(last),
+            weight=self._tensor(self.transitions.importance(priorities, self.priority_weight)),
+            index=torch.from_numpy(leaves),
         )
 
     def _window(self, slots: np.ndarray) -> np.ndarray:
@@ -264,7 +252,10 @@ class ReplayMemory:
     def _observation(self, records: np.ndarray) -> Observation:
         """Tensors, also when no record has an object."""
         names = ("self_state", "object_states", "object_state_masks")
-        return tuple(torch.as_tensor(records[name].copy(), device=self.device) for name in names)
+        return Observation(*(self._tensor(records[name].copy()) for name in names))
+
+    def _tensor(self, values: np.ndarray) -> Tensor:
+        return torch.as_tensor(values, device=self.device)
 
     def update_priorities(self, leaves: np.ndarray, losses: np.ndarray) -> None:
         """Set priorities of sampled leaves to loss^ω."""

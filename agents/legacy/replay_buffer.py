@@ -1,35 +1,11 @@
-"""The legacy uniform memory, and the batch layout of observations (agents spec 8)."""
+"""The legacy uniform memory (agents spec 8)."""
 
 import random
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-State = tuple[Sequence[float], Sequence[Sequence[float]]]
-StateBatch = tuple[list, list, list]
-
-
-def state_batch(states: Sequence[State], object_dimension: int = 5, max_object_num: int = 5) -> StateBatch:
-    """Stack observations, padding their objects with zero rows.
-
-    Args:
-        states: pairs (7 floats, list of 0..5 objects of 5 floats); see agents spec 1.1.
-        object_dimension: numbers per object.
-        max_object_num: rows per observation after padding.
-
-    Returns:
-        Nested lists: self states (B, 7), objects (B, 5, 5), masks (B, 5) of 1.0 and 0.0. If no state of the
-        batch has an object the last two are empty lists (Quirk A15).
-    """
-    self_states = [state[0] for state in states]
-    if not any(state[1] for state in states):
-        return self_states, [], []
-    objects, masks = [], []
-    for _, observed in states:
-        missing = max_object_num - len(observed)
-        objects.append([*observed, *([0.0] * object_dimension for _ in range(missing))])
-        masks.append([1.0] * len(observed) + [0.0] * missing)
-    return self_states, objects, masks
+from agents.batch import State, StateBatch, state_batch
 
 
 class ReplayBuffer:

@@ -4,18 +4,30 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from agents.legacy.agent import LegacyAgent
 from marinenav_env.envs.contract.constants import EPISODE_LIMIT
+from marinenav_env.envs.reference.robot import deactivate_finished
 from marinenav_env.files import replacing
-from torchrl_gpu.evaluation.one_by_one import (
-    create_eval_configs,
-    deactivate_finished,
-    evaluate,
-)
-from torchrl_gpu.evaluation.record import EvaluationRecord
-from torchrl_gpu.learn.schedule import Schedule
-from torchrl_gpu.watch.episode_report import episode_report
+
+
+class Collaborators(NamedTuple):
+    """What the trainer shares with the other pipeline, and is handed: how runs are scheduled and judged.
+
+    Attributes:
+        schedule: makes the schedule of a run.
+        draw_episodes: draws the evaluation episodes of a schedule from a world.
+        evaluate: plays episodes with an agent in a world.
+        record: makes an empty record of evaluations.
+        report: text about a training episode.
+    """
+
+    schedule: Callable[..., Any]
+    draw_episodes: Callable[[Any, dict[str, list]], list[dict]]
+    evaluate: Callable[[Any, Any, list[dict]], list]
+    record: Callable[[], Any]
+    report: Callable[..., str]
 
 
 @dataclass
@@ -41,8 +53,8 @@ class Trainer:
     Args:
         train_env: Training world, with its curriculum.
         eval_env: Evaluation world; the evaluation episodes are drawn from it here.
-        eval_schedule: See :func:`torchrl_gpu.evaluation.one_by_one.create_eval_configs`.
-        rl_agent: The learner, an :class:`agents.agent.Agent`.
+        eval_schedule: Of the evaluation episodes.
+        rl_agent: The agent that learns.
         UPDATE_EVERY: Timesteps between two gradient updates.
         learning_starts: First timestep that may learn; 0 with imitation.
         target_update_interval: Timesteps between two target copies.
@@ -51,6 +63,7 @@ class Trainer:
         final_eps: Epsilon after that part.
         imitation: Act with ``il_agent`` instead of the learner.
         il_agent: Agent with ``act(observation)``.
+        shared: What both pipelines have.
 
     Attributes:
         eval_config: The evaluation episodes, a list of episode dictionaries.
@@ -67,7 +80,7 @@ class Trainer:
         train_env: Any,
         eval_env: Any,
         eval_schedule: dict[str, list],
-        rl_agent: Any,
+        rl_agent: LegacyAgent,
         UPDATE_EVERY: int = 4,
         learning_starts: int = 2000,
         target_update_interval: int = 10_000,
@@ -76,12 +89,15 @@ class Trainer:
         final_eps: float = 0.05,
         imitation: bool = False,
         il_agent: Any = None,
+        *,
+        shared: Collaborators,
     ) -> None:
         self.train_env = train_env
         self.eval_env = eval_env
         self.eval_schedule = eval_schedule
         self.rl_agent = rl_agent
-        self.eval_config = create_eval_configs(eval_env, eval_schedule)
+        self.shared = shared
+        self.eval_config = shared.draw_episodes(eval_env, eval_schedule)
         if imitation and il_agent is None:
             raise AssertionError("imitation needs an il_agent")
         self.UPDATE_EVERY = UPDATE_EVERY
@@ -94,7 +110,7 @@ class Trainer:
         self.il_agent = il_agent
         self.current_timestep = 0
         self.learning_timestep = 0
-        self.record = EvaluationRecord()
+        self.record = shared.record()
 
     def __getattr__(self, name: str) -> list:
         """Legacy names of the record's lists: ``eval_rewards`` is ``record.rewards``."""
@@ -145,8 +161,8 @@ class Trainer:
             self.current_timestep += 1
             between_steps()
 
-    def _schedule(self, total_timesteps: int, eval_freq: int) -> Schedule:
-        return Schedule(
+    def _schedule(self, total_timesteps: int, eval_freq: int) -> Any:
+        return self.shared.schedule(
             total_timesteps=total_timesteps,
             eval_freq=eval_freq,
             update_every=self.UPDATE_EVERY,
@@ -186,7 +202,7 @@ class Trainer:
         episode.states = next_states
         return infos
 
-    def _learn(self, schedule: Schedule, t: int) -> None:
+    def _learn(self, schedule: Any, t: int) -> None:
         """The gradient update and the target copy of timestep ``t``, where due."""
         agent = self.rl_agent
         if schedule.update_due(t) and agent.stored > agent.BATCH_SIZE:
@@ -196,7 +212,7 @@ class Trainer:
 
     def evaluation(self) -> None:
         """Play the evaluation episodes, report, and add the results to ``record``."""
-        results = evaluate(self.eval_env, self.rl_agent, self.eval_config)
+        results = self.shared.evaluate(self.eval_env, self.rl_agent, self.eval_config)
         self.record.append(self.current_timestep, results)
 
     def _evaluate_and_save(self, directory: Path) -> None:
@@ -209,7 +225,7 @@ class Trainer:
     def _episode_report(
         self, episode: Episode, infos: list[dict], number: int, eps: float, total_timesteps: int
     ) -> str:
-        return episode_report(
+        return self.shared.report(
             number=number,
             length=episode.length,
             returns=episode.rewards,

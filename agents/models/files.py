@@ -1,38 +1,32 @@
 """Reading and checking the single files of a model: every refusal is one line that names the file."""
 
 import json
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from marinenav_env.files import replacing
-
-Network = TypeVar("Network", bound=nn.Module)
-
 
 class ModelFiles(NamedTuple):
-    """Where a legacy model folder keeps one network (agents spec 10)."""
+    """Where a model folder keeps one network (agents spec 10)."""
 
     weights: str
     constructor_parameters: str
 
 
-FILES = {
+EXCEPTIONS = {
     "network": ModelFiles("network_params.pth", "constructor_params.json"),
     "actor": ModelFiles("actor_network_params.pth", "actor_constructor_params.json"),
     "critic": ModelFiles("critic_network_params.pth", "critic_constructor_params.json"),
-    "critic_1": ModelFiles("critic_1_params.pth", "critic_1_constructor_params.json"),
-    "critic_2": ModelFiles("critic_2_params.pth", "critic_2_constructor_params.json"),
 }
-"""Files of each network of a policy; a policy that is one network calls it "network"."""
+"""Legacy names that do not follow the network's; a policy that is one network calls it "network"."""
 
 
-def files_of(*parts: str) -> dict[str, ModelFiles]:
-    """The entries of `FILES` that a learner has, in order."""
-    return {part: FILES[part] for part in parts}
+def files_of(network: str) -> ModelFiles:
+    """Files of a network by its name in the policy."""
+    usual = ModelFiles(f"{network}_params.pth", f"{network}_constructor_params.json")
+    return EXCEPTIONS.get(network, usual)
 
 
 class ModelFileError(ValueError):
@@ -87,7 +81,7 @@ def read_weights(path: Path, device: str | torch.device = "cpu") -> dict[str, Te
 
 
 def check_weights(network: nn.Module, weights: dict[str, Tensor], path: str | Path, label: str) -> None:
-    """Refuse weights that are not those of a network.
+    """Refuse weights that are not those of a network, or that no network can act with.
 
     Args:
         network: the network they are meant for.
@@ -96,7 +90,7 @@ def check_weights(network: nn.Module, weights: dict[str, Tensor], path: str | Pa
         label: what the network is, for the message.
 
     Raises:
-        ModelFileError: a name is missing or unknown, or a shape differs.
+        ModelFileError: a name is missing or unknown, a shape differs, or a number is not finite.
     """
     expected = network.state_dict()
     if missing := expected.keys() - weights.keys():
@@ -107,6 +101,8 @@ def check_weights(network: nn.Module, weights: dict[str, Tensor], path: str | Pa
         if weights[name].shape != tensor.shape:
             shape, needed = tuple(weights[name].shape), tuple(tensor.shape)
             raise ModelFileError(path, f"{name} has shape {shape}, this {label} needs {needed}")
+    if broken := [name for name, tensor in weights.items() if not tensor.isfinite().all()]:
+        raise ModelFileError(path, f"{', '.join(broken)} of this {label}: not all numbers are finite")
 
 
 def check_parameters(network: nn.Module, parameters: dict[str, Any], path: Path, label: str) -> None:
@@ -125,49 +121,3 @@ def check_parameters(network: nn.Module, parameters: dict[str, Any], path: Path,
     for name, value in expected.items():
         if name != "seed" and parameters[name] != value:
             raise ModelFileError(path, f"{name} is {parameters[name]!r}, this {label} needs {value!r}")
-
-
-def write_networks(networks: dict[str, nn.Module], directory: str | Path) -> None:
-    """Write networks, named as in `FILES`, into a model folder.
-
-    All files are written aside before the first of them takes its place.
-
-    Args:
-        networks: each with `get_constructor_parameters`.
-        directory: an existing folder; files of the same names are replaced.
-    """
-    directory = Path(directory)
-    with ExitStack() as files:
-        for part, network in networks.items():
-            names = FILES[part]
-            torch.save(network.state_dict(), files.enter_context(replacing(directory / names.weights)))
-            parameters = files.enter_context(replacing(directory / names.constructor_parameters, "w"))
-            json.dump(network.get_constructor_parameters(), parameters)
-
-
-def read_network(
-    network_class: type[Network], directory: str | Path, part: str, device: str | torch.device = "cpu"
-) -> Network:
-    """Build one network of a model folder. It reseeds torch, as building a network always does.
-
-    Args:
-        network_class: the network's class; its constructor takes what the folder stores.
-        directory: the model folder.
-        part: key of `FILES`.
-        device: where the network lives.
-
-    Raises:
-        ModelFileError: a file is missing or malformed, or holds another kind of network.
-    """
-    files = FILES[part]
-    path = Path(directory) / files.constructor_parameters
-    parameters = read_constructor_parameters(path)
-    try:
-        network = network_class(**parameters, device=device).to(device)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ModelFileError(path, f"no network can be built from it: {error}") from error
-    path = Path(directory) / files.weights
-    weights = read_weights(path, device)
-    check_weights(network, weights, path, part)
-    network.load_state_dict(weights)
-    return network

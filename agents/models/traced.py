@@ -1,13 +1,14 @@
 """Traced networks for vehicles: written from an agent, and turned back into one (agents spec 11).
 
 A file ``traced_<TYPE>_model.pt`` holds the network that chooses the actions, in float64, for one observation
-``(x1 (1, 7), x2 (1, 5, 5), mask (1, 5))``, all float64:
+``(x1 (1, 7), x2 (1, 5, 5), mask (1, 5))``, all float64. What it computes is the learner's to say
+(`Learner.planner`):
 
 | TYPE | call | result |
 |---|---|---|
-| ``AC_IQN``, ``DDPG`` | ``model((x1, x2, mask))`` | action (1, 2) in (-1, 1) |
-| ``SAC`` | ``model((x1, x2, mask))`` | tuple: mean (1, 2), log standard deviation (1, 2), clamped; not
-squashed | | ``DQN`` | ``model((x1, x2, mask))`` | action values (1, 25) |
+| deterministic actors | ``model((x1, x2, mask))`` | action (1, 2) in (-1, 1) |
+| ``SAC`` | ``model((x1, x2, mask))`` | mean (1, 2), log standard deviation (1, 2), clamped; not squashed |
+| action values | ``model((x1, x2, mask))`` | action values (1, 25) |
 | ``Rainbow`` | ``model((x1, x2, mask))`` | probabilities (1, 25, 51) of the mean weights |
 | ``IQN`` | ``model((x1, x2, mask), taus (1, 32))`` | quantiles (1, 32, 25) |
 """
@@ -27,12 +28,6 @@ from agents.models.archive import read_parameters
 from agents.models.files import ModelFileError, check_weights
 from marinenav_env.files import replacing
 
-PLANNER_CALLS: dict[str, Callable[..., Any]] = {
-    "SAC": lambda actor, state: actor.distribution(state),
-    "IQN": lambda network, state, taus: network.quantiles(state, taus.unsqueeze(-1)),
-}
-"""What the vehicle's planner computes where it is not the network's own forward."""
-
 
 def traced_name(agent_type: str) -> str:
     """File name of a released model, e.g. ``traced_AC_IQN_model.pt``."""
@@ -50,44 +45,29 @@ class _PlannerModule(nn.Module):
         for name, layer in network.named_children():
             self.add_module(name, layer)
         # A plain closure, so that the network is not registered and its parameter names get no prefix.
-        self.__dict__["_call"] = lambda *inputs: call(network, *inputs)
+        self.__dict__["_call"] = lambda *inputs: call(*inputs)
 
     def forward(self, *inputs: Any) -> Any:
         return self._call(*inputs)
 
 
-def trace_network(learner: Learner) -> torch.jit.ScriptModule:
-    """Trace the acting network of a learner for the planner.
+def export_traced(learner: Learner, path: str | Path) -> None:
+    """Write the traced acting network of a learner for the planner; written aside, then renamed.
+
+    Rainbow's noise buffers are in the file, but it computes with the mean weights.
 
     Args:
         learner: a learner in float64 on the CPU (`Learner.to_dtype`).
-
-    Returns:
-        The traced module; Rainbow's noise buffers are in it, but it computes with the mean weights.
+        path: of the file.
     """
-    call = PLANNER_CALLS.get(learner.name, nn.Module.__call__)
-    with learner.acting_mode(use_eval=True), warnings.catch_warnings():
+    with warnings.catch_warnings():
         # torch.jit is deprecated in favour of torch.export; libtorch on the vehicles loads TorchScript.
         warnings.simplefilter("ignore", FutureWarning)
-        module = _PlannerModule(learner.acting_network, call).eval()
-        return torch.jit.trace(module, example_inputs(learner))
-
-
-def example_inputs(learner: Learner) -> tuple[Any, ...]:
-    """Random float64 inputs of the traced call: the observation, and 32 fractions for IQN."""
-    network = learner.acting_network
-    objects = network.max_object_num
-    shapes = ((1, network.self_dimension), (1, objects, network.object_dimension), (1, objects))
-    state = tuple(torch.rand(shape, dtype=torch.float64) for shape in shapes)
-    return (state, torch.rand(1, network.K, dtype=torch.float64)) if learner.name == "IQN" else (state,)
-
-
-def export_traced(learner: Learner, path: str | Path) -> None:
-    """Write the traced acting network of a float64 learner; written aside, then renamed."""
-    traced = trace_network(learner)
-    with replacing(path) as file, warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        torch.jit.save(traced, file)
+        with learner.acting_mode(use_eval=True):
+            call, inputs = learner.planner()
+            traced = torch.jit.trace(_PlannerModule(learner.acting_network, call).eval(), inputs)
+        with replacing(path) as file:
+            torch.jit.save(traced, file)
 
 
 # ---- in
@@ -141,7 +121,9 @@ def _agent_with(
 ) -> Agent:
     """Build an agent of one type around the weights, or raise ModelFileError if they are not its own."""
     try:
-        agent = Agent(agent_type=agent_type, device=device, training=False, **_sizes(weights))
+        sizes, keys = _sizes(weights), LEARNERS[agent_type].keys_in(weights)
+        settings = LEARNERS[agent_type].Settings(**keys)
+        agent = Agent(agent_type=agent_type, settings=settings, device=device, training=False, **sizes)
     except (KeyError, IndexError, ValueError, ZeroDivisionError) as error:
         raise ModelFileError(
             path, f"not the weights of {agent_type}: no sizes can be read from them"

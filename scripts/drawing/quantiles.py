@@ -9,7 +9,9 @@ import numpy as np
 import torch
 
 from agents.agent import Agent
-from agents.legacy.replay_buffer import state_batch
+from agents.batch import state_batch
+from agents.learners import LEARNERS
+from agents.learners.base import Learner
 from agents.models.files import ModelFileError
 from agents.models.folder import load_agent
 from scripts.command_line import InputError
@@ -34,9 +36,15 @@ def load_quantile_agent(folder: Path) -> Agent:
             agent = load_agent(folder)
         except ModelFileError as error:
             raise InputError(str(error)) from None
-    if agent.agent_type not in ("AC-IQN", "IQN"):
-        raise InputError(f"{folder}: a {agent.agent_type} model has no return quantiles; AC-IQN and IQN have")
+    if type(agent.learner) not in with_quantiles():
+        have = " and ".join(learner.name for learner in with_quantiles())
+        raise InputError(f"{folder}: a {agent.agent_type} model has no return quantiles; {have} have")
     return agent
+
+
+def with_quantiles() -> list[type[Learner]]:
+    """Learners that predict quantiles of the return."""
+    return [each for each in LEARNERS.values() if each.return_quantiles is not Learner.return_quantiles]
 
 
 @torch.no_grad()
@@ -56,14 +64,10 @@ def return_distribution(agent: Agent, recording: Recording, robot: int) -> Retur
     observation = agent.state_to_tensor(state_batch(states))
     fractions = (torch.arange(FRACTIONS, dtype=torch.float32) + 0.5) / FRACTIONS
     taus = fractions.expand(len(states), -1).unsqueeze(-1)
-    policy = agent.policy_local
-    others = None
+    taken = torch.tensor(actions, dtype=torch.float32) if agent.continuous else None
+    # The network does not force quantiles to rise; sorting gives the distribution they stand for.
+    quantiles = np.sort(agent.learner.return_quantiles(observation, taken, taus).numpy(), axis=1)
     if agent.continuous:
-        chosen = policy.critic.quantiles(
-            observation, torch.tensor(actions, dtype=torch.float32), taus
-        ).numpy()
-    else:
-        # The network does not force quantiles to rise; sorting gives the distribution they stand for.
-        others = np.sort(policy.quantiles(observation, taus).numpy(), axis=1)
-        chosen = others[np.arange(len(states)), :, np.asarray(actions, dtype=int)]
-    return ReturnDistribution(fractions.numpy(), np.sort(chosen, axis=1), others)
+        return ReturnDistribution(fractions.numpy(), quantiles, None)
+    chosen = quantiles[np.arange(len(states)), :, np.asarray(actions, dtype=int)]
+    return ReturnDistribution(fractions.numpy(), chosen, quantiles)

@@ -4,17 +4,17 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from tensordict import TensorDict
 
-import agents.legacy.trainer
 from agents.agent import Agent
 from agents.legacy.trainer import Trainer
 from marinenav_env.envs import MarineNavEnv3
 from marinenav_env.envs.torchrl_gpu import MarineNavTorchRLEnv
+from scripts.train_rl_agents import shared
 from torchrl_gpu.collect.policy_wrapper import PolicyWrapper
 from torchrl_gpu.collect.tensor_steps import TensorSteps
 from torchrl_gpu.evaluation.metrics import EpisodeResult
 from torchrl_gpu.learn.schedule import Schedule
+from torchrl_gpu.replay.rows import Draw
 from torchrl_gpu.torchrl_trainer import TorchRLTrainer
 from torchrl_gpu.watch.timings import Timings
 
@@ -60,17 +60,18 @@ class LegacyStub:
         """Nothing to save."""
 
 
-def legacy_log(monkeypatch, tmp_path):
+def legacy_log(tmp_path):
     log = Log()
 
     def evaluate(*_):
         log.append("evaluate")
         return [RESULT]
 
-    monkeypatch.setattr(agents.legacy.trainer, "evaluate", evaluate)
     world = MarineNavEnv3(1, schedule=STAGE)
     world.verbose = False
-    trainer = Trainer(world, MarineNavEnv3(253, is_eval_env=True), NO_EPISODES, LegacyStub(log), **CADENCE)
+    worlds = world, MarineNavEnv3(253, is_eval_env=True)
+    counting = shared()._replace(evaluate=evaluate)
+    trainer = Trainer(*worlds, NO_EPISODES, LegacyStub(log), **CADENCE, shared=counting)
     trainer.learn(TOTAL, EVAL_FREQ, tmp_path, verbose=False)
     return log
 
@@ -84,7 +85,7 @@ class ReplayStub:
         """Nothing is kept."""
 
     def sample(self, updates):
-        return [TensorDict({}, [])] * updates
+        return [Draw(torch.zeros(0, 77))] * updates
 
     def feed_back(self, *_):
         """Nothing is weighted."""
@@ -111,7 +112,7 @@ def torchrl_log(num_envs, tmp_path):
 
     def update(_):
         log.append("update")
-        return TensorDict({"loss": torch.zeros(())}, [])
+        return {"loss": torch.zeros(())}
 
     policy = PolicyWrapper(Agent(agent_type="DDPG", BUFFER_SIZE=100))
     learner = SimpleNamespace(
@@ -140,8 +141,8 @@ def torchrl_log(num_envs, tmp_path):
 
 
 @pytest.mark.parametrize("num_envs", [1, 4, 7, 1024])
-def test_any_number_of_environments_follows_the_legacy_schedule(num_envs, monkeypatch, tmp_path):
-    expected = legacy_log(monkeypatch, tmp_path)
+def test_any_number_of_environments_follows_the_legacy_schedule(num_envs, tmp_path):
+    expected = legacy_log(tmp_path)
     assert expected.counts == {"update": 85, "copy": 3, "evaluate": 3}
     log, trainer = torchrl_log(num_envs, tmp_path)
     assert log == expected  # in the same order, not only as often
@@ -152,7 +153,7 @@ def test_any_number_of_environments_follows_the_legacy_schedule(num_envs, monkey
 
 
 def test_a_shifted_learning_start_is_noticed(monkeypatch, tmp_path):
-    expected = legacy_log(monkeypatch, tmp_path)
+    expected = legacy_log(tmp_path)
     monkeypatch.setitem(CADENCE, "learning_starts", 140)
     log, _ = torchrl_log(4, tmp_path)
     assert log != expected

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from agents.agent import Agent
-from agents.legacy.replay_buffer import State
+from agents.batch import State
+from agents.legacy.agent import LegacyAgent
 
 # On unnormalised inputs (thrusts up to 1000) float32 is good for this much: the recorded outputs of forward
 # passes are up to 6e-6 of their scale away from the float64 result, and so are those of other processors.
@@ -85,10 +86,10 @@ def assert_network(case: dict[str, np.ndarray], prefix: str, network: nn.Module,
         np.testing.assert_allclose((wide.sum(), np.abs(wide).sum()), sums, rtol=0, atol=rtol * sums[1])
 
 
-def filled_agent(golden: Path, agent_type: str, **kw: Any) -> Agent:
+def filled_agent(golden: Path, agent_type: str, **kw: Any) -> LegacyAgent:
     """The agent of the update cases, its memory filled with the 400 recorded transitions."""
     seed = config(golden)["update"][0]["agent_seed"]
-    agent = Agent(seed=seed, agent_type=agent_type, BUFFER_SIZE=2000, **kw)
+    agent = LegacyAgent(seed=seed, agent_type=agent_type, BUFFER_SIZE=2000, **kw)
     case = load(golden, "transitions_continuous" if agent.continuous else "transitions_discrete")
     columns = (
         states(case, ""),

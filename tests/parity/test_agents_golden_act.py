@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from agents.agent import Agent
+from agents.batch import state_batch
 from tests.parity.agents_golden import (
     AGENTS,
     FLOAT32_FORWARD,
@@ -41,7 +42,7 @@ def assert_acts(golden, agent: Agent, eps: float, use_eval: bool, cvar: float | 
 @pytest.fixture(scope="module")
 def agents(golden):
     seed = config(golden)["act"]["agent_seed"]
-    return {name: Agent(seed=seed, agent_type=name, BUFFER_SIZE=2) for name in AGENTS}
+    return {name: Agent(seed=seed, agent_type=name) for name in AGENTS}
 
 
 @pytest.mark.parametrize(
@@ -58,7 +59,12 @@ def test_iqn_returns_what_it_acted_on(golden, agents, cvar):
     prefix = "eps0.3_eval1" + ("" if cvar is None else f"_cvar{cvar}")
     seed_generators(config(golden)["act"]["seeds"])
     batch = states(load(golden, "inputs_states"), "act.")
-    results = [agents["IQN"].act_iqn(state, 0.3, cvar or 1.0) for state in batch]
+    agent, results = agents["IQN"], []
+    for state in batch:
+        observation = agent.state_to_tensor(state_batch([state]))
+        quantiles, taus = agent.learner.sample_quantiles(observation, cvar or 1.0)
+        action = agent.learner.choose(quantiles.mean(dim=1), 0.3)
+        results.append((action, quantiles.detach().numpy(), taus.numpy()))
     assert [int(action) for action, _, _ in results] == case[f"{prefix}.actions"].tolist()
     quantiles, taus = (np.concatenate([result[k] for result in results]) for k in (1, 2))
     assert [*results[0][1].shape, *results[0][2].shape] == case[f"{prefix}.shapes"].tolist()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from agents.agent import Agent
+from agents.legacy.agent import LegacyAgent
 from tests.parity.agents_golden import (
     AGENTS,
     assert_generators,
@@ -13,9 +13,9 @@ from tests.parity.agents_golden import (
 )
 
 
-def built(golden, agent_type: str, seed: int) -> Agent:
+def built(golden, agent_type: str, seed: int) -> LegacyAgent:
     seed_generators(config(golden)["init"]["pre_seeds"])
-    return Agent(device="cpu", seed=seed, agent_type=agent_type, BUFFER_SIZE=2000)
+    return LegacyAgent(device="cpu", seed=seed, agent_type=agent_type, BUFFER_SIZE=2000)
 
 
 @pytest.mark.parametrize("seed", [0, 100])
@@ -31,7 +31,7 @@ def test_networks_and_generators(golden, agent_type, seed):
 @pytest.mark.parametrize("agent_type", AGENTS)
 def test_shapes(golden, agent_type):
     case = load(golden, f"init_{agent_type}")
-    agent = Agent(seed=0, agent_type=agent_type, BUFFER_SIZE=2)
+    agent = LegacyAgent(seed=0, agent_type=agent_type, BUFFER_SIZE=2)
     for name, network in agent.learner.networks(agent.policy_local).items():
         shapes = case[f"seed0.local.{'policy' if name == 'network' else name}.shapes"]
         expected = [tuple(size for size in shape if size > 0) for shape in shapes.tolist()]

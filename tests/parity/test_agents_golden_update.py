@@ -117,14 +117,14 @@ def test_prioritised_batches_and_tree(golden, monkeypatch):
             recorder.agent.soft_update()
         sample = recorder.samples[k]
         assert len(finds) - before == case["sample.attempts"][k]
-        assert sample.leaves.tolist() == case["sample.tree_idxs"][k].tolist()
-        assert sample.actions.tolist() == case["sample.actions"][k].tolist()
-        assert sample.nonterminals.squeeze(1).tolist() == case["sample.nonterminals"][k].tolist()
+        assert sample.index.tolist() == case["sample.tree_idxs"][k].tolist()
+        assert sample.action.flatten().tolist() == case["sample.actions"][k].tolist()
+        assert sample.not_done.squeeze(1).tolist() == case["sample.nonterminals"][k].tolist()
         assert torch.equal(sample.state[0], torch.from_numpy(case["sample.self"][k]))
         assert torch.equal(sample.next_state[0], torch.from_numpy(case["sample.next_self"][k]))
         assert sample.next_state[2].sum(dim=1).tolist() == case["sample.next_mask_sum"][k].tolist()
-        assert_close(sample.returns, case["sample.returns"][k])
-        assert_close(sample.weights, case["sample.weights"][k], 1e-5)
+        assert_close(sample.reward.squeeze(1), case["sample.returns"][k])
+        assert_close(sample.weight, case["sample.weights"][k], 1e-5)
         assert_tree(tree, case, f"tree.u{k + 1}", 1e-5)
 
 

@@ -187,7 +187,7 @@ def test_an_evaluation_repeats_itself_and_leaves_the_draws_of_training_alone(
     assert torch.equal(torch.get_rng_state(), before[0])
     assert random.getstate() == before[1]
     np.testing.assert_equal(np.random.get_state(), before[2])
-    assert agent.acting_network.training
+    assert agent.learner.acting_network.training
     torch.rand(3)
     assert evaluation() == first
     other = BatchedEvaluation(agent, noisy_episodes, verbose=False, seed=1)()

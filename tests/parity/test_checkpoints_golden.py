@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from agents.models.folder import load_agent, save_model
+from agents.models.folder import load_agent
+from agents.models.weights import save_model
 from tests.parity.agents_golden import FLOAT32_FORWARD, assert_close, assert_networks, load
 from tests.parity.test_agents_golden_forward import outputs
 
@@ -37,7 +38,7 @@ def test_forwards_of_a_legacy_folder(agent_type, folders, golden):
 def test_broken_twin_a_changed_weight_is_noticed(agent_type, folders, golden):
     agent = load_agent(folders / agent_type)
     with torch.no_grad():
-        next(agent.acting_network.parameters()).mul_(1.0001)
+        next(agent.learner.acting_network.parameters()).mul_(1.0001)
     with pytest.raises(AssertionError):
         assert_forwards(golden, agent)
 

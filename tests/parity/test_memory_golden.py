@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from agents.batch import state_batch
 from agents.legacy.rainbow_memory import ReplayMemory
-from agents.legacy.replay_buffer import ReplayBuffer, state_batch
+from agents.legacy.replay_buffer import ReplayBuffer
 from tests.parity.agents_golden import assert_close, config, load, states
 
 CONSTRUCT, APPEND, SAMPLE, UPDATE, SEED = 9, 0, 1, 2, 3
@@ -41,7 +42,7 @@ def run_prioritised(golden, memory: ReplayMemory, priority_power: float = 1.0) -
             assert_sample(case, samples, last)
             samples += 1
         elif code == UPDATE:
-            memory.update_priorities(last.leaves, case["priorities"][updates] ** priority_power)
+            memory.update_priorities(last.index.numpy(), case["priorities"][updates] ** priority_power)
             updates += 1
         assert_close(tree_state(memory), state_after)
     assert samples == len(case["sample.tree_idxs"])
@@ -52,14 +53,14 @@ def run_prioritised(golden, memory: ReplayMemory, priority_power: float = 1.0) -
 
 
 def assert_sample(case, k: int, sample) -> None:
-    assert sample.leaves.tolist() == case["sample.tree_idxs"][k].tolist()
-    assert sample.actions.tolist() == case["sample.actions"][k].tolist()
-    assert torch.equal(sample.nonterminals, torch.from_numpy(case["sample.nonterminals"][k]))
+    assert sample.index.tolist() == case["sample.tree_idxs"][k].tolist()
+    assert sample.action.flatten().tolist() == case["sample.actions"][k].tolist()
+    assert torch.equal(sample.not_done, torch.from_numpy(case["sample.nonterminals"][k]))
     for observation, prefix in ((sample.state, ""), (sample.next_state, "next_")):
         for part, name in zip(observation, ("self", "objects", "masks"), strict=True):
             assert torch.equal(part, torch.from_numpy(case[f"sample.{prefix}{name}"][k])), (k, prefix, name)
-    assert_close(sample.returns, case["sample.returns"][k])
-    assert_close(sample.weights, case["sample.weights"][k])
+    assert_close(sample.reward.squeeze(1), case["sample.returns"][k])
+    assert_close(sample.weight, case["sample.weights"][k])
 
 
 def memory_of(golden, **kw) -> ReplayMemory:

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from agents.agent import Agent
+from agents.legacy.agent import LegacyAgent
 from agents.legacy.trainer import Trainer
 from marinenav_env.envs import MarineNavEnv3
+from scripts.train_rl_agents import shared
 
 pytestmark = pytest.mark.slow
 
@@ -125,13 +126,19 @@ def test_short_run(agent_type, tmp_path):
     rainbow = agent_type == "Rainbow"
     train_env = MarineNavEnv3(seed=0, schedule=TRAINING)
     eval_env = MarineNavEnv3(seed=253, is_eval_env=True)
-    agent = Agent(seed=100, BUFFER_SIZE=20000, agent_type=agent_type)
+    agent = LegacyAgent(seed=100, BUFFER_SIZE=20000, agent_type=agent_type)
     np.random.seed(11)
     if rainbow:
         random.seed(12)
     starts, interval, total, period = (2000, 2050, 2060, 2040) if rainbow else (80, 100, 160, 120)
     trainer = Trainer(
-        train_env, eval_env, EVALUATION, agent, learning_starts=starts, target_update_interval=interval
+        train_env,
+        eval_env,
+        EVALUATION,
+        agent,
+        learning_starts=starts,
+        target_update_interval=interval,
+        shared=shared(),
     )
     losses, train = [], agent.train
     agent.train = lambda: losses.append(np.atleast_1d(train()))

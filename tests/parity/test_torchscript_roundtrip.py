@@ -104,7 +104,7 @@ def test_signature_of_the_planner(agent_type, exported):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         weights = torch.jit.load(path).state_dict()
-    assert list(weights) == list(agent.acting_network.state_dict())
+    assert list(weights) == list(agent.learner.acting_network.state_dict())
     assert all(tensor.dtype == torch.float64 for tensor in weights.values())
 
 
@@ -147,7 +147,7 @@ def test_the_agent_decides_as_the_planner_does(agent_type, exported):
         elif agent_type == "IQN":
             observation = agent._observation([state])
             with torch.no_grad():
-                quantiles = agent.acting_network.quantiles(observation, TAUS.unsqueeze(-1))
+                quantiles = agent.learner.acting_network.quantiles(observation, TAUS.unsqueeze(-1))
             np.testing.assert_allclose(quantiles, outputs[0], rtol=0, atol=1e-11)
         elif agent_type == "Rainbow":
             support = torch.linspace(-1, 1, 51, dtype=torch.float64)
@@ -172,5 +172,5 @@ def test_other_sizes_survive_the_round_trip(tmp_path):
     agent = load_agent(tmp_path, dtype=torch.float64)
     export_traced(agent.learner, tmp_path / traced_name("Rainbow"))
     again = load_agent(tmp_path / traced_name("Rainbow"))
-    assert again.acting_network.hidden_dimension == 32
+    assert again.learner.acting_network.hidden_dimension == 32
     assert np.array_equal(values(again, STATE), values(agent, STATE))

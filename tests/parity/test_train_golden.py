@@ -10,6 +10,7 @@ import json
 import numpy as np
 import pytest
 
+from agents.models.files import files_of
 from tests.parity.training_run import GuidedRun, settings
 from torchrl_gpu.evaluation.record import EvaluationRecord
 
@@ -155,7 +156,8 @@ def test_files(case, golden):
     expected = json.loads((golden / "agents" / "train_main_eval_configs.json").read_text())
     assert_same_episodes(json.loads((case.directory / "eval_configs.json").read_text()), expected)
     assert EvaluationRecord.load(case.directory) == case.run.trainer.record
-    for network, files in case.agent.learner.model_files.items():
+    for network in case.agent.learner.network_names:
+        files = files_of(network)
         assert (case.directory / files.weights).is_file(), network
         assert (case.directory / files.constructor_parameters).is_file(), network
 

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 import torch
 
-import agents.legacy.trainer
-from agents.agent import Agent
+from agents.legacy.agent import LegacyAgent
 from agents.legacy.trainer import Trainer
 from marinenav_env.envs import MarineNavEnv3
+from scripts.train_rl_agents import shared
 from torchrl_gpu.evaluation.one_by_one import evaluate
 from torchrl_gpu.learn.schedule import Schedule
 from torchrl_gpu.seeding import AGENT_SEED_OFFSET, EVAL_SEED, seed_everything
@@ -52,12 +52,12 @@ class GuidedRun:
         train_env = MarineNavEnv3(seed=run["seed"], schedule=run["training_schedule"])
         eval_env = MarineNavEnv3(seed=EVAL_SEED, is_eval_env=True)
         seed = run["seed"] + AGENT_SEED_OFFSET
-        agent = Agent(
+        agent = LegacyAgent(
             device="cpu", seed=seed, agent_type=run["agent_type"], **run["agent_kw"], **agent_changes
         )
         names = ("UPDATE_EVERY", "learning_starts", "target_update_interval", "initial_eps")
         arguments = {name: run[name] for name in names if name in run}
-        self.trainer = Trainer(train_env, eval_env, run["eval_schedule"], agent, **arguments)
+        self.trainer = Trainer(train_env, eval_env, run["eval_schedule"], agent, **arguments, shared=shared())
 
     def learn(self, directory: Path) -> "GuidedRun":
         """Run the loop to its end."""
@@ -105,7 +105,7 @@ class GuidedRun:
             return results
 
         monkeypatch.setattr(agent, "act", guided_act)
-        monkeypatch.setattr(agents.legacy.trainer, "evaluate", guided_evaluate)
+        self.trainer.shared = self.trainer.shared._replace(evaluate=guided_evaluate)
 
     def _recorded_acts(self, k: int) -> int:
         """Robot-steps of evaluation k: a robot's time is half a second a step."""

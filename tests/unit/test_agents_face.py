@@ -12,8 +12,10 @@ import torch
 
 import agents
 from agents.agent import Agent
+from agents.batch import state_batch
 from agents.learners import LEARNERS
 from agents.learners.base import Learner
+from agents.legacy.agent import LegacyAgent
 from tests.unit.test_agents_losses import batch_of_two
 
 AGENTS = list(LEARNERS)
@@ -29,8 +31,8 @@ SIZES = [
 ]
 
 
-def agent_of(agent_type: str, **kw) -> Agent:
-    return Agent(agent_type=agent_type, BUFFER_SIZE=400, **kw)
+def agent_of(agent_type: str, **kw) -> LegacyAgent:
+    return LegacyAgent(agent_type=agent_type, BUFFER_SIZE=400, **kw)
 
 
 def trained(agent: Agent, updates: int = 1, objects=((1.0, 2.0, 0.1, -0.2, 1.0),)) -> Agent:
@@ -111,23 +113,19 @@ def test_legacy_attributes(agent_type):
     assert agent.value_ranges_of_action[0] is not ranges[0]
     assert type(agent.policy_local).__name__ == agent_type.replace("-", "_") + "_Policy"
     for name, network in agent.learner.networks(agent.policy_local).items():
-        optimizer = getattr(agent, "optimizer" if name == "network" else f"{name}_optimizer")
+        optimizer = agent.learner.optimizers[name]
         assert optimizer.param_groups[0]["params"] == list(network.parameters())
         assert optimizer.param_groups[0]["lr"] == 1e-3
 
 
 def test_constants_of_sac_and_rainbow():
-    assert agent_of("SAC").alpha == 0.078
+    assert agent_of("SAC").learner.alpha == 0.078
     agent = agent_of("Rainbow", multi_steps=5, GAMMA=0.9)
-    assert (agent.atoms, agent.Vmin, agent.Vmax, agent.delta_z) == (51, -1.0, 1.0, 0.04)
-    assert torch.equal(agent.support, torch.linspace(-1, 1, 51))
+    rainbow = agent.learner
+    assert (rainbow.atoms, rainbow.Vmin, rainbow.Vmax, rainbow.delta_z) == (51, -1.0, 1.0, 0.04)
+    assert torch.equal(rainbow.support, torch.linspace(-1, 1, 51))
     # Defect A6 fixed: the memory follows the agent.
     assert (agent.memory.n, agent.memory.discount) == (5, 0.9)
-
-
-def test_missing_attribute_names_the_agent():
-    with pytest.raises(AttributeError, match="DQN agent has no attribute 'actor_optimizer'"):
-        _ = agent_of("DQN").actor_optimizer
 
 
 def test_agent_can_be_copied():
@@ -163,48 +161,6 @@ def test_networks(agent_type, network, tensors, scalars, own):
     rebuilt = type(module)(*list(parameters.values())[:-1], "cpu", parameters["seed"])
     for name, tensor in module.state_dict().items():
         assert torch.equal(rebuilt.state_dict()[name], tensor)
-
-
-@pytest.mark.parametrize("agent_type", AGENTS)
-def test_policies_in_files(agent_type, tmp_path):
-    """`save` and `load` of a policy: its weights, its seeds, and torch's generator as building leaves it."""
-    agent = agent_of(agent_type, seed=5)
-    policy, networks = agent.policy_local, agent.learner.networks
-    agent.save_latest_model(tmp_path)
-    folder = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.suffix == ".json"}
-    policy.save(tmp_path)
-    loaded = type(policy).load(tmp_path)
-    after = torch.rand(1)
-    agent_of(agent_type, seed=5 if list(networks(policy)) == ["network"] else 0)
-    assert torch.equal(after, torch.rand(1))
-    assert folder == {name: (tmp_path / name).read_bytes() for name in folder}
-    for name, network in networks(loaded).items():
-        assert network.get_constructor_parameters() == networks(policy)[name].get_constructor_parameters()
-        assert all(
-            map(torch.equal, network.state_dict().values(), networks(policy)[name].state_dict().values())
-        )
-
-
-def test_networks_in_files(tmp_path):
-    """Each network alone; SAC's critics are told apart by a number."""
-    policy = agent_of("SAC").policy_local
-    policy.actor.save(tmp_path)
-    policy.critic_2.save(2, tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "actor_constructor_params.json",
-        "actor_network_params.pth",
-        "critic_2_constructor_params.json",
-        "critic_2_params.pth",
-    ]
-    for network in (
-        type(policy.actor).load(tmp_path, "cpu"),
-        type(policy.critic_2).load(2, tmp_path, "cpu"),
-    ):
-        twin = policy.actor if network.seed_id == 0 else policy.critic_2
-        assert all(map(torch.equal, network.parameters(), twin.parameters()))
-    (tmp_path / "actor_constructor_params.json").write_text('{"atoms": 51}')
-    with pytest.raises(ValueError, match=r"actor_constructor_params.json: no network can be built from it"):
-        type(policy.actor).load(tmp_path)
 
 
 def test_ranges_given_as_tuples_load_again(tmp_path):
@@ -245,24 +201,13 @@ def test_action_types(agent_type, eps):
 
 
 @pytest.mark.parametrize("agent_type", AGENTS)
-def test_legacy_method_names(agent_type):
+def test_losses_of_the_legacy_agent(agent_type):
     agent = trained(agent_of(agent_type), updates=0)
-    act = getattr(agent, "act_" + agent_type.lower().replace("-", "_"))
-    torch.manual_seed(0)
-    expected = agent.act(STATE)
-    torch.manual_seed(0)
-    found = act(STATE)
-    assert (found[0] if agent_type == "IQN" else found) == expected
-    losses = getattr(agent, "train_" + agent_type.replace("-", "_"))()
+    losses = agent.train()
     terms = losses if isinstance(losses, tuple) else (losses,)
     shape = (64,) if agent_type == "Rainbow" else ()
     assert [(term.shape, term.dtype) for term in terms] == [(shape, np.float32)] * len(terms)
     assert len(terms) == len(agent.learner.optimizers)
-
-
-def test_method_of_another_agent_is_refused():
-    with pytest.raises(RuntimeError, match="this is a DQN agent, the method called needs Rainbow"):
-        agent_of("DQN").act_rainbow(STATE)
 
 
 @pytest.mark.parametrize("agent_type", AGENTS)
@@ -272,7 +217,7 @@ def test_greedy_on_a_batch_is_what_acting_does_one_by_one(agent_type):
     states = [(draws.randn(7).tolist(), draws.randn(k, 5).tolist()) for k in range(6)]
     torch.manual_seed(3)
     with torch.no_grad():
-        batched = agent.learner.greedy(agent._observation(states))
+        batched = agent.learner.greedy(agent.state_to_tensor(state_batch(states)))
     assert batched.shape == ((6, 2) if agent.continuous else (6,))
     torch.manual_seed(3)
     one_by_one = [agent.act(state, eps=-1.0, use_eval=False) for state in states]
@@ -301,7 +246,7 @@ def test_acting_mode_ends_in_train_mode_after_an_error():
 
 def test_low_cvar_acts_on_the_lower_tail():
     agent = agent_of("IQN")
-    _, _, taus = agent.act_iqn(STATE, cvar=0.25)
+    _, taus = agent.learner.sample_quantiles(agent.state_to_tensor(state_batch([STATE])), cvar=0.25)
     assert taus.shape == (1, 32, 1)
     assert 0.15 < taus.max() < 0.25
 
@@ -375,12 +320,14 @@ def test_update_equals_the_textbook_recipe(agent_type):
 
 
 def textbook_update(learner: Learner, batch) -> None:
-    transitions, noise = learner.transitions(batch), learner.draw_noise(2)
+    if learner.drop_empty_objects:
+        batch = batch.without_empty_objects()
+    noise = learner.draw_noise(2)
     for stage in learner.stages():
-        for name, loss in stage.loss(transitions, noise).items():
+        for name, loss in stage.loss(batch, noise).items():
             optimizer = learner.optimizers[name]
             optimizer.zero_grad()
-            learner.objective(loss, transitions).backward()
+            learner.objective(loss, batch).backward()
             network = learner.networks(learner.policy_local)[name]
             torch.nn.utils.clip_grad_norm_(network.parameters(), 0.5)
             optimizer.step()
@@ -394,10 +341,10 @@ def test_first_losses_on_the_accelerator(agent_type):
     for device in ("cpu", "cuda"):
         learner = agent_of(agent_type, device=device).learner
         torch.manual_seed(0)
-        losses[device] = learner.update(batch_of_two(learner.continuous).to(device)).cpu()
+        losses[device] = learner.update(batch_of_two(learner.continuous, device))
     tolerance = 1.0 if agent_type in ("SAC", "Rainbow") else 1e-4
     for name, loss in losses["cpu"].items():
-        torch.testing.assert_close(losses["cuda"][name], loss, rtol=tolerance, atol=tolerance)
+        torch.testing.assert_close(losses["cuda"][name].cpu(), loss, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("agent_type", AGENTS)
@@ -436,8 +383,7 @@ def test_importance_weights_scale_rainbows_objective():
     def gradient(weight: float) -> float:
         learner = agent_of("Rainbow").learner
         learner.change(max_grad_norm=float("inf"))
-        batch = batch_of_two(continuous=False)
-        batch["priority_weight"] = torch.full((2,), weight)
+        batch = batch_of_two(continuous=False)._replace(weight=torch.full((2,), weight))
         learner.update(batch)
         return learner.policy_local.output_layer_v.bias_mu.grad
 
@@ -450,10 +396,10 @@ def test_stages_are_whole_graphs(agent_type):
     learner = agent_of(agent_type).learner
     learner.drop_empty_objects = False
     batch = batch_of_two(learner.continuous)
-    transitions, noise = learner.transitions(batch), learner.draw_noise(2)
+    noise = learner.draw_noise(2)
     for stage in learner.stages():
-        expected = stage.loss(transitions, noise)
-        found = torch.compile(stage.loss, backend="eager", fullgraph=True)(transitions, noise)
+        expected = stage.loss(batch, noise)
+        found = torch.compile(stage.loss, backend="eager", fullgraph=True)(batch, noise)
         assert found.keys() == expected.keys()
         assert all(torch.allclose(found[name], expected[name]) for name in found)
 
@@ -461,10 +407,10 @@ def test_stages_are_whole_graphs(agent_type):
 def test_all_randomness_of_an_update_is_drawn_beforehand():
     for agent_type in AGENTS:
         learner: Learner = agent_of(agent_type).learner
-        transitions = learner.transitions(batch_of_two(learner.continuous))
+        batch = batch_of_two(learner.continuous)
         noise = learner.draw_noise(2)
         before = torch.get_rng_state(), random.getstate()
         for stage in learner.stages():
-            stage.loss(transitions, noise)
+            stage.loss(batch, noise)
         assert torch.equal(torch.get_rng_state(), before[0])
         assert random.getstate() == before[1]

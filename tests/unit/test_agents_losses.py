@@ -2,9 +2,10 @@
 
 import pytest
 import torch
-from tensordict import TensorDict
+from torch.utils._pytree import tree_map
 
 from agents.agent import Agent
+from agents.batch import Batch, Observation
 from agents.learners import LEARNERS
 from agents.learners.rainbow import project
 from agents.networks import calculate_huber_loss, quantile_huber_loss
@@ -44,11 +45,11 @@ def test_quantile_huber_of_a_batch_and_its_mean():
     # 0.9·0.5 = 0.45 and |0.9 - 1|·0.5 = 0.05, nine times less for an overestimate: mean 0.25.
     losses = quantile_huber_loss(expected, target, taus)
     assert losses.tolist() == pytest.approx([0.45, 0.05])
-    learner = Agent(agent_type="IQN", BUFFER_SIZE=2).learner
+    learner = Agent(agent_type="IQN").learner
     batch = batch_of_two(continuous=False)
-    assert learner.objective(losses, learner.transitions(batch)).item() == pytest.approx(0.25)
-    batch["priority_weight"] = torch.tensor([0.5, 1.0])  # (0.225 + 0.05) / 2
-    assert learner.objective(losses, learner.transitions(batch)).item() == pytest.approx(0.1375)
+    assert learner.objective(losses, batch).item() == pytest.approx(0.25)
+    weighted = batch._replace(weight=torch.tensor([0.5, 1.0]))  # (0.225 + 0.05) / 2
+    assert learner.objective(losses, weighted).item() == pytest.approx(0.1375)
 
 
 SUPPORT = torch.linspace(-1, 1, 5)  # atoms -1, -½, 0, ½, 1: spacing ½
@@ -91,27 +92,22 @@ def test_projection_of_several_rows_does_not_mix_them():
     assert torch.equal(found, rows)
 
 
-def batch_of_two(continuous: bool = True) -> TensorDict:
-    """Two transitions: a plain one with reward 1, a terminal one with reward -2."""
-    states = TensorDict(
-        {
-            "self_state": torch.ones(2, 7),
-            "objects_state": torch.zeros(2, 5, 5),
-            "objects_mask": torch.zeros(2, 5, dtype=torch.bool),
-        },
-        batch_size=[2],
+def batch_of_two(continuous: bool = True, device: str = "cpu") -> Batch:
+    """Two transitions without objects: a plain one with reward 1, a terminal one with reward -2."""
+    state = Observation(torch.ones(2, 7), torch.zeros(2, 5, 5), torch.zeros(2, 5, dtype=torch.bool))
+    batch = Batch(
+        state=state,
+        action=torch.zeros(2, 2) if continuous else torch.tensor([[3], [7]]),
+        reward=torch.tensor([[1.0], [-2.0]]),
+        not_done=torch.tensor([[1.0], [0.0]]),
+        next_state=state,
     )
-    batch = states.clone()
-    batch["next"] = states.clone()
-    batch["action"] = torch.zeros(2, 2) if continuous else torch.tensor([3, 7])
-    batch["reward"] = torch.tensor([[1.0], [-2.0]])
-    batch["done"] = torch.tensor([[False], [True]])
-    return batch
+    return tree_map(lambda part: None if part is None else part.to(device), batch)
 
 
 def test_bellman_target_by_hand():
-    learner = Agent(agent_type="DQN", BUFFER_SIZE=2, GAMMA=0.5).learner
-    transitions = learner.transitions(batch_of_two(continuous=False))
+    learner = Agent(agent_type="DQN", GAMMA=0.5).learner
+    transitions = batch_of_two(continuous=False)
     # 1 + 0.5·10 = 6; the terminal one does not bootstrap: -2.
     assert learner.bellman_target(transitions, torch.full((2, 1), 10.0)).tolist() == [[6.0], [-2.0]]
     learner.change(bootstrap_steps=3)  # 1 + 0.5³·16 = 3
@@ -120,7 +116,7 @@ def test_bellman_target_by_hand():
 
 def test_iqn_takes_the_maximum_of_every_fraction(monkeypatch):
     """Quirk A9, by hand: two fractions prefer two different actions, and both maxima enter the target."""
-    learner = Agent(agent_type="IQN", BUFFER_SIZE=2, GAMMA=1.0).learner
+    learner = Agent(agent_type="IQN", GAMMA=1.0).learner
     learner.change(num_quantiles=2)
     target_quantiles = torch.zeros(2, 2, 25)
     target_quantiles[:, 0, 4] = 1.0  # best at the first fraction: action 4
@@ -128,7 +124,7 @@ def test_iqn_takes_the_maximum_of_every_fraction(monkeypatch):
     monkeypatch.setattr(learner.policy_target, "quantiles", lambda *_: target_quantiles)
     monkeypatch.setattr(learner.policy_local, "quantiles", lambda *_: torch.zeros(2, 2, 25))
     noise = {"target_taus": torch.full((2, 2, 1), 0.5), "local_taus": torch.full((2, 2, 1), 0.5)}
-    transitions = learner.transitions(batch_of_two(continuous=False))
+    transitions = batch_of_two(continuous=False)
     # Plain transition: y = (1 + 1, 1 + 2) = (2, 3), L = (1.5, 2.5), two local quantiles of weight ½: mean 2.
     # Terminal: y = (-2, -2), L = 1.5, weights |½ - 1| = ½: 1.5.
     assert learner.network_loss(transitions, noise)["network"].tolist() == [2.0, 1.5]
@@ -136,8 +132,8 @@ def test_iqn_takes_the_maximum_of_every_fraction(monkeypatch):
 
 @pytest.mark.parametrize("agent_type", LEARNERS)
 def test_samples_have_losses_that_weights_scale(agent_type):
-    learner = Agent(agent_type=agent_type, BUFFER_SIZE=2).learner
-    plain = learner.transitions(batch_of_two(learner.continuous))
+    learner = Agent(agent_type=agent_type).learner
+    plain = batch_of_two(learner.continuous)
     weighted = plain._replace(weight=torch.tensor([0.5, 1.0]))
     learn_values = learner.stages()[0].loss
     for loss in learn_values(plain, learner.draw_noise(2)).values():
@@ -153,7 +149,7 @@ def test_samples_have_losses_that_weights_scale(agent_type):
 
 @pytest.mark.parametrize("agent_type", ["AC-IQN", "IQN"])
 def test_an_update_uses_as_many_fractions_as_asked_for(agent_type, monkeypatch):
-    agent = Agent(agent_type=agent_type, BUFFER_SIZE=2)
+    agent = Agent(agent_type=agent_type)
     learner = agent.learner
     learner.change(num_quantiles=3)
     seen = []
@@ -172,7 +168,7 @@ def test_an_update_uses_as_many_fractions_as_asked_for(agent_type, monkeypatch):
 
 
 def test_cvar_keeps_the_actor_alone_to_the_lower_tail(monkeypatch):
-    learner = Agent(agent_type="AC-IQN", BUFFER_SIZE=2).learner
+    learner = Agent(agent_type="AC-IQN").learner
     torch.manual_seed(5)
     whole = learner.draw_noise(64)
     learner.change(cvar=0.25)
@@ -183,5 +179,5 @@ def test_cvar_keeps_the_actor_alone_to_the_lower_tail(monkeypatch):
     assert torch.equal(tail["actor_taus"], whole["actor_taus"] / 4)
     # Of returns spread evenly over [0, 40] the lowest quarter has the mean 5.
     monkeypatch.setattr(learner.policy_local.critic, "quantiles", lambda s, a, taus: 40 * taus.squeeze(2))
-    transitions = learner.transitions(batch_of_two())
+    transitions = batch_of_two()
     assert -learner.actor_loss(transitions, tail)["actor"].item() == pytest.approx(5, abs=0.6)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from agents.agent import Agent
+from agents.legacy.agent import LegacyAgent
 
 STATE_SELF = [0.1 * i for i in range(1, 8)]
 OBJECTS = [[1, 2, 0.1, -0.2, 1], [-3, 4, 0.3, 0.2, 2.8]]
@@ -15,11 +15,11 @@ STATE = STATE_SELF, OBJECTS
 ACTION = torch.tensor([[0.5, -0.25]])
 
 
-def agent_of(agent_type: str, **kw) -> Agent:
-    return Agent(seed=100, agent_type=agent_type, BUFFER_SIZE=1000, **kw)
+def agent_of(agent_type: str, **kw) -> LegacyAgent:
+    return LegacyAgent(seed=100, agent_type=agent_type, BUFFER_SIZE=1000, **kw)
 
 
-def parameter_sums(agent: Agent) -> dict[str, float]:
+def parameter_sums(agent: LegacyAgent) -> dict[str, float]:
     return {
         name: sum(parameter.detach().double().sum().item() for parameter in network.parameters())
         for name, network in agent.learner.networks(agent.policy_local).items()
@@ -111,7 +111,7 @@ def outputs(agent_type: str, state) -> list[float]:
         return [*rainbow_outputs(agent, observation), *rainbow_outputs(agent, observation, mode="eval")]
 
 
-def rainbow_outputs(agent: Agent, observation, mode: str = "train") -> list:
+def rainbow_outputs(agent: LegacyAgent, observation, mode: str = "train") -> list:
     agent.policy_local.train(mode == "train")
     values = agent.learner.action_values(observation)
     return [*agent.policy_local(observation)[0, 0, :2], values.argmax(), values.sum()]
@@ -192,7 +192,7 @@ FIRST_TEN = {
 
 @pytest.mark.parametrize("size", FIRST_TEN)
 def test_uniform_sample_indices(size):
-    agent = agent_of("DQN") if size < 1000 else Agent(seed=100, agent_type="DQN", BUFFER_SIZE=size)
+    agent = agent_of("DQN") if size < 1000 else LegacyAgent(seed=100, agent_type="DQN", BUFFER_SIZE=size)
     for index in range(size):
         agent.store((STATE_SELF, []), index, 0.0, (STATE_SELF, []), False)
     random.seed(249)
@@ -204,7 +204,7 @@ def synthetic_state(j: int):
     return [math.sin(0.1 * (j + 1) * (i + 1)) for i in range(7)], objects
 
 
-def synthetic_agent(agent_type: str) -> Agent:
+def synthetic_agent(agent_type: str) -> LegacyAgent:
     """The agent and memory of 14.4, generators seeded for the first update."""
     agent = agent_of(agent_type)
     for j in range(400 if agent_type == "Rainbow" else 100):
@@ -270,11 +270,11 @@ def test_rainbow_update_details():
     assert tree.max == pytest.approx(2.01382971, rel=1e-6)
     assert np.random.uniform() == 0.8574458883976873
     first = samples[0]
-    assert (first.leaves[:10] - 1023).tolist() == [5, 10, 17, 19, 25, 36, 39, 47, 51, 59]
-    assert (first.leaves[-3:] - 1023).tolist() == [383, 388, 395]
+    assert (first.index[:10] - 1023).tolist() == [5, 10, 17, 19, 25, 36, 39, 47, 51, 59]
+    assert (first.index[-3:] - 1023).tolist() == [383, 388, 395]
     expected = [0.29501998, -0.38703999, 0.59203005, 1.1860499, -0.2]
-    assert first.returns[:5].tolist() == pytest.approx(expected, rel=1e-6)
-    assert first.nonterminals.sum() == 48
+    assert first.reward[:5, 0].tolist() == pytest.approx(expected, rel=1e-6)
+    assert first.not_done.sum() == 48
     assert losses[:3].tolist() == pytest.approx([3.91745567, 3.9171555, 3.94485235], rel=1e-6)
 
 

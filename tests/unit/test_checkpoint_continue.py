@@ -9,6 +9,7 @@ import torch
 
 from agents.agent import Agent
 from agents.learners import LEARNERS
+from agents.legacy.agent import LegacyAgent
 from tests.parity.agents_golden import config, filled_agent, seed_generators
 
 
@@ -23,7 +24,7 @@ def ten_losses_twice(golden, agent_type, folder, with_moments=True):
     seed_generators(config(golden)["update"][0]["seeds"])
     losses(run, 5)
     run.save_latest_model(folder)
-    rebuilt = Agent(agent_type=agent_type, seed=7, BUFFER_SIZE=2000)
+    rebuilt = LegacyAgent(agent_type=agent_type, seed=7, BUFFER_SIZE=2000)
     rebuilt.load_model(folder)
     rebuilt.memory = copy.deepcopy(run.memory)
     for name, network in run.learner.networks(run.policy_target).items():

@@ -14,8 +14,9 @@ from agents.agent import Agent
 from agents.learners import LEARNERS
 from agents.models.archive import read_parameters
 from agents.models.files import ModelFileError
-from agents.models.folder import load_agent, load_model, save_model
+from agents.models.folder import load_agent
 from agents.models.traced import export_traced, traced_name
+from agents.models.weights import load_model, save_model
 
 
 def refusal(call, *arguments, **keywords):
@@ -195,8 +196,8 @@ def test_parameters_are_read_without_loading_the_code(traced, tmp_path, monkeypa
         traced, tmp_path / traced.name, lambda name, content: b"" if "/code/" in name else content
     )
     monkeypatch.setattr(torch.jit, "load", lambda *_, **__: pytest.fail("executed"))
-    expected = load_agent(traced).acting_network.state_dict()
-    for name, tensor in load_agent(without_code).acting_network.state_dict().items():
+    expected = load_agent(traced).learner.acting_network.state_dict()
+    for name, tensor in load_agent(without_code).learner.acting_network.state_dict().items():
         assert torch.equal(tensor, expected[name])
 
 
@@ -253,10 +254,10 @@ def test_compressed_records_are_refused(traced, tmp_path):
 def test_trust_loads_what_cannot_be_read(traced, tmp_path, monkeypatch):
     path = tmp_path / traced.name
     path.write_bytes(traced.read_bytes())
-    expected = load_agent(path).acting_network.state_dict()
+    expected = load_agent(path).learner.acting_network.state_dict()
     monkeypatch.setattr("agents.models.archive._STORAGE_DTYPES", {})
     assert "DoubleStorage" in refusal(load_agent, path)
-    for name, tensor in load_agent(path, trust=True).acting_network.state_dict().items():
+    for name, tensor in load_agent(path, trust=True).learner.acting_network.state_dict().items():
         assert torch.equal(tensor, expected[name])
 
 

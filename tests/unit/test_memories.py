@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from agents.batch import state_batch
 from agents.legacy.rainbow_memory import ReplayMemory, SegmentTree
-from agents.legacy.replay_buffer import ReplayBuffer, state_batch
+from agents.legacy.replay_buffer import ReplayBuffer
 
 
 def state(value: float, objects: int = 0):
@@ -130,16 +131,16 @@ def sample_slot(memory: ReplayMemory, slot: int):
 def test_three_step_return_by_hand():
     sample = sample_slot(memory_of([1, 2, 4, 8, 16, 32]), 0)
     # 1 + 0.99·2 + 0.9801·4 = 6.9004, bootstrapped from record 3
-    assert sample.returns.tolist() == pytest.approx([6.9004])
+    assert sample.reward.flatten().tolist() == pytest.approx([6.9004])
     assert sample.next_state[0].tolist() == [[3.0] * 7]
-    assert sample.nonterminals.tolist() == [[1.0]]
-    assert sample.actions.tolist() == [0]
+    assert sample.not_done.tolist() == [[1.0]]
+    assert sample.action.flatten().tolist() == [0]
 
 
 def test_return_of_other_n_and_discount():
     sample = sample_slot(memory_of([1, 2, 4, 8, 16, 32], n=2, discount=0.5), 1)
     # 2 + ½·4 = 4, bootstrapped from record 3
-    assert sample.returns.tolist() == [4.0]
+    assert sample.reward.flatten().tolist() == [4.0]
     assert sample.next_state[0].tolist() == [[3.0] * 7]
 
 
@@ -162,9 +163,9 @@ def test_return_of_other_n_and_discount():
 def test_window_ends_with_the_episode(slot, returns, next_value, nonterminal):
     memory = memory_of([1, 2, 4, 8, 16, 32, 64, 128, 256], terminals={3})
     sample = sample_slot(memory, slot)
-    assert sample.returns.tolist() == pytest.approx([returns])
+    assert sample.reward.flatten().tolist() == pytest.approx([returns])
     assert sample.next_state[0].tolist() == [[next_value] * 7]
-    assert sample.nonterminals.tolist() == [[nonterminal]]
+    assert sample.not_done.tolist() == [[nonterminal]]
     # A blank next state is all zeros with an empty mask, never `None`.
     assert sample.next_state[2].sum() == (1.0 if next_value else 0.0)
 
@@ -173,7 +174,7 @@ def test_window_wraps_around_the_ring():
     memory = memory_of(range(20), capacity=16)  # slots 0..3 hold records 16..19
     sample = sample_slot(memory, 14)
     # records 14, 15, 16: 14 + 0.99·15 + 0.9801·16 = 44.5316
-    assert sample.returns.tolist() == pytest.approx([44.5316])
+    assert sample.reward.flatten().tolist() == pytest.approx([44.5316])
     assert sample.next_state[0].tolist() == [[17.0] * 7]
 
 
@@ -182,7 +183,7 @@ def test_newest_records_are_never_sampled(newest):
     memory = memory_of(range(10), max_attempts=50)
     with pytest.raises(RuntimeError, match="no valid batch in 50 attempts: of the 11 records"):
         sample_slot(memory, 10 - newest)
-    assert sample_slot(memory, 6).actions.tolist() == [6]
+    assert sample_slot(memory, 6).action.flatten().tolist() == [6]
 
 
 def test_sampling_too_early_is_refused():
@@ -190,7 +191,7 @@ def test_sampling_too_early_is_refused():
     np.random.seed(0)
     with pytest.raises(RuntimeError, match="begin learning later"):
         memory_of(range(192), capacity=256, max_attempts=200).sample(64)
-    assert len(memory_of(range(260), capacity=1024).sample(64).actions) == 64
+    assert len(memory_of(range(260), capacity=1024).sample(64).action) == 64
 
 
 def test_importance_weights_by_hand():

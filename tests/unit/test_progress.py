@@ -4,7 +4,6 @@ import sys
 
 import pytest
 import torch
-from tensordict import TensorDict
 
 from marinenav_env.envs.contract.outcome import Outcome
 from torchrl_gpu.collect.step import Step
@@ -106,7 +105,7 @@ def follow(verbosity, log):
     step = step_of([[3.0]], [[G]], [True])
     for t in range(300):
         progress(step, t)
-        progress.learned(TensorDict({"critic": torch.tensor([1.0, 3.0])}), 2)
+        progress.learned({"critic": torch.tensor([1.0, 3.0])}, 2)
         if t == 150:
             results = [EpisodeResult(r, r > 0, 10.0 * r, 5.0, [], [], []) for r in (-2.0, 4.0)]
             progress.evaluated(t, results)

@@ -7,13 +7,14 @@ import pytest
 import torch
 from tensordict import TensorDict
 
+from agents.batch import Batch
 from agents.legacy.replay_buffer import ReplayBuffer
 from marinenav_env.envs.torchrl_gpu import MarineNavTorchRLEnv
 from torchrl_gpu.collect.tensor_steps import step_of
 from torchrl_gpu.learn.scale import ObservationScale
 from torchrl_gpu.replay.buffer import Replay
 from torchrl_gpu.replay.ring import ROW, DeviceRing, HostRing
-from torchrl_gpu.replay.rows import Draw, plain_row, unpack
+from torchrl_gpu.replay.rows import Draw, plain_row
 from torchrl_gpu.replay.samplers import LegacyUniformSampler, PrioritizedSampler, UniformSampler
 from torchrl_gpu.replay.windows import RobotWindows
 
@@ -34,7 +35,15 @@ def on_device(capacity, batch_size, device="cpu", **options):
 
 def read(rows):
     """Rows, or a batch of them, by name; all of continuous actions."""
-    return unpack(rows if isinstance(rows, Draw) else Draw(rows), continuous=True)
+    batch = Batch.of(rows.rows if isinstance(rows, Draw) else rows, continuous=True)
+    after = batch.next_state._asdict()
+    return {
+        **batch.state._asdict(),
+        "action": batch.action,
+        "reward": batch.reward,
+        "done": 1 - batch.not_done,
+        "next": after,
+    }
 
 
 def stored_step(*args, **options):
@@ -248,14 +257,14 @@ def test_priorities_follow_the_losses():
     [batch] = replay.sample(1)
     assert batch.weight.shape == (4,)
     everything = batch._replace(index=torch.arange(6))
-    replay.feed_back(everything, TensorDict({"network": torch.tensor([1e6] + [1e-6] * 5)}, []))
+    replay.feed_back(everything, {"network": torch.tensor([1e6] + [1e-6] * 5)})
     [batch] = replay.sample(1)
     assert (batch.rows[:, 0] == 0).all()
     # Two critics: the mean of their losses counts, 2e6 for slot 1, 0 for all others; the actor's has no say.
     first, second = torch.zeros(6), torch.zeros(6)
     first[1], second[1] = 1e6, 3e6
     losses = {"critic_1": first, "critic_2": second, "actor": torch.tensor(5.0)}
-    replay.feed_back(everything, TensorDict(losses, []))
+    replay.feed_back(everything, losses)
     [batch] = replay.sample(1)
     assert (batch.rows[:, 0] == replay.buffer[1:2][ROW][0, 0]).all()
 

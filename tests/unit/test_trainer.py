@@ -8,6 +8,7 @@ from agents.legacy.trainer import Trainer
 from marinenav_env.envs import MarineNavEnv3
 from marinenav_env.envs.contract.episode import things_in
 from marinenav_env.envs.contract.stage import Stage
+from scripts.train_rl_agents import shared
 from torchrl_gpu.evaluation.one_by_one import create_eval_configs, evaluate, evaluate_episode
 from torchrl_gpu.evaluation.record import EvaluationRecord
 
@@ -129,7 +130,8 @@ class Learner:
 def make(script, training=True, **arguments):
     log = []
     agent = Learner(log, training)
-    trainer = Trainer(World(script, log), World([("reach_goal", 0)], []), EVAL_SCHEDULE, agent, **arguments)
+    worlds = World(script, log), World([("reach_goal", 0)], [])
+    trainer = Trainer(*worlds, EVAL_SCHEDULE, agent, **arguments, shared=shared())
     return trainer, agent, log
 
 

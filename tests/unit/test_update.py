@@ -1,12 +1,16 @@
 """The compiled update against the legacy one, from the same draws."""
 
+from functools import partial
+
 import pytest
 import torch
 
 from agents.agent import Agent
 from agents.learners import LEARNERS
-from torchrl_gpu.learn.update import FastUpdate
-from torchrl_gpu.replay.rows import Draw, unpack
+from torchrl_gpu.learn.update import Update
+from torchrl_gpu.replay.rows import Draw
+
+compiled = partial(Update, compile=True)
 
 
 def batch_for(agent, size=64, seed=0, weighted=False):
@@ -36,15 +40,13 @@ def trained(update, agent, updates=5, weighted=False):
     for k in range(updates):
         agent.learner.learning_rate = initial * (1 - k / 10)
         torch.manual_seed(k)
-        losses.append(update(batch_for(agent, seed=k, weighted=weighted)).clone())
+        losses.append(update(batch_for(agent, seed=k, weighted=weighted)))
     return losses
 
 
 def assert_same_learning(agent_type, make_update, rtol=1e-5, weighted=False):
-    legacy, fast = (Agent(agent_type=agent_type, seed=9, BUFFER_SIZE=100) for _ in range(2))
-    expected = trained(
-        lambda batch: legacy.learner.update(unpack(batch, legacy.continuous)), legacy, weighted=weighted
-    )
+    legacy, fast = (Agent(agent_type=agent_type, seed=9) for _ in range(2))
+    expected = trained(Update(legacy.learner), legacy, weighted=weighted)
     found = trained(make_update(fast.learner), fast, weighted=weighted)
     for a, b in zip(expected, found, strict=True):
         for name, loss in a.items():
@@ -61,19 +63,19 @@ def assert_same_learning(agent_type, make_update, rtol=1e-5, weighted=False):
 @pytest.mark.slow
 @pytest.mark.parametrize("agent_type", LEARNERS)
 def test_the_compiled_update_learns_what_the_legacy_one_does(agent_type):
-    assert_same_learning(agent_type, FastUpdate)
+    assert_same_learning(agent_type, compiled)
 
 
 @pytest.mark.slow
 def test_the_compiled_update_weighs_samples():
-    assert_same_learning("AC-IQN", FastUpdate, weighted=True)
+    assert_same_learning("AC-IQN", compiled, weighted=True)
 
 
 @pytest.mark.parametrize("weighted", [False, True], ids=["uniform", "weighted"])
 @pytest.mark.parametrize("agent_type", ["DQN", "SAC"])
 def test_its_arithmetic_without_the_compiler(agent_type, weighted, monkeypatch):
     monkeypatch.setattr(torch, "compile", lambda function, **_: function)
-    assert_same_learning(agent_type, FastUpdate, weighted=weighted)
+    assert_same_learning(agent_type, compiled, weighted=weighted)
 
 
 def test_a_perturbed_learning_rate_is_noticed(monkeypatch):
@@ -82,7 +84,7 @@ def test_a_perturbed_learning_rate_is_noticed(monkeypatch):
     def perturbed(learner):
         for optimizer in learner.optimizers.values():
             optimizer.param_groups[0]["lr"] = 1.02e-4
-        return FastUpdate(learner)
+        return compiled(learner)
 
     with pytest.raises(AssertionError):
         assert_same_learning("DQN", perturbed)
@@ -90,8 +92,8 @@ def test_a_perturbed_learning_rate_is_noticed(monkeypatch):
 
 def test_two_updates_draw_different_noise(monkeypatch):
     monkeypatch.setattr(torch, "compile", lambda function, **_: function)
-    agent = Agent(agent_type="AC-IQN", BUFFER_SIZE=100, LR=0.0)
-    update, batch = FastUpdate(agent.learner), batch_for(agent)
+    agent = Agent(agent_type="AC-IQN", LR=0.0)
+    update, batch = compiled(agent.learner), batch_for(agent)
     assert update(batch)["critic"] != update(batch)["critic"]
 
 
@@ -99,11 +101,11 @@ def test_two_updates_draw_different_noise(monkeypatch):
 @pytest.mark.parametrize("agent_type", LEARNERS)
 def test_a_captured_update_learns_what_the_plain_one_does(agent_type):
     """Later updates replay a CUDA graph, each with its own batch, noise and step size."""
-    plain, fast = (Agent(agent_type=agent_type, seed=9, BUFFER_SIZE=100, device="cuda") for _ in range(2))
-    fast_update = FastUpdate(fast.learner)
+    plain, fast = (Agent(agent_type=agent_type, seed=9, device="cuda") for _ in range(2))
+    fast_update = compiled(fast.learner)
     plain.learner.drop_empty_objects = False
     plain.learner.noise_source = "cuda"
-    expected = trained(lambda batch: plain.learner.update(unpack(batch, plain.continuous)), plain, updates=8)
+    expected = trained(Update(plain.learner), plain, updates=8)
     found = trained(fast_update, fast, updates=8)
     for a, b in zip(expected, found, strict=True):
         for name, loss in a.items():
@@ -112,7 +114,7 @@ def test_a_captured_update_learns_what_the_plain_one_does(agent_type):
 
 @pytest.mark.gpu
 def test_two_replays_draw_different_noise():
-    agent = Agent(agent_type="AC-IQN", BUFFER_SIZE=100, LR=0.0, device="cuda")
-    update, batch = FastUpdate(agent.learner), batch_for(agent)
+    agent = Agent(agent_type="AC-IQN", LR=0.0, device="cuda")
+    update, batch = compiled(agent.learner), batch_for(agent)
     losses = [update(batch)["critic"] for _ in range(6)]
     assert len({loss.item() for loss in losses}) == 6

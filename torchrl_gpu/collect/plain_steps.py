@@ -6,14 +6,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from agents.batch import State
 from marinenav_env.envs.contract.constants import EPISODE_LIMIT
 from marinenav_env.envs.contract.layout import OBJECT_SIZE, SELF_SIZE
 from marinenav_env.envs.contract.outcome import OUTCOME_OF_STATE, Outcome
+from marinenav_env.envs.reference.robot import deactivate_finished
 from marinenav_env.envs.torchrl_gpu import MarineNavTorchRLEnv
 from torchrl_gpu.collect.policy_wrapper import PolicyWrapper
 from torchrl_gpu.collect.step import Lap, Step
-from torchrl_gpu.evaluation.one_by_one import deactivate_finished
-from torchrl_gpu.replay.rows import State, plain_row, row_size
+from torchrl_gpu.replay.rows import plain_row, row_size
 
 
 class PlainSteps:

@@ -9,9 +9,9 @@ from torch import Tensor
 from torchrl.envs.utils import ExplorationType, exploration_type
 
 from agents.agent import Agent
+from agents.batch import State
 from marinenav_env.envs.contract.layout import GROUP, OBSERVATION_KEYS
 from torchrl_gpu.learn.scale import ObservationScale
-from torchrl_gpu.replay.rows import State
 
 
 class PolicyWrapper(TensorDictModuleBase):

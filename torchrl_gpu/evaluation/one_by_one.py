@@ -11,6 +11,7 @@ import numpy as np
 from marinenav_env.envs.contract.constants import EPISODE_LIMIT
 from marinenav_env.envs.contract.outcome import STATE_OF_OUTCOME, Outcome
 from marinenav_env.envs.contract.stage import COLUMNS, Stage, stages_of
+from marinenav_env.envs.reference.robot import deactivate_finished
 from torchrl_gpu.evaluation.metrics import EpisodeResult, report
 
 
@@ -49,13 +50,6 @@ def _tell_what_found_no_room(index: int, stage: Stage, placed: list[Stage]) -> N
     for name, asked, found in zip(COLUMNS, stage, zip(*placed, strict=True), strict=False):
         if min(found) < asked:
             print(f"Evaluation stage {index}: {name} is {asked}; {min(found)} to {max(found)} found room")
-
-
-def deactivate_finished(robot: Any) -> bool:
-    """Take a robot that collided or arrived out of the water; the world leaves that to its caller."""
-    if robot.collision or robot.reach_goal:
-        robot.deactivated = True
-    return robot.deactivated
 
 
 def evaluate_episode(env: Any, agent: Any, episode: dict) -> EpisodeResult:

@@ -1,99 +1,129 @@
-"""A learner's update as one compiled graph: losses, gradients, clipping and Adam together.
+"""One gradient update of a learner on what a replay draws: as it is written, or as one compiled graph.
 
 Most of an eager update is autograd and optimiser dispatch on small matrices; compiling only the losses leaves
-that cost in place. Random numbers are drawn outside the graph and handed in, so that a replayed CUDA graph
-never repeats them.
+that cost in place, so the graph holds losses, gradients, clipping and Adam together. Random numbers are drawn
+outside and handed in, so that a replayed CUDA graph never repeats them.
 """
 
 import math
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
-from tensordict import TensorDict
 from torch import Tensor
 
-from agents.learners.base import Learner, Noise
+from agents.batch import Batch
+from agents.learners.base import Gradients, Learner, Noise, Stage
 from marinenav_env.envs.torchrl_gpu.compilation import compile_whole, unguarded
-from torchrl_gpu.replay.rows import Draw, unpack
 
 CLIP_EPS = 1e-6
 """What `torch.nn.utils.clip_grad_norm_` adds to the norm."""
 
+Drawn = tuple[Tensor, Tensor | None, Tensor | None]
+"""Rows of transitions, their slots in the memory, their importance weights: a `Draw` of a replay."""
 
-class FastUpdate:
-    """Callable like `Learner.update`, with the same numbers up to rounding.
 
-    It works on the learner's own parameters and on the state of its own optimisers, so that checkpoints and
-    target copies see nothing of it. Precision and clipping are those of the first update.
+class Update:
+    """Gradient updates of a learner; compiled ones give the same numbers up to rounding.
+
+    They work on the learner's own parameters and on the state of its own optimisers, so that checkpoints and
+    target copies see nothing of it. Precision and clipping of a graph are those of its first update.
 
     Args:
         learner: The learner.
-        autocast: bfloat16 matrix products in forward and backward passes.
+        compile: Compile each update whole; the learner then draws on its device and looks at no batch.
+        autocast: bfloat16 matrix products in forward and backward passes of compiled updates.
 
     Raises:
         RuntimeError: this torch cannot trace a differentiation inside a compiled graph.
     """
 
-    def __init__(self, learner: Learner, *, autocast: bool = False) -> None:
-        if not hasattr(torch._dynamo.config, "trace_autograd_ops"):
-            raise RuntimeError(
-                f"compiled updates need a torch that traces torch.autograd.grad; {torch.__version__} does "
-                'not. Install a newer one (2.15 does), or set "compile": false'
-            )
+    def __init__(self, learner: Learner, *, compile: bool = False, autocast: bool = False) -> None:
         self.learner = learner
-        self.device_type = torch.device(learner.device).type
         self.autocast = autocast
-        learner.stay_on_device()
+        # What has its turn together is one graph; learners whose stages all come every time have one.
+        self._graphs: dict[tuple[Stage, ...], _Graph] | None = {} if compile else None
+        if compile:
+            check_torch()
+            learner.stay_on_device()
+
+    def __call__(self, draw: Drawn) -> dict[str, Tensor]:
+        """One update on what a replay has drawn; see `Learner.update`."""
+        if self._graphs is None:
+            rows, index, weight = draw
+            return self.learner.update(Batch.of(rows, self.learner.continuous, index, weight))
+        stages = self.learner.next_stages()
+        if not self._graphs:  # not before: a resumed run restores the state first
+            for optimizer in self.learner.optimizers.values():
+                _materialise_state(optimizer)
+        if stages not in self._graphs:
+            self._graphs[stages] = _Graph(self.learner, stages, self.autocast)
+        return self._graphs[stages](draw)
+
+
+class _Graph:
+    """The update of some stages, compiled: what `Learner.descend` does, with an Adam that compiles well."""
+
+    def __init__(self, learner: Learner, stages: tuple[Stage, ...], autocast: bool) -> None:
+        self.learner = learner
+        self.autocast = autocast
+        self.device_type = torch.device(learner.device).type
+        self.stages = [stage._replace(loss=self._in_precision(stage.loss)) for stage in stages]
         # Calls between kernels take as long as small kernels do. On the CPU C++ makes them, not Python; on a
         # GPU they are recorded once, as a CUDA graph.
         self.captured = self.device_type == "cuda"
         options = {"triton.cudagraphs": True} if self.captured else {"cpp_wrapper": True}
-        self._graph = compile_whole(self._stages, options=options)
+        self._compiled = compile_whole(self._descend, options=options)
         self._learning_rate = torch.empty((), device=learner.device)  # an input: it may change
         self._shape: torch.Size | None = None  # of the rows of the update before
 
-    def __call__(self, batch: Draw) -> TensorDict:
-        """One update; see `Learner.update`."""
-        noise = self.learner.draw_noise(len(batch.rows))
+    def __call__(self, draw: Drawn) -> dict[str, Tensor]:
+        rows, _, weight = draw
+        noise = self.learner.draw_noise(len(rows))
         self._learning_rate.fill_(self.learner.learning_rate)
-        if self._shape is None:  # not before: a resumed run restores the state first
-            for optimizer in self.learner.optimizers.values():
-                _materialise_state(optimizer)
-        known, self._shape = self._shape == batch.rows.shape, batch.rows.shape
+        known, self._shape = self._shape == rows.shape, rows.shape
         with unguarded() if known else differentiable_graphs():
-            losses = self._graph(batch.rows, batch.weight, noise, self._learning_rate)
+            losses = self._compiled(rows, weight, noise, self._learning_rate)
         if self.captured:  # the next replay writes its losses to the same places
             losses = {name: loss.clone() for name, loss in losses.items()}
-        return TensorDict(losses, batch_size=[])
-
-    def _stages(
-        self, rows: Tensor, weight: Tensor | None, noise: Noise, learning_rate: Tensor
-    ) -> dict[str, Tensor]:
-        learner = self.learner
-        transitions = learner.transitions(unpack(Draw(rows, weight=weight), learner.continuous))
-        losses = {}
-        for stage in learner.stages():
-            # Without the cache of cast weights: stages differentiate one after the other.
-            with torch.autocast(self.device_type, torch.bfloat16, enabled=self.autocast, cache_enabled=False):
-                staged = stage.loss(transitions, noise)
-            for name, loss in staged.items():
-                objective = learner.objective(loss, transitions)
-                self._descend(name, objective, learning_rate)
-                losses[name] = learner.told(loss, objective, transitions)
         return losses
 
-    def _descend(self, name: str, objective: Tensor, learning_rate: Tensor) -> None:
+    def _in_precision(self, loss: Callable[[Batch, Noise], dict[str, Tensor]]) -> Callable:
+        def in_precision(batch: Batch, noise: Noise) -> dict[str, Tensor]:
+            # Without the cache of cast weights: stages differentiate one after the other.
+            with torch.autocast(self.device_type, torch.bfloat16, enabled=self.autocast, cache_enabled=False):
+                return loss(batch, noise)
+
+        return in_precision
+
+    def _descend(
+        self, rows: Tensor, weight: Tensor | None, noise: Noise, learning_rate: Tensor
+    ) -> dict[str, Tensor]:
+        def step(name: str, gradients: Gradients) -> None:
+            self._step(name, gradients, learning_rate)
+
+        batch = Batch.of(rows, self.learner.continuous, weight=weight)
+        return self.learner.descend(self.stages, batch, noise, step)
+
+    def _step(self, name: str, gradients: Gradients, learning_rate: Tensor) -> None:
         """Adam with a clipped gradient (Kingma & Ba 2015), on the state of the learner's optimiser."""
         optimizer = self.learner.optimizers[name]
-        group = optimizer.param_groups[0]
-        parameters = group["params"]
-        gradients = torch.autograd.grad(objective, parameters)
         ratio = self.learner.settings.max_grad_norm / (total_norm(gradients) + CLIP_EPS)
         scale = ratio.log().clamp(max=0.0).exp()  # what holds an exponential is computed once, see `adam`
         with torch.no_grad():
             scaled = [gradient * scale for gradient in gradients]
-            adam(group, learning_rate, optimizer.state, parameters, scaled)
+            parameters = self.learner.parameters(name)
+            adam(optimizer.param_groups[0], learning_rate, optimizer.state, parameters, scaled)
+
+
+def check_torch() -> None:
+    """Refuse a torch without which no update compiles."""
+    if not hasattr(torch._dynamo.config, "trace_autograd_ops"):
+        raise RuntimeError(
+            f"compiled updates need a torch that traces torch.autograd.grad; {torch.__version__} does "
+            'not. Install a newer one (2.15 does), or set "compile": false'
+        )
 
 
 def differentiable_graphs() -> AbstractContextManager:

@@ -146,7 +146,7 @@ class Replay:
             return (draw for _ in range(updates) for draw in self._draw(1))
         return self._draw(updates)
 
-    def feed_back(self, draw: Draw, losses: TensorDictBase) -> None:
+    def feed_back(self, draw: Draw, losses: dict[str, Tensor]) -> None:
         """Take the losses of the samples of a batch, the mean over SAC's critics, as their priorities."""
         if draw.index is not None:
             of_samples = [loss for loss in losses.values() if loss.ndim == 1]

@@ -8,7 +8,6 @@ self state (7), objects (5 x 5), mask (5). The end flag is the share of the next
 not bootstrapped: 0 or 1, and less than 0 for n-step windows that the cut-off has made shorter than n.
 """
 
-from collections.abc import Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -16,12 +15,12 @@ import torch
 from tensordict import TensorDictBase
 from torch import Tensor
 
+from agents.batch import State
 from marinenav_env.envs.contract.layout import (
     GROUP,
     OBJECT_ROWS,
     OBJECT_SIZE,
     OBSERVATION_KEYS,
-    OBSERVATION_PARTS,
     OBSERVATION_SIZE,
 )
 from torchrl_gpu.learn.scale import ObservationScale
@@ -31,9 +30,6 @@ PADDING = [
     for n in range(OBJECT_ROWS + 1)
 ]
 """Columns that follow n objects: those that are missing, then the mask."""
-
-State = tuple[Sequence[float], Sequence[Sequence[float]]]
-"""An observation in plain numbers: 7, and 5 of each of 0 to 5 objects."""
 
 
 class Draw(NamedTuple):
@@ -98,26 +94,3 @@ def plain_row(state: State, action: Any, reward: float, following: State, done: 
 def _plain_columns(state: State) -> list[float]:
     own, objects = state
     return [*own, *chain.from_iterable(objects), *PADDING[len(objects)]]
-
-
-def unpack(batch: Draw, continuous: bool) -> dict[str, Any]:
-    """A batch in the layout that `Learner.transitions` reads, nothing of it a view into the rows."""
-    width = 2 if continuous else 1
-    rows = batch.rows
-    state, action, reward, done, following = rows.split(
-        (OBSERVATION_SIZE, width, 1, 1, OBSERVATION_SIZE), dim=1
-    )
-    layout = {
-        **_observation(state),
-        "action": action.contiguous() if continuous else action.squeeze(1).long(),
-        "reward": reward.contiguous(),
-        "done": done.contiguous(),
-        "next": _observation(following),
-    }
-    return layout if batch.weight is None else {**layout, "priority_weight": batch.weight}
-
-
-def _observation(columns: Tensor) -> dict[str, Tensor]:
-    own, objects, mask = columns.split(OBSERVATION_PARTS, dim=1)
-    objects = objects.contiguous().unflatten(1, (OBJECT_ROWS, OBJECT_SIZE))
-    return dict(zip(OBSERVATION_KEYS, (own.contiguous(), objects, mask != 0), strict=True))

@@ -8,7 +8,6 @@ from datetime import timedelta
 from enum import IntEnum
 from typing import Any
 
-from tensordict import TensorDictBase
 from torch import Tensor
 from tqdm import tqdm
 
@@ -109,7 +108,7 @@ class Progress:
         if after // self._interval > timestep // self._interval:
             self._write_scalars(after)
 
-    def learned(self, losses: TensorDictBase, updates: int) -> None:
+    def learned(self, losses: dict[str, Tensor], updates: int) -> None:
         """Take note of updates; the losses of the first one after each writing are kept for the next."""
         self._updates += updates
         if not self._losses:

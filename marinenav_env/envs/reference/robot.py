@@ -111,3 +111,10 @@ class Robot(TrafficVessel):
         """Take over a `state_dict`, which the robot keeps and writes into."""
         vars(self).update({key: value for key, value in state.items() if key != "perception"})
         self.perception.load_state_dict(state["perception"])
+
+
+def deactivate_finished(robot: Robot) -> bool:
+    """Take a robot that collided or arrived out of the water; the world leaves that to its caller."""
+    if robot.collision or robot.reach_goal:
+        robot.deactivated = True
+    return robot.deactivated
