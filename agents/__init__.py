@@ -1,1 +1,1 @@
-"""The learners: six agents, their memories, the legacy trainer."""
+"""The learners, the files that hold them, and the legacy loop."""

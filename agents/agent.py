@@ -18,7 +18,7 @@ __all__ = ["Agent", "calculate_huber_loss"]
 
 
 class Agent:
-    """A learner (networks, acting, update) and its legacy memory.
+    """A learner under the legacy names: its constructor, acting, files.
 
     Args:
         self_dimension: numbers in a robot's own state.
@@ -31,22 +31,19 @@ class Agent:
         value_ranges_of_action: exploration range of each continuous action dimension (Quirk A14).
         action_size: number of discrete actions.
         multi_steps: n of the n-step return (Rainbow).
-        BATCH_SIZE: transitions per update.
-        BUFFER_SIZE: capacity of the memory.
+        BATCH_SIZE: transitions per update; of `agents.legacy.agent.LegacyAgent`, which has a memory.
+        BUFFER_SIZE: capacity of that memory.
         LR: learning rate of every optimiser.
         TAU: share of the local parameters in the target copy.
         GAMMA: discount factor.
         device: torch device.
         seed: seed of the networks.
-        training: `False` builds no memory and no optimisers; the agent can act (Defect A1 fixed).
+        training: `False` builds no optimisers; the agent can act (Defect A1 fixed).
         agent_type: a key of `LEARNERS`.
         settings: all keys of the learner, in place of `LR`, `TAU`, `GAMMA` and `multi_steps`.
 
     Attributes:
-        learner: the `Learner`. It also lends the agent its optimisers under their legacy names
-            (`optimizer`, or `actor_optimizer`, `critic_optimizer`, ...) and its constants (SAC `alpha`,
-            Rainbow `support`, ...).
-        memory: `ReplayBuffer`, for Rainbow `ReplayMemory`; `None` without training.
+        learner: its networks, optimisers and update; constants of its type are there as well.
 
     Raises:
         RuntimeError: `agent_type` is none of them.

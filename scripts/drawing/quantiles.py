@@ -36,15 +36,13 @@ def load_quantile_agent(folder: Path) -> Agent:
             agent = load_agent(folder)
         except ModelFileError as error:
             raise InputError(str(error)) from None
-    if type(agent.learner) not in with_quantiles():
-        have = " and ".join(learner.name for learner in with_quantiles())
-        raise InputError(f"{folder}: a {agent.agent_type} model has no return quantiles; {have} have")
+    have = [name for name, each in LEARNERS.items() if each.return_quantiles is not Learner.return_quantiles]
+    if agent.agent_type not in have:
+        *some, last = have
+        raise InputError(
+            f"{folder}: a {agent.agent_type} model has no return quantiles; {', '.join(some)} and {last} have"
+        )
     return agent
-
-
-def with_quantiles() -> list[type[Learner]]:
-    """Learners that predict quantiles of the return."""
-    return [each for each in LEARNERS.values() if each.return_quantiles is not Learner.return_quantiles]
 
 
 @torch.no_grad()

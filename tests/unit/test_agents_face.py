@@ -72,15 +72,13 @@ def test_registry_and_configs_agree():
 
 def test_action_kinds():
     kinds = {name: learner.continuous for name, learner in LEARNERS.items()}
-    continuous = {"AC-IQN": True, "DDPG": True, "SAC": True}
-    assert kinds == continuous | {"IQN": False, "DQN": False, "Rainbow": False}
+    legacy = {"AC-IQN": True, "DDPG": True, "SAC": True, "IQN": False, "DQN": False, "Rainbow": False}
+    assert kinds == kinds | legacy
 
 
 @pytest.mark.parametrize("agent_type", [None, "PPO", "ac-iqn"])
 def test_unknown_agent_type_is_refused(agent_type):
-    with pytest.raises(
-        RuntimeError, match=f"{agent_type!r}, must be one of AC-IQN, DDPG, DQN, IQN, Rainbow, SAC"
-    ):
+    with pytest.raises(RuntimeError, match=f"{agent_type!r}, must be one of {', '.join(AGENTS)}"):
         Agent(agent_type=agent_type)
 
 

@@ -7,6 +7,7 @@ from torch.utils._pytree import tree_map
 from agents.agent import Agent
 from agents.batch import Batch, Observation
 from agents.learners import LEARNERS
+from agents.learners.base import Stage
 from agents.learners.rainbow import project
 from agents.networks import calculate_huber_loss, quantile_huber_loss
 
@@ -103,6 +104,32 @@ def batch_of_two(continuous: bool = True, device: str = "cpu") -> Batch:
         next_state=state,
     )
     return tree_map(lambda part: None if part is None else part.to(device), batch)
+
+
+def test_a_batch_is_its_rows_split():
+    row = torch.arange(78.0).unsqueeze(0)
+    row[:, 32:37] = torch.tensor([1.0, 1, 0, 0, 0])  # masks follow 7 + 25 numbers
+    batch = Batch.of(row, continuous=True)
+    assert batch.state.self_state.tolist() == [list(range(7))]
+    assert batch.state.objects_state[0, 1].tolist() == [12, 13, 14, 15, 16]
+    assert batch.state.objects_mask.tolist() == [[True, True, False, False, False]]
+    assert (batch.action.tolist(), batch.reward.item(), batch.not_done.item()) == ([[37, 38]], 39, 1 - 40)
+    assert batch.next_state.self_state[0, 0] == 41
+    discrete = Batch.of(row[:, :77], continuous=False)
+    assert (discrete.action.tolist(), discrete.action.dtype) == ([[37]], torch.int64)
+
+
+def test_stages_take_turns():
+    class Slow(LEARNERS["DDPG"]):
+        def stages(self):
+            return Stage(self.critic_loss), Stage(self.actor_loss, every=2)
+
+    learner = Slow(Slow.Settings())
+    turns = [set(learner.update(batch_of_two())) for _ in range(4)]
+    assert turns == [{"critic"}, {"critic", "actor"}] * 2
+    twin = Slow(Slow.Settings())
+    twin.load_state_dict(learner.state_dict())
+    assert set(twin.update(batch_of_two())) == {"critic"}
 
 
 def test_bellman_target_by_hand():

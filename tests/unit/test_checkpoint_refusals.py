@@ -145,6 +145,25 @@ def test_weights_that_are_no_state_dict(content, folder, dqn, tmp_path):
     assert not (tmp_path / "executed").exists()
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_have_diverged_are_named(value, folder):
+    path = folder("DDPG") / "critic_network_params.pth"
+    weights = torch.load(path, weights_only=True)
+    weights["output_layer.bias"].fill_(value)
+    torch.save(weights, path)
+    message = refusal(load_agent, path.parent)
+    assert message == f"{path}: output_layer.bias of this DDPG critic: not all numbers are finite"
+
+
+def test_traced_weights_that_have_diverged_are_named(tmp_path):
+    path = tmp_path / traced_name("DQN")
+    agent = Agent(agent_type="DQN", training=False)
+    agent.learner.to_dtype(torch.float64)
+    agent.policy_local.output_layer.bias.data[3] = float("nan")
+    export_traced(agent.learner, path)
+    assert refusal(load_agent, path) == f"{path}: output_layer.bias of this DQN: not all numbers are finite"
+
+
 def test_a_refused_folder_changes_nothing(folder):
     directory = folder("SAC", seed=5)
     (directory / "critic_2_constructor_params.json").write_text("{}")
@@ -274,7 +293,7 @@ def test_equal_actors_are_told_apart_by_name(tmp_path):
     path = tmp_path / "model.pt"
     export_traced(agent.learner, path)
     message = refusal(load_agent, path)
-    assert "AC-IQN and DDPG alike" in message
+    assert "fits AC-IQN and DDPG" in message
     assert traced_name("AC-IQN") in message
     assert load_agent(path, agent_type="DDPG").agent_type == "DDPG"
     assert load_agent(path.rename(tmp_path / traced_name("AC-IQN"))).agent_type == "AC-IQN"
