@@ -1,19 +1,18 @@
 """Evaluate a trained model on fixed episodes, exactly as the trainer does (training spec 3 and 5)."""
 
 import argparse
-import itertools
 import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from agents.settings import LearnerSettings
-from marinenav_env.envs.contract.stage import COLUMNS, stages_of
-from scripts.command_line import InputError, agent_type, new_parser, output_path, reason, run
+from scripts.command_line import InputError, agent_type, new_parser, output_path, pick, reason, run, table
+from scripts.diagnosis import ending_of, endings_table, worst_episodes
+from scripts.episodes_played import Task, make_task, task_from_episodes
 from torchrl_gpu.evaluation.metrics import EpisodeResult, Metrics
 from torchrl_gpu.runs.sweep import check_device
-from torchrl_gpu.settings.parse import ConfigError, read_config
+from torchrl_gpu.settings.parse import ConfigError
 from torchrl_gpu.settings.reference import allowed, schema_of
 from torchrl_gpu.settings.sections import RunSettings
 
@@ -21,9 +20,15 @@ if TYPE_CHECKING:
     from agents.agent import Agent
 
 DESCRIPTION = """\
-Evaluate a model on the evaluation episodes of a config, or on those of an eval_configs.json, in the reference
-world, and report success rate, mean return, and mean time and energy over successful episodes, per stage and
-in total. IQN and SAC act by random draws; --seed makes their evaluation repeatable.
+Evaluate a model on the evaluation episodes of a config, or on those of an eval_configs.json, and report
+success rate, mean return, and mean time and energy over successful episodes, per stage and in total. The
+reference world plays one episode after another, as the legacy evaluation does; --backend torch plays all side
+by side in the tensor world, many times faster, with draws of its own. Stochastic agents act by random draws;
+--seed makes their evaluation repeatable.
+
+--diagnose also counts how the episodes ended (success, a vessel or a buoy hit, time-out), stage by stage, and
+names the worst five. With --record RUN in place of a model it does so for an evaluation that a run has
+recorded; with --keep FOLDER what is played can be looked at: marinenav view FOLDER.
 
 A model is a legacy model folder, which acts in float32, or a released file traced_<TYPE>_model.pt, which acts
 in float64. TorchScript files carry code: loading an untrusted one with torch.jit.load can run whatever its
@@ -35,8 +40,12 @@ Exit status: 0 done, 1 failed, 2 bad usage or bad input."""
 EXAMPLES = """\
   python scripts/evaluate.py -M runs/training_2026-01-01-00-00-00/seed_0 -C config/ac_iqn.json
   python scripts/evaluate.py -M traced_AC_IQN_model.pt -E runs/training_2026-01-01-00-00-00/eval_configs.json
-  python scripts/evaluate.py -M traced_DQN_model.pt -C config/dqn.json --dtype float32 --output dqn.json"""
+  python scripts/evaluate.py -M traced_DQN_model.pt -C config/dqn.json --dtype float32 --output dqn.json
+  python scripts/evaluate.py -M RUN/seed_0 -C config/ac_iqn.json --per-stage 100 --backend torch --diagnose
+  python scripts/evaluate.py --record RUN/seed_0 --diagnose"""
 
+KEPT = ("eval_configs.json", "evaluations.npz")
+"""What --keep writes."""
 STAGE_COLUMNS = {"num_robots": "robots", "num_cores": "cores", "num_obstacles": "obstacles"}
 METRIC_COLUMNS = {
     "episodes": ("episodes", "d"),
@@ -47,167 +56,81 @@ METRIC_COLUMNS = {
 }
 
 
-MOST_EPISODES = 100_000
-"""Of a stage, as in a config."""
-
-
-class Task(NamedTuple):
-    """What to evaluate on.
-
-    Attributes:
-        env: evaluation world.
-        episodes: episode dictionaries, in order.
-        stages: settings of each stage.
-        stage_of: index of each episode's stage.
-        discount: discount factor of the returns.
-    """
-
-    env: Any
-    episodes: list[dict]
-    stages: list[dict[str, Any]]
-    stage_of: list[int]
-    discount: float
-
-
 def build_parser() -> argparse.ArgumentParser:
     """Parser of this command line."""
     parser = new_parser("evaluate", DESCRIPTION, EXAMPLES)
-    parser.add_argument("-M", "--model", type=Path, required=True, help="model folder or traced file")
-    episodes = parser.add_mutually_exclusive_group(required=True)
+    add = parser.add_argument
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("-M", "--model", type=Path, help="model folder or traced file")
+    what.add_argument(
+        "--record", type=Path, metavar="RUN", help="trial folder whose recorded evaluation counts"
+    )
+    add("--evaluation", type=int, default=-1, help="with --record: which one (default: the last)")
+    episodes = parser.add_mutually_exclusive_group()
     episodes.add_argument("-C", "--config", type=Path, help="config whose eval_schedule gives the episodes")
     episodes.add_argument(
         "-E", "--eval-configs", type=Path, help="eval_configs.json of a run: a list of episodes"
     )
-    parser.add_argument("-D", "--device", default="cpu", help="cpu, cuda or cuda:N (default: %(default)s)")
-    parser.add_argument(
-        "--dtype",
-        choices=("float32", "float64"),
-        help="precision (default: float32 for folders, float64 traced)",
+    add("-D", "--device", default="cpu", help="cpu, cuda or cuda:N (default: %(default)s)")
+    add("--backend", choices=("numpy", "torch"), default="numpy", help="world (default: %(default)s)")
+    add("--compile", action="store_true", help="compile the tensor world: a minute first, then faster")
+    add("--dtype", choices=("float32", "float64"), help="default: float32 for folders, float64 traced")
+    add("--agent-type", type=agent_type, help="type of the model (default: told by its files)")
+    add("--seed", type=int, default=0, help="seed of the random draws (default: %(default)s)")
+    add("--per-stage", type=int, metavar="N", help="with -C: episodes of each stage instead of the config's")
+    add("--episode-seed", type=int, metavar="SEED", help="with -C: draw other episodes than training runs")
+    add("--trust", action="store_true", help="allow executing a traced file; see above")
+    add("--diagnose", action="store_true", help="say how the episodes ended, and which went worst")
+    add(
+        "--keep", type=Path, metavar="FOLDER", help="existing folder for episodes and histories, to be viewed"
     )
-    parser.add_argument(
-        "--agent-type", type=agent_type, help="type of the model (default: told by its files)"
-    )
-    parser.add_argument(
-        "--seed", type=int, default=0, help="seed of the global generators (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--per-stage", type=int, metavar="N", help="with -C: episodes of each stage instead of the config's"
-    )
-    parser.add_argument(
-        "--episode-seed",
-        type=int,
-        metavar="SEED",
-        help="with -C: draw other episodes than every training run",
-    )
-    parser.add_argument("--trust", action="store_true", help="allow executing a traced file; see above")
-    parser.add_argument(
-        "--output", type=Path, default=Path("evaluation.json"), help="JSON report (default: %(default)s)"
-    )
+    output = Path("evaluation.json")
+    add("-o", "--output", type=Path, default=output, help="JSON report (default: %(default)s)")
     return parser
 
 
-def make_task(args: argparse.Namespace) -> Task:
-    """The episodes that a command line asks for.
+def check(args: argparse.Namespace) -> None:
+    """Refuse arguments that do not fit together.
 
     Raises:
-        InputError: the arguments do not fit together, or the file does not hold usable episodes.
-        ConfigError: the config cannot be used.
+        InputError: One does not.
     """
-    if args.config is None and (args.per_stage, args.episode_seed) != (None, None):
-        raise InputError("--per-stage and --episode-seed draw episodes for -C; -E gives its own")
-    if args.per_stage is not None and not 1 <= args.per_stage <= MOST_EPISODES:
-        raise InputError(f"--per-stage is {args.per_stage}, allowed is 1 to {MOST_EPISODES}")
-    if args.episode_seed is not None and not 0 <= args.episode_seed < 2**32:
-        raise InputError(f"--episode-seed is {args.episode_seed}, allowed is 0 to {2**32 - 1}")
-    if args.config is None:
-        return task_from_episodes(args.eval_configs)
-    return task_from_config(args.config, args.per_stage, args.episode_seed)
+    if args.record is None and args.config is None and args.eval_configs is None:
+        raise InputError("-C or -E is needed: the episodes that the model plays")
+    if args.record is not None and (args.config or args.eval_configs or args.keep):
+        raise InputError("--record has episodes of its own: no -C, -E or --keep")
+    if args.compile and args.backend != "torch":
+        raise InputError("--compile needs --backend torch")
+    if args.keep is not None and not args.keep.is_dir():
+        raise InputError(f"--keep {args.keep}: is not an existing folder")
+    for name in KEPT if args.keep is not None else ():
+        if (args.keep / name).exists():
+            raise InputError(f"--keep {args.keep}: holds {name} already; give another folder")
+    seed = schema_of(RunSettings)["seed"]
+    if not seed["minimum"] <= args.seed <= seed["maximum"]:
+        raise InputError(f"--seed {args.seed} is not allowed; it must be {allowed(seed)}")
 
 
-def task_from_config(path: Path, per_stage: int | None = None, seed: int | None = None) -> Task:
-    """Draw the evaluation episodes of a config, as a training run of it does.
+def play(agent: "Agent", task: Task, args: argparse.Namespace) -> list[EpisodeResult]:
+    """Play all episodes in the world that is asked for."""
+    if args.backend == "numpy":
+        return evaluate(agent, task)
+    from torchrl_gpu.evaluation.batched import BatchedEvaluation
 
-    Args:
-        path: The config.
-        per_stage: Episodes of each stage, if not as many as the config says.
-        seed: Of the episodes, if not that of every legacy evaluation.
-
-    Raises:
-        ConfigError: the config cannot be used.
-    """
-    from torchrl_gpu.evaluation.one_by_one import create_eval_configs
-
-    trials = read_config(path).trials
-    discounts = {trial["discount"] for trial in trials}
-    if len(discounts) > 1:
-        raise ConfigError(f"{path}: key 'discount' has {len(discounts)} values; an evaluation needs one")
-    schedule = dict(trials[0]["eval_schedule"])
-    if per_stage is not None:
-        schedule["num_episodes"] = [per_stage] * len(schedule["num_episodes"])
-    env = evaluation_world(seed)
-    episodes = create_eval_configs(env, schedule)
-    stages = [dict(zip(COLUMNS, stage, strict=True)) for stage in stages_of(schedule)]
-    stage_of = [stage for stage, number in enumerate(schedule["num_episodes"]) for _ in range(number)]
-    return Task(env, episodes, stages, stage_of, discounts.pop())
-
-
-def task_from_episodes(path: Path) -> Task:
-    """Read the evaluation episodes of a run; a stage is a row of episodes with equal settings.
-
-    Raises:
-        InputError: the file does not hold usable episodes.
-    """
-    env = evaluation_world()
-    episodes = read_usable_episodes(path, env)
-    # The trainer leaves the last stage's number on its world, where it bounds the sensor seeds of all
-    # episodes (Quirk W26).
-    env.num_robots = episodes[-1]["env"]["num_robots"]
-    settings = [
-        {
-            "num_robots": episode["env"]["num_robots"],
-            "num_cores": len(episode["env"]["cores"]["positions"]),
-            "num_obstacles": len(episode["env"]["obstacles"]["positions"]),
-        }
-        for episode in episodes
-    ]
-    rows = [(stage, len(list(row))) for stage, row in itertools.groupby(settings)]
-    stage_of = [index for index, (_, number) in enumerate(rows) for _ in range(number)]
-    discount = LearnerSettings.model_fields["discount"].default
-    return Task(env, episodes, [stage for stage, _ in rows], stage_of, discount)
-
-
-def read_usable_episodes(path: Path, env: Any) -> list[dict]:
-    """Read episodes and load each into a world, so that a malformed one is refused before any is played."""
-    from marinenav_env.envs.contract.episode import read_episodes
-    from scripts.drawing.episodes import check_dimensions
-
-    robots = []
-    try:
-        episodes = read_episodes(path)
-        for number, episode in enumerate(episodes):
-            robots.append(len(env.reset_with_eval_config(episode)[0]))
-            check_dimensions(env, f"{path}: episode {number}")
-    except InputError:
-        raise
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from error
-    except Exception as error:  # there is no end to what a number in the wrong place can raise
-        raise InputError(f"{path}: not evaluation episodes: {reason(error)}") from error
-    if 0 in robots or not robots:
-        raise InputError(f"{path}: holds no episode, or one without robots")
-    return episodes
-
-
-def evaluation_world(seed: int | None = None) -> Any:
-    """The world of every evaluation, or one that draws other episodes."""
-    from marinenav_env.envs import MarineNavEnv3
-    from torchrl_gpu.seeding import EVAL_SEED
-
-    return MarineNavEnv3(seed=EVAL_SEED if seed is None else seed, is_eval_env=True)
+    return BatchedEvaluation(
+        agent,
+        task.episodes,
+        args.device,
+        dtype=agent.learner.dtype,
+        histories=args.diagnose or args.keep is not None,
+        compile=args.compile,
+        seed=args.seed,
+        verbose=False,
+    )()
 
 
 def evaluate(agent: "Agent", task: Task) -> list[EpisodeResult]:
-    """Play all episodes, with a progress bar on a terminal.
+    """Play one episode after another, with a progress bar on a terminal.
 
     Raises:
         InputError: one cannot be played.
@@ -225,6 +148,26 @@ def evaluate(agent: "Agent", task: Task) -> list[EpisodeResult]:
     return results
 
 
+def recorded(folder: Path, evaluation: int) -> tuple[Task, list[EpisodeResult]]:
+    """Episodes and results of one evaluation of a trial folder.
+
+    Raises:
+        InputError: A file is missing or unusable, or they do not belong together.
+    """
+    from torchrl_gpu.evaluation.record import EPISODE_KEYS, EvaluationFileError, EvaluationRecord
+
+    task = task_from_episodes(folder / "eval_configs.json")
+    try:
+        record = EvaluationRecord.load(folder)
+    except EvaluationFileError as error:
+        raise InputError(str(error)) from error
+    k = pick(evaluation, len(record), "--evaluation")
+    if len(record.rewards[k]) != len(task.episodes):
+        raise InputError(f"{folder}: {len(task.episodes)} episodes, but results of {len(record.rewards[k])}")
+    rows = zip(*(getattr(record, key)[k] for key in EPISODE_KEYS), strict=True)
+    return task, [EpisodeResult(**dict(zip(EPISODE_KEYS.values(), row, strict=True))) for row in rows]
+
+
 def make_report(task: Task, results: Sequence[EpisodeResult]) -> dict[str, Any]:
     """Metrics of every stage and in total, and of each episode."""
     rows = [
@@ -238,7 +181,7 @@ def make_report(task: Task, results: Sequence[EpisodeResult]) -> dict[str, Any]:
         "episodes": [
             {
                 "stage": stage,
-                "success": result.success,
+                "success": bool(result.success),
                 "return": float(result.reward),
                 "time": float(result.time),
                 "energy": float(result.energy),
@@ -248,15 +191,12 @@ def make_report(task: Task, results: Sequence[EpisodeResult]) -> dict[str, Any]:
     }
 
 
-def table(report: dict[str, Any]) -> str:
+def metrics_table(report: dict[str, Any]) -> str:
     """The report's stages and total as aligned text."""
     header = [*STAGE_COLUMNS.values(), *(title for title, _ in METRIC_COLUMNS.values())]
     rows = [[str(stage[key]) for key in STAGE_COLUMNS] + cells(stage) for stage in report["stages"]]
     rows.append(["total", *[""] * (len(STAGE_COLUMNS) - 1), *cells(report["total"])])
-    return "\n".join(
-        "  ".join(f"{cell:>{len(title)}}" for cell, title in zip(row, header, strict=True))
-        for row in [header, *rows]
-    )
+    return table(header, rows)
 
 
 def cells(values: dict[str, Any]) -> list[str]:
@@ -266,19 +206,45 @@ def cells(values: dict[str, Any]) -> list[str]:
     ]
 
 
-def work(argv: Sequence[str] | None) -> None:
-    """Evaluate, print, write."""
-    args = build_parser().parse_args(argv)
-    output_path(args.output, (".json",))
-    seed = schema_of(RunSettings)["seed"]
-    if not seed["minimum"] <= args.seed <= seed["maximum"]:
-        raise InputError(f"--seed {args.seed} is not allowed; it must be {allowed(seed)}")
+def diagnose(task: Task, results: Sequence[EpisodeResult], report: dict[str, Any]) -> str:
+    """Add how each episode ended to a report; the same in words.
+
+    Raises:
+        InputError: Neither outcomes nor histories tell how the episodes ended.
+    """
+    if not any(result.outcomes or result.trajectories for result in results):
+        raise InputError("--diagnose: the record holds neither outcomes nor histories")
+    endings = [ending_of(*each) for each in zip(task.episodes, results, strict=True)]
+    for episode, ending in zip(report["episodes"], endings, strict=True):
+        episode["ending"], episode["how"] = ending
+    returns = [result.reward for result in results]
+    worst = worst_episodes(endings, returns, task.stage_of) or ["every episode succeeded"]
+    return "\n".join(["", endings_table(task.stages, task.stage_of, endings), "", *worst])
+
+
+def keep(folder: Path, task: Task, results: Sequence[EpisodeResult]) -> None:
+    """Write episodes and results as a trial folder holds them."""
+    from marinenav_env.files import replacing
+    from torchrl_gpu.evaluation.record import EvaluationRecord
+
+    record = EvaluationRecord()
+    record.append(0, list(results))
+    with replacing(folder / "eval_configs.json", "w") as file:
+        json.dump(task.episodes, file)
+    print(record.save(folder))
+
+
+def played(args: argparse.Namespace) -> tuple[Task, list[EpisodeResult], dict[str, Any]]:
+    """Play what is asked for; task, results, and what a report says about the model.
+
+    Raises:
+        InputError: Model or episodes cannot be used.
+    """
     # Imported here: torch takes seconds, and help, version and wrong usage need none of it.
     import torch
 
     from agents.models.files import ModelFileError
     from agents.models.folder import load_agent
-    from marinenav_env.files import replacing
     from torchrl_gpu.seeding import seed_everything
 
     try:
@@ -290,18 +256,39 @@ def work(argv: Sequence[str] | None) -> None:
         raise InputError(str(error)) from error
     agent.GAMMA = task.discount
     seed_everything(args.seed)
-    report = {
+    model = {
         "model": str(args.model),
         "agent_type": agent.agent_type,
         "dtype": str(agent.learner.dtype).removeprefix("torch."),
         "device": args.device,
+        "backend": args.backend,
         "seed": args.seed,
         "discount": task.discount,
-        **make_report(task, evaluate(agent, task)),
     }
-    print(table(report))
+    return task, play(agent, task, args), model
+
+
+def work(argv: Sequence[str] | None) -> None:
+    """Evaluate, print, write."""
+    args = build_parser().parse_args(argv)
+    check(args)
+    output_path(args.output, (".json",))
+    if args.record is None:
+        task, results, model = played(args)
+    else:
+        task, results = recorded(args.record, args.evaluation)
+        model = {"record": str(args.record), "evaluation": args.evaluation}
+    report = model | make_report(task, results)
+    print(metrics_table(report))
+    if args.diagnose:
+        print(diagnose(task, results, report))
+    if args.keep is not None:
+        keep(args.keep, task, results)
+    from marinenav_env.files import replacing
+
     with replacing(args.output, "w") as file:
         json.dump(report, file, indent=2)
+    print(args.output)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -27,11 +27,12 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "train": Command("torchrl_gpu.train_torchrl_gpu", "train agents, or go on with an interrupted run"),
-    "evaluate": Command("scripts.evaluate", "play a model's evaluation episodes and report"),
+    "evaluate": Command("scripts.evaluate", "play evaluation episodes, or say how recorded ones ended"),
     "runs": Command("scripts.runs", "list runs: how each stands and how well it did"),
     "compare": Command("scripts.compare", "show what differs between runs, and their curves as a table"),
     "plot": Command("scripts.plot_training_results", "draw learning curves of runs"),
     "view": Command("scripts.view_episode", "look at an episode: picture, film, or page that plays it"),
+    "report": Command("scripts.report", "write a page about runs: curves, tables, best episodes, settings"),
     "export": Command("scripts.export", "write a model for the vehicles' planner"),
     "benchmark": Command("scripts.benchmark", "measure both pipelines side by side"),
 }

@@ -79,8 +79,8 @@ def data_uri(image: Image.Image, **how: object) -> str:
     return "data:image/webp;base64," + base64.b64encode(memory.getvalue()).decode()
 
 
-def write_html(frames: Frames, file: IO[bytes], fps: float, title: str) -> None:
-    """Write one page that holds all frames and plays them without any other file.
+def player(frames: Frames, fps: float, title: str) -> str:
+    """One page that holds all frames and plays them without any other file.
 
     The first frame is stored whole, every other as what differs from it: half the size.
     """
@@ -95,7 +95,12 @@ def write_html(frames: Frames, file: IO[bytes], fps: float, title: str) -> None:
     page = resources.files("scripts.drawing").joinpath("player.html").read_text(encoding="utf-8")
     page = page.replace("/*TITLE*/", html.escape(title)).replace("/*FPS*/10", f"{fps:g}")
     page = page.replace("/*BASE*/", data_uri(Image.fromarray(base), lossless=True))
-    file.write(page.replace("/*FRAMES*/[]", json.dumps(overlays)).encode())
+    return page.replace("/*FRAMES*/[]", json.dumps(overlays))
+
+
+def write_html(frames: Frames, file: IO[bytes], fps: float, title: str) -> None:
+    """Write the page that plays the frames."""
+    file.write(player(frames, fps, title).encode())
 
 
 WRITERS: dict[str, Callable[[Frames, IO[bytes], float, str], None]] = {

@@ -68,14 +68,7 @@ class Recording:
 
     def collided(self, robot: int) -> bool:
         """Whether the disc of the robot touches an obstacle or another robot at its last position."""
-        last = len(self.trajectories[robot]) - 1
-        x, y = self.trajectories[robot][last, :2]
-        others = [(disc.x, disc.y, disc.r) for disc in self.world.obstacles]
-        for k, other in enumerate(self.world.robots):
-            if k != robot and self.in_water(k, last):
-                others.append((*self.trajectories[k][last, :2], other.r))
-        vessel: Robot = self.world.robots[robot]
-        return any(vessel.compute_distance(ox - x, oy - y, r, True) <= 0.0 for ox, oy, r in others)
+        return contact(self.world, self.trajectories, robot) is not None
 
     def summary(self) -> str:
         """How the episode ended, in words."""
@@ -88,6 +81,20 @@ class Recording:
         if arrived == len(robots):
             return f"all robots arrived, {end}" if arrived > 1 else f"arrived, {end}"
         return f"{arrived} of {len(robots)} robots arrived, ended after {end}"
+
+
+def contact(world: MarineNavEnv3, trajectories: Sequence, robot: int) -> str | None:
+    """What the disc of a robot touches most at its last position: ``"robot 2"``, ``"a buoy"`` or nothing."""
+    last = len(trajectories[robot]) - 1
+    x, y = trajectories[robot][last][:2]
+    others = [("a buoy", disc.x, disc.y, disc.r) for disc in world.obstacles]
+    for k, other in enumerate(world.robots):
+        if k != robot and last < len(trajectories[k]):  # still in the water
+            others.append((f"robot {k}", *trajectories[k][last][:2], other.r))
+    vessel: Robot = world.robots[robot]
+    gaps = [(vessel.compute_distance(ox - x, oy - y, r, True), what) for what, ox, oy, r in others]
+    gap, what = min(gaps, default=(1.0, ""))
+    return what if gap <= 0.0 else None
 
 
 def new_recording(

@@ -1,6 +1,7 @@
 """`scripts/evaluate.py` and `scripts/export.py`, from their arguments to their files."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,10 @@ from agents.agent import Agent
 from agents.learners import LEARNERS
 from agents.models.traced import traced_name
 from marinenav_env.envs import MarineNavEnv3
-from scripts import evaluate, export, train_rl_agents
+from scripts import episodes_played, evaluate, export, train_rl_agents, view_episode
+from scripts.diagnosis import ending_of, endings_table, worst_episodes
 from torchrl_gpu import train_torchrl_gpu
+from torchrl_gpu.evaluation import batched
 from torchrl_gpu.evaluation import one_by_one as evaluation
 from torchrl_gpu.evaluation.metrics import EpisodeResult, Metrics
 from torchrl_gpu.evaluation.record import EvaluationRecord
@@ -46,7 +49,8 @@ CONFIG = {
 @pytest.fixture(autouse=True)
 def short_episodes(monkeypatch):
     """Evaluation episodes of at most 40 steps, for trainer and script alike."""
-    monkeypatch.setattr(evaluation, "EPISODE_LIMIT", 39)
+    for module in (evaluation, batched):
+        monkeypatch.setattr(module, "EPISODE_LIMIT", 39)
 
 
 def write_config(folder, **changes):
@@ -106,7 +110,7 @@ def test_broken_twin_without_the_last_number_of_robots_the_returns_differ(tmp_pa
     episodes.write_text(json.dumps(evaluation.create_eval_configs(env, schedule)))
     right = run_evaluate(tmp_path / "c.json", "-M", folder, "-C", config)
     assert run_evaluate(tmp_path / "e.json", "-M", folder, "-E", episodes)["episodes"] == right["episodes"]
-    monkeypatch.setattr(evaluate, "evaluation_world", lambda: StaleWorld(seed=253, is_eval_env=True))
+    monkeypatch.setattr(episodes_played, "evaluation_world", lambda: StaleWorld(seed=253, is_eval_env=True))
     wrong = run_evaluate(tmp_path / "e.json", "-M", folder, "-E", episodes)
     assert wrong["episodes"] != right["episodes"]
 
@@ -144,6 +148,78 @@ def test_other_episodes_and_more_of_them(tmp_path):
     assert [stage["episodes"] for stage in more["stages"]] == [2, 2]
     assert more["episodes"][:2] == usual["episodes"][:2]
     assert other["episodes"] != more["episodes"]
+
+
+@pytest.mark.parametrize("agent_type", ["AC-IQN", "DQN"])
+def test_side_by_side_the_report_has_the_same_episodes(agent_type, tmp_path):
+    config, folder = write_config(tmp_path, agent_type=agent_type), model_folder(tmp_path, agent_type)
+    one, many = (
+        run_evaluate(tmp_path / "r.json", "-M", folder, "-C", config, "--backend", backend)
+        for backend in ("numpy", "torch")
+    )
+    assert many["backend"] == "torch"
+    assert one.keys() == many.keys()
+    assert [stage["episodes"] for stage in many["stages"]] == [2, 1]
+    # Without buoys, vortices or other vessels nothing is drawn: the worlds agree.
+    for a, b in zip(one["episodes"][:2], many["episodes"][:2], strict=True):
+        assert b["return"] == pytest.approx(a["return"], rel=1e-3)
+        assert (b["success"], b["time"]) == (a["success"], a["time"])
+    again = run_evaluate(tmp_path / "r.json", "-M", folder, "-C", config, "--backend", "torch")
+    assert again == many
+
+
+def test_what_is_played_is_diagnosed_and_kept_to_be_viewed(tmp_path, capsys):
+    config, folder = write_config(tmp_path, agent_type="DQN"), model_folder(tmp_path, "DQN")
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    options = ("-M", folder, "-C", config, "--diagnose", "--keep", kept, "--backend", "torch")
+    played = run_evaluate(tmp_path / "p.json", *options)
+    words = capsys.readouterr().out
+    assert "time-out" in words
+    assert re.search(r"^episode \d, stage \d: return .*, not all robots arrived in time$", words, re.M)
+    assert {episode["ending"] for episode in played["episodes"]} <= {"success", "time-out"}
+    assert evaluate.main([*map(str, options), "-o", str(tmp_path / "n.json")]) == 2  # a run stays as it is
+    recorded = run_evaluate(tmp_path / "k.json", "--record", kept, "--diagnose")
+    assert recorded["episodes"] == played["episodes"]
+    assert recorded["total"] == played["total"]
+    assert view_episode.main([str(kept), "-e", "0", "--width", "400", "-o", str(tmp_path / "e.png")]) == 0
+
+
+def test_endings_are_counted_and_the_worst_named():
+    world = MarineNavEnv3(seed=0)
+    world.num_robots, world.num_cores, world.num_obs = 3, 0, 1
+    world.reset()
+    episode = world.episode_data()
+    buoy = world.obstacles[0]
+    apart = [[[5.0, 5.0]], [[25.0, 5.0]], [[45.0, 5.0]]]
+    met = [[[5.0, 5.0], [25.0, 6.0]], [[25.0, 5.0], [25.0, 5.0]], [[45.0, 5.0]]]  # robot 2 has left
+    struck = [[[5.0, 5.0]], [[25.0, 5.0]], [[buoy.x, buoy.y + buoy.r]]]
+
+    def ending(trajectories, outcomes=(), success=False):
+        result = EpisodeResult(1.0, success, 1.0, 1.0, [], [], trajectories, list(outcomes))
+        return ending_of(episode, result)
+
+    normal, hit = "normal", "collision"
+    found = [
+        ending(apart, success=True),
+        ending(apart, ["too long episode"] * 3),
+        ending(met, [hit, hit, "reach goal"]),
+        ending(struck, [normal, normal, hit]),
+        ending([], [normal, hit, normal]),
+        ending(struck),  # a record of the legacy pipeline keeps no outcomes
+        ending(met, [normal, normal, normal]),  # a contact that the world did not detect
+    ]
+    kinds = ["success", "time-out", "hit a vessel", "hit a buoy", "collision", "hit a buoy", "time-out"]
+    assert [each.kind for each in found] == kinds
+    assert found[2].words == "robot 0 hit robot 1"
+    assert found[3].words == "robot 2 hit a buoy"
+    assert found[4].words == "robot 1 collided"
+    stages = [{"num_robots": 3, "num_cores": 0, "num_obstacles": n} for n in (0, 1)]
+    stage_of = [0, 0, 0, 0, 1, 1, 1]
+    lines = endings_table(stages, stage_of, found).splitlines()
+    assert lines[-1].split() == ["total", "7", "1", "1", "2", "1", "2"]
+    worst = worst_episodes(found, [0.0, 5.0, 4.0, 3.0, 2.0, 1.0, 6.0], stage_of)
+    assert [line.partition(",")[0] for line in worst] == [f"episode {k}" for k in (5, 4, 3, 2, 1)]
 
 
 @pytest.mark.parametrize(
@@ -196,9 +272,16 @@ def test_time_and_energy_are_of_successful_episodes_only(tmp_path):
         "mean_time": 20.0,
         "mean_energy": 300.0,
     }
-    none = Metrics.of_results(results[1:2])._asdict()
-    assert (none["success_rate"], none["mean_time"], none["mean_energy"]) == (0.0, None, None)
-    assert evaluate.table(report).splitlines()[-1].split() == ["total", "3", "0.667", "3.00", "15.00", "200"]
+    none = Metrics.of_results(results[1:2])
+    assert (none.success_rate, none.mean_time, none.mean_energy) == (0.0, None, None)
+    assert evaluate.metrics_table(report).splitlines()[-1].split() == [
+        "total",
+        "3",
+        "0.667",
+        "3.00",
+        "15.00",
+        "200",
+    ]
 
 
 @pytest.mark.parametrize("main", [train_rl_agents.main, train_torchrl_gpu.main])
