@@ -123,7 +123,7 @@ def work(argv: Sequence[str] | None) -> None:
 
     from marinenav_env.files import replacing
     from scripts import measurements
-    from scripts.surroundings import machine, versions
+    from torchrl_gpu.runs.surroundings import machine, versions
 
     logging.getLogger("torchrl").setLevel(logging.WARNING)  # it reports every storage on standard output
     torch.set_num_threads(args.threads)

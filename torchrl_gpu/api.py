@@ -20,6 +20,7 @@ from torchrl_gpu.evaluation.metrics import EpisodeResult, Metrics
 from torchrl_gpu.evaluation.one_by_one import create_eval_configs
 from torchrl_gpu.evaluation.one_by_one import evaluate as play_one_by_one
 from torchrl_gpu.experiment import build_trainer
+from torchrl_gpu.runs import surroundings
 from torchrl_gpu.runs.checkpoint import Checkpoints
 from torchrl_gpu.runs.folder import create_run_folders, locked, mark_finished
 from torchrl_gpu.runs.interruption import Interrupted, StopRequests
@@ -179,6 +180,7 @@ def run_trial(
         checkpoints = Checkpoints(trainer, trial, folder)
         checkpoints.restore()
         rewind(folder, trainer.timestep, trainer.record)
+        surroundings.note(folder, device)
 
         def between_steps() -> None:
             if requests.received:

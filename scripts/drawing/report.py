@@ -13,15 +13,15 @@ import numpy as np
 
 from scripts.command_line import InputError
 from scripts.drawing.episode import EpisodeView
-from scripts.drawing.episodes import read_episodes
+from scripts.drawing.episodes import read_episodes, read_json
 from scripts.drawing.learning import NOT_COMPARED, Curve, Trial, learning_curves
 from scripts.drawing.output import player
 from scripts.drawing.recording import read_recording
 from scripts.episodes_played import stages_in
-from scripts.surroundings import machine, versions
 from scripts.view_episode import WIDTHS, animation_steps
 from torchrl_gpu.evaluation.metrics import Metrics
 from torchrl_gpu.evaluation.record import EvaluationRecord
+from torchrl_gpu.runs.surroundings import FILE as SURROUNDINGS
 
 
 def rows_of(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
@@ -145,9 +145,18 @@ def settings(curves: Sequence[Curve]) -> str:
     return "\n".join(parts)
 
 
-def surroundings() -> str:
-    """Hardware and versions of where the page is written."""
-    return rows_of(["written on", ""], (machine() | versions()).items())
+def surroundings(curves: Sequence[Curve]) -> str:
+    """Hardware and versions that the runs noted, a column for each curve."""
+    noted = []
+    for curve in curves:
+        path = curve.trials[0].folder / SURROUNDINGS
+        parts = read_json(path) if path.exists() else {}
+        noted.append({name: value for part in parts.values() for name, value in part.items()})
+    names = list(dict.fromkeys(chain(*noted)))
+    if not names:
+        return f"<p>The runs hold no {SURROUNDINGS}.</p>"
+    rows = [[name, *(each.get(name, "-") for each in noted)] for name in names]
+    return rows_of(["", *(curve.label for curve in curves)], rows)
 
 
 def page(title: str, curves: Sequence[Curve], episodes: bool) -> str:
@@ -156,6 +165,6 @@ def page(title: str, curves: Sequence[Curve], episodes: bool) -> str:
     parts += ["<h2>Stages, best evaluation</h2>", *map(stage_table, curves)]
     if episodes:
         parts += ["<h2>Best episodes</h2>", *map(best_episode, curves)]
-    parts += ["<h2>Settings</h2>", settings(curves), "<h2>Machine and versions</h2>", surroundings()]
+    parts += ["<h2>Settings</h2>", settings(curves), "<h2>Machine and versions</h2>", surroundings(curves)]
     template = resources.files("scripts.drawing").joinpath("report.html").read_text(encoding="utf-8")
     return template.replace("/*TITLE*/", html.escape(title)).replace("/*BODY*/", "\n".join(parts))

@@ -14,6 +14,7 @@ from tests.unit.recordings import golden_episode
 from torchrl_gpu import __version__
 from torchrl_gpu.evaluation.metrics import EpisodeResult
 from torchrl_gpu.evaluation.record import EvaluationRecord
+from torchrl_gpu.runs import surroundings
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +36,7 @@ def runs(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         (trial / "eval_configs.json").write_text(json.dumps([episode, episode]))
         config = {"seed": seed, "agent_type": "AC-IQN", "save_dir": "<b>runs</b>", "cvar": 0.5}
         (trial / "trial_config.json").write_text(json.dumps(config))
+        surroundings.note(trial, "cpu")
     return folder
 
 

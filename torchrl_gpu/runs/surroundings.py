@@ -1,13 +1,19 @@
-"""Where a figure was measured: hardware, its load, and versions."""
+"""Where a run or a benchmark was made: hardware, its load, and versions."""
 
+import json
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from marinenav_env.files import replacing
 from torchrl_gpu import __version__
+
+FILE = "surroundings.json"
+"""What tells of them in the folder of a trial: those of its last start."""
 
 PACKAGES = ("torch", "torchrl", "tensordict", "numpy", "matplotlib")
 
@@ -44,3 +50,9 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[package] = "not installed"
     return found
+
+
+def note(folder: Path, device: str) -> None:
+    """Write what a trial runs on into its folder."""
+    with replacing(folder / FILE, "w") as file:
+        json.dump({"machine": machine(device), "versions": versions()}, file, indent=1)
