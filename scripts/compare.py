@@ -6,8 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from scripts.command_line import InputError, new_parser, run
-from scripts.runs import table
+from scripts.command_line import InputError, new_parser, run, table
 from torchrl_gpu.runs.comparison import Comparison, Point, compare
 
 EXAMPLES = """\
@@ -33,7 +32,11 @@ def configs(comparison: Comparison) -> str:
         [key, *("-" if value is None else json.dumps(value) for value in values)]
         for key, values in comparison.differing.items()
     ]
-    return table(["key", *letters], rows) if rows else "the configs differ in nothing but the seed"
+    return (
+        table(["key", *letters], rows, left=len(letters) + 1)
+        if rows
+        else "the configs differ in nothing but the seed"
+    )
 
 
 def curves(comparison: Comparison) -> str:
@@ -44,7 +47,7 @@ def curves(comparison: Comparison) -> str:
         [f"{step:,}", *(cell(curve.get(step)) for curve in comparison.curves)]
         for step in comparison.timesteps()
     ]
-    return table(header, rows)
+    return table(header, rows, left=len(header))
 
 
 def cell(point: Point | None) -> str:

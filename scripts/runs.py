@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from scripts.command_line import InputError, new_parser, run
+from scripts.command_line import InputError, new_parser, run, table
 from torchrl_gpu.runs.listing import RunInfo, list_runs
 
 EXAMPLES = """\
@@ -62,14 +62,7 @@ def work(argv: Sequence[str] | None) -> None:
     if args.json:
         print(json.dumps([info.as_dict() for info in infos], indent=2))
         return
-    print(table(HEADER, [cells(info) for info in infos]))
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Aligned text."""
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    padded = ([f"{c:<{w}}" for c, w in zip(row, widths, strict=True)] for row in (header, *rows))
-    return "\n".join("  ".join(row).rstrip() for row in padded)
+    print(table(HEADER, [cells(info) for info in infos], left=len(HEADER)))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -14,7 +14,7 @@ from tests.e2e.bad_inputs.playing import play
 from tests.e2e.bad_inputs.store import build_store
 
 ALL = [case for cases in CASES.values() for case in cases]
-LEFT_BY_A_FAILED_TRIAL = {"failure.txt", ".lock"}
+LEFT_BY_A_FAILED_TRIAL = {"failure.txt", ".lock", "surroundings.json"}
 
 
 @pytest.fixture(scope="module")

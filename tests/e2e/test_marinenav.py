@@ -35,6 +35,7 @@ def runs(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         record.save(trial)
         (trial / "eval_configs.json").write_text(json.dumps([episode, episode]))
         config = {"seed": seed, "agent_type": "AC-IQN", "save_dir": "<b>runs</b>", "cvar": 0.5}
+        config |= {"total_timesteps": 60000, "eval_freq": 60000}
         (trial / "trial_config.json").write_text(json.dumps(config))
         surroundings.note(trial, "cpu")
     return folder
@@ -84,6 +85,30 @@ def test_what_is_replaced_is_said_before(
     for said in ("", "curves.png: exists and will be replaced\n"):
         assert marinenav.main(["plot", str(runs), "-o", "curves.png"]) == 0
         assert capsys.readouterr().err == said
+
+
+def test_runs_are_listed_and_compared(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert marinenav.main(["runs", str(runs)]) == 0
+    lines = capsys.readouterr().out.splitlines()[1:]
+    assert lines[0].split() == [
+        str(runs / "seed_0"),
+        *["finished", "AC-IQN", "60,000", "-", "0.50", "0.50", "seed=0"],
+    ]
+    other = tmp_path / "other"
+    shutil.copytree(runs / "seed_0", other / "seed_0")
+    config = json.loads((other / "seed_0" / "trial_config.json").read_text()) | {"cvar": 1.0}
+    (other / "seed_0" / "trial_config.json").write_text(json.dumps(config))
+    assert marinenav.main(["compare", str(runs), str(other)]) == 0
+    shown = capsys.readouterr().out
+    assert f"A  {runs}  (2 seed(s))\nB  {other}  (1 seed(s))" in shown
+    assert "\ncvar  0.5  1.0\n" in shown
+    assert shown.splitlines()[-1].split() == ["60,000", "0.50", "6.50", "0.50", "6.50"]
+
+
+def test_a_folder_without_runs_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    for word in ("runs", "compare"):
+        assert marinenav.main([word, str(tmp_path)]) == 2
+        assert f"marinenav {word}: error: {tmp_path}: no trial_config.json" in capsys.readouterr().err
 
 
 class Links(HTMLParser):

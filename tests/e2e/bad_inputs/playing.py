@@ -11,10 +11,12 @@ from pathlib import Path
 
 from scripts import (
     benchmark,
+    compare,
     evaluate,
     export,
     plot_training_results,
     report,
+    runs,
     train_rl_agents,
     view_episode,
     view_scenario,
@@ -38,6 +40,8 @@ MAINS = {
         view_vrx_trajectory,
         vrx_experiment_config,
         benchmark,
+        compare,
+        runs,
     )
 }
 
