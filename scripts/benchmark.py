@@ -55,7 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--sizes", nargs="+", type=positive, default=sizes, help="replay (default: 10^4 to 10^6)")
     add("--rounds", type=positive, default=3, help="of each way, in turns (default: %(default)s)")
     add("--seconds", type=duration, default=5.0, help="least length of a loop's round (default: %(default)s)")
-    add("--warm-up", type=positive, default=2000, help="timesteps before them (default: %(default)s)")
+    add("--warm-up", type=positive, default=2000, help="timesteps before learning (default: %(default)s)")
     add("--threads", type=positive, default=1, help="CPU threads of torch (default: %(default)s)")
     flag = argparse.BooleanOptionalAction
     add("--compile", action=flag, default=True, help="compile throughput mode (default: yes)")

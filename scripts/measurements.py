@@ -27,8 +27,6 @@ from torchrl_gpu.watch.progress import Verbosity
 
 NEVER = 10**9
 """A timestep that no benchmark reaches."""
-LEARNING_STARTS = 250
-"""Timesteps after which even Rainbow's legacy memory has whole batches of 64."""
 DRAWS = 20
 """Batches drawn in a round."""
 ROBOT_STEPS = 5000
@@ -105,13 +103,14 @@ def in_turns(ways: Sequence[Way], rounds: int, **labels: Any) -> list[Row]:
 def rates(done: list[Round], first: list[Round], parts: dict[str, float], before: dict[str, float]) -> Row:
     """What rounds come to, beside those of the first way."""
     amount = sum(each.amount for each in done)
+    spent = {part: seconds - before.get(part, 0.0) for part, seconds in parts.items()}
     pairs = list(zip(done, first, strict=True))
     return {
         "per_s": statistics.median(each.amount / each.wall for each in done),
         "per_cpu_s": statistics.median(each.amount / each.cpu for each in done),
         "x_wall": statistics.median(a.amount / a.wall / (b.amount / b.wall) for a, b in pairs),
         "x_cpu": statistics.median(a.amount / a.cpu / (b.amount / b.cpu) for a, b in pairs),
-        "parts_us": {part: 1e6 * (parts[part] - before.get(part, 0.0)) / amount for part in parts},
+        "parts_us": {part: 1e6 * seconds / amount for part, seconds in spent.items() if seconds},
         "rounds": [each._asdict() for each in done],
     }
 
@@ -166,7 +165,7 @@ class Bench(NamedTuple):
     folder: Path
 
     def trial(self, agent: str, **keys: Any) -> Trial:
-        """One stage of the curriculum for ever, no evaluation, learning from the start.
+        """One stage of the curriculum for ever; after the warm-up it evaluates once, and learns from then on.
 
         Epsilon has its final value, which it keeps for most of a legacy run.
         """
@@ -179,7 +178,7 @@ class Bench(NamedTuple):
             "eval_schedule": evaluation | {"num_episodes": [1]},
             "total_timesteps": NEVER,
             "eval_freq": NEVER,
-            "learning_starts": LEARNING_STARTS,
+            "learning_starts": self.args.warm_up,
             "initial_eps": make_trials(self.written)[0]["final_eps"],
         }
         [trial] = make_trials(self.written | settings | keys)
@@ -193,8 +192,8 @@ class Bench(NamedTuple):
     def legacy_loop(self, trial: Trial) -> Loop:
         """The legacy pipeline, robot after robot on the NumPy world."""
         trainer = train_rl_agents.build_trainer(trial, self.args.device)
-        trainer.current_timestep = 1  # timestep 0 evaluates
-        learn = partial(trainer.learn, NEVER, NEVER, os.devnull, False)
+        trainer.current_timestep = 1  # only where learning starts is there an evaluation
+        learn = partial(trainer.learn, NEVER, NEVER, self.folder, False)
         return Loop("legacy", learn, lambda: trainer.current_timestep, trainer.rl_agent)
 
     def trainer(self, trial: Trial) -> TorchRLTrainer:
@@ -204,7 +203,7 @@ class Bench(NamedTuple):
     def torchrl_loop(self, trial: Trial) -> Loop:
         """The TorchRL pipeline: reproduction mode with one environment, throughput mode with more."""
         trainer = self.trainer(trial)
-        trainer.timestep = 1  # timestep 0 evaluates
+        trainer.timestep = 1  # as in the legacy loop
         trainer.timings.clock = time.process_time  # on a GPU its own clock counts
         trainer.timings.restart()
         name, learn = f"TorchRL, E = {trainer.num_envs}", partial(trainer.learn, self.folder)
@@ -216,7 +215,7 @@ def reproduction(bench: Bench, agent: str) -> list[Row]:
     last, ends = bench.args.timesteps, {}
 
     def second_half(build: Callable[[Trial], Loop], number: int) -> Round:
-        loop = build(bench.trial(agent, seed=number))
+        loop = build(bench.trial(agent, seed=number, learning_starts=last // 2))
         half, whole = (lambda: loop.timestep() > last // 2), (lambda _: loop.timestep() > last)
         done = loop.round(bench.clock, half, whole)
         ends[loop.name] = loop.weights()
@@ -246,7 +245,7 @@ def loops(bench: Bench, agent: str, num_envs: Sequence[int], **keys: Any) -> lis
     made = [bench.legacy_loop(bench.trial(agent, **keys))]
     made += [bench.torchrl_loop(bench.trial(agent, **bench.fast(number), **keys)) for number in numbers]
     for loop, number in zip(made, (1, *numbers), strict=True):
-        warm = max(bench.args.warm_up, 2 * number)
+        warm = bench.args.warm_up + 2 * number  # a vector step that learns, and compiles
         loop.round(bench.clock, lambda loop=loop, warm=warm: loop.timestep() > warm, lambda _: True)
 
     def one_round(loop: Loop, number: int) -> Round:
