@@ -4,8 +4,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from scripts.command_line import InputError, new_parser, output_path, run
+
+if TYPE_CHECKING:
+    from agents.learners.base import Learner
 
 NAME = "export"
 FORMATS = ("torchscript",)
@@ -15,7 +19,7 @@ Write the network of a model folder that chooses the actions, rebuilt in float64
   torchscript   traced_<TYPE>_model.pt, traced with torch.jit.trace, for the vehicles' planner (LibTorch)
 
 It takes one observation, (x1 (1, 7), x2 (1, 5, 5), mask (1, 5)), and where the learner needs them quantile
-fractions.
+fractions. What was written is named, with the shapes that go in and come out.
 
 Exit status: 0 done, 1 failed, 2 bad usage or bad input."""
 
@@ -62,7 +66,19 @@ def work(argv: Sequence[str] | None) -> None:
         raise InputError(str(error)) from error
     path = output_path(args.output_dir / name(agent.agent_type), (".pt",))
     write(agent.learner, path)
-    print(path)
+    print(f"{path}: {signature(agent.learner)}")
+
+
+def signature(learner: "Learner") -> str:
+    """Shapes that the exported network takes and gives."""
+    with learner.acting_mode(use_eval=True):
+        call, inputs = learner.planner()
+        return f"{', '.join(map(shapes, inputs))} -> {shapes(call(*inputs))}"
+
+
+def shapes(value: Any) -> str:
+    """Shapes of tensors, nested in tuples as these are."""
+    return f"({', '.join(map(shapes, value))})" if isinstance(value, tuple) else str(tuple(value.shape))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
