@@ -1,10 +1,12 @@
 """Steps of one NumPy world in plain numbers: those of reproduction mode."""
 
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from agents.batch import State
 from marinenav_env.envs.contract.constants import EPISODE_LIMIT
@@ -57,8 +59,8 @@ class PlainSteps:
                 rows[i] = plain_row(*transition)
         self._observations = after
         ended, done = [deactivate_finished(robot) for robot in robots], all(dones)
-        outcomes = [OUTCOME_OF_STATE[info["state"]] for info in infos]
-        return self._step(rows, acted, ended, rewards, outcomes, done)
+        states = [info["state"] for info in infos]
+        return self._step(rows, acted, ended, rewards, states, done)
 
     def _step(
         self,
@@ -66,18 +68,19 @@ class PlainSteps:
         acted: list[bool],
         ended: list[bool],
         rewards: list[float],
-        outcomes: list[int],
+        states: list[str],
         done: bool,
     ) -> Step:
         """Tensors of all robot rows, those of absent robots included."""
         absent = len(rows) - len(acted)
+        ended = [done or end for end in ended]
         return Step(
             torch.from_numpy(rows),
-            torch.tensor(acted + [False] * absent),
-            torch.tensor([done or end for end in ended] + [done] * absent),
-            torch.tensor([rewards + [0.0] * absent], dtype=torch.float64),
-            torch.tensor([outcomes + [Outcome.ABSENT] * absent], dtype=torch.int8),
-            torch.tensor([done]),
+            _flags(*acted, *[False] * absent),
+            _flags(*ended, *[done] * absent),
+            torch.from_numpy(np.array([rewards + [0.0] * absent], dtype=np.float64)),
+            _outcomes(absent, *states),
+            _flags(done),
         )
 
     def _ended(self) -> bool:
@@ -103,3 +106,15 @@ class PlainSteps:
                 continue
             own, *objects = (list(islice(numbers, n)) for n in (SELF_SIZE, *[OBJECT_SIZE] * size))
             self._observations.append((own, objects))
+
+
+# Most steps have the same few: to make each anew takes a tenth of a step. Nobody writes into them.
+@lru_cache(maxsize=4096)
+def _flags(*flags: bool) -> Tensor:
+    return torch.tensor(flags)
+
+
+@lru_cache(maxsize=4096)
+def _outcomes(absent: int, *states: str) -> Tensor:
+    outcomes = [OUTCOME_OF_STATE[state] for state in states] + [Outcome.ABSENT] * absent
+    return torch.tensor([outcomes], dtype=torch.int8)
