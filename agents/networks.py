@@ -266,6 +266,12 @@ def _huber(td_errors: Tensor, k: float = 1.0) -> Tensor:
     return torch.where(td_errors.abs() <= k, 0.5 * td_errors.pow(2), k * (td_errors.abs() - 0.5 * k))
 
 
+def of_actions(quantiles: Tensor, actions: Tensor) -> Tensor:
+    """Quantiles (B, N) of one action each, (B, 1) int64, from those of every action, (B, N, 25)."""
+    index = actions.unsqueeze(1).expand(-1, quantiles.shape[1], 1)
+    return quantiles.gather(2, index).squeeze(2)
+
+
 def quantile_huber_loss(expected: Tensor, target: Tensor, taus: Tensor) -> Tensor:
     """Quantile regression loss of each sample: mean over target samples, sum over local quantiles.
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from agents.batch import Batch, Observation
 from agents.learners.base import DiscreteLearner, Noise, Stage
-from agents.networks import QUANTILES, QuantileNetwork, draw_taus, quantile_huber_loss
+from agents.networks import QUANTILES, QuantileNetwork, draw_taus, of_actions, quantile_huber_loss
 from agents.settings import QuantileSettings
 
 
@@ -40,12 +40,6 @@ class IQN_Policy(QuantileNetwork):  # noqa: N801 (legacy public name)
         return self.quantiles(observation, taus), taus
 
 
-def _of_actions(quantiles: Tensor, actions: Tensor) -> Tensor:
-    """Quantiles (B, N) of the actions (B, 1) that were taken, from those of every action, (B, N, 25)."""
-    index = actions.unsqueeze(1).expand(-1, quantiles.shape[1], 1)
-    return quantiles.gather(2, index).squeeze(2)
-
-
 class IQN(DiscreteLearner, name="IQN"):
     """Update and acting of IQN."""
 
@@ -71,7 +65,7 @@ class IQN(DiscreteLearner, name="IQN"):
     def return_quantiles(self, observation: Observation, action: Tensor | None, taus: Tensor) -> Tensor:
         """See `Learner.return_quantiles`."""
         quantiles = self.policy_local.quantiles(observation, taus)
-        return quantiles if action is None else _of_actions(quantiles, action.view(-1, 1))
+        return quantiles if action is None else of_actions(quantiles, action.view(-1, 1))
 
     def draw_noise(self, batch_size: int) -> Noise:
         """Fractions (B, N, 1) for the target network and for the local network."""
@@ -91,5 +85,5 @@ class IQN(DiscreteLearner, name="IQN"):
             next_quantiles = self.policy_target.quantiles(batch.next_state, noise["target_taus"])
             target = self.bellman_target(batch, next_quantiles.max(dim=2).values)  # (B, N)
         quantiles = self.policy_local.quantiles(batch.state, noise["local_taus"])  # (B, N, 25)
-        expected = _of_actions(quantiles, batch.action)  # (B, N)
+        expected = of_actions(quantiles, batch.action)  # (B, N)
         return {"network": quantile_huber_loss(expected, target, noise["local_taus"])}

@@ -1,4 +1,4 @@
-"""Learning is real: two minutes of training make each of the six learners far better than it began."""
+"""Learning is real: two minutes of training make every learner far better than it began."""
 
 import json
 from pathlib import Path

@@ -16,7 +16,7 @@ from agents.batch import state_batch
 from agents.learners import LEARNERS
 from agents.learners.base import Learner
 from agents.legacy.agent import LegacyAgent
-from tests.unit.test_agents_losses import batch_of_two
+from tests.unit.test_agents_losses import batch_of_two, turns
 
 AGENTS = list(LEARNERS)
 STATE = [0.1 * i for i in range(7)], [[1.0, 2.0, 0.1, -0.2, 1.0]]
@@ -200,7 +200,8 @@ def test_action_types(agent_type, eps):
 
 @pytest.mark.parametrize("agent_type", AGENTS)
 def test_losses_of_the_legacy_agent(agent_type):
-    agent = trained(agent_of(agent_type), updates=0)
+    agent = agent_of(agent_type)
+    trained(agent, updates=turns(agent.learner) - 1)
     losses = agent.train()
     terms = losses if isinstance(losses, tuple) else (losses,)
     shape = (64,) if agent_type == "Rainbow" else ()
@@ -255,7 +256,7 @@ def test_low_cvar_acts_on_the_lower_tail():
 @pytest.mark.parametrize("agent_type", AGENTS)
 def test_update_returns_detached_losses(agent_type):
     learner = agent_of(agent_type).learner
-    losses = learner.update(batch_of_two(learner.continuous))
+    losses = [learner.update(batch_of_two(learner.continuous)) for _ in range(turns(learner))][-1]
     assert set(losses.keys()) == set(learner.optimizers)
     assert not any(loss.requires_grad for loss in losses.values())
     assert all(loss.shape == ((2,) if learner.prioritized else ()) for loss in losses.values())
@@ -265,7 +266,7 @@ def test_update_returns_detached_losses(agent_type):
 def test_update_changes_the_local_networks_only(agent_type):
     agent = agent_of(agent_type)
     before = [copy.deepcopy(agent.learner.networks(policy)) for policy in policies(agent)]
-    trained(agent)
+    trained(agent, updates=turns(agent.learner))
     for policy, networks, changes in zip(policies(agent), before, (True, False), strict=True):
         for name, network in agent.learner.networks(policy).items():
             same = [
@@ -287,7 +288,8 @@ def test_batches_without_objects_skip_the_object_encoder(agent_type, drop):
     """Quirk A15, and the switch that turns it off."""
     agent = agent_of(agent_type)
     agent.learner.drop_empty_objects = drop
-    agent.learner.update(batch_of_two(agent.continuous))
+    for _ in range(turns(agent.learner)):
+        agent.learner.update(batch_of_two(agent.continuous))
     for name, network in agent.learner.networks(agent.policy_local).items():
         parameters = list(network.object_encoder.parameters())
         assert all((parameter.grad is None) == drop for parameter in parameters)
@@ -321,7 +323,7 @@ def textbook_update(learner: Learner, batch) -> None:
     if learner.drop_empty_objects:
         batch = batch.without_empty_objects()
     noise = learner.draw_noise(2)
-    for stage in learner.stages():
+    for stage in learner.next_stages():
         for name, loss in stage.loss(batch, noise).items():
             optimizer = learner.optimizers[name]
             optimizer.zero_grad()
@@ -347,7 +349,8 @@ def test_first_losses_on_the_accelerator(agent_type):
 
 @pytest.mark.parametrize("agent_type", AGENTS)
 def test_gradients_are_clipped(agent_type):
-    agent = trained(agent_of(agent_type))
+    agent = agent_of(agent_type)
+    trained(agent, updates=turns(agent.learner))
     for network in agent.learner.networks(agent.policy_local).values():
         norm = torch.stack([p.grad.norm() for p in network.parameters() if p.grad is not None]).norm()
         assert norm <= 0.5 * (1 + 1e-5)

@@ -1,5 +1,7 @@
 """Losses against cases worked by hand."""
 
+import math
+
 import pytest
 import torch
 from torch.utils._pytree import tree_map
@@ -7,7 +9,7 @@ from torch.utils._pytree import tree_map
 from agents.agent import Agent
 from agents.batch import Batch, Observation
 from agents.learners import LEARNERS
-from agents.learners.base import Stage
+from agents.learners.base import Learner, Stage
 from agents.learners.rainbow import project
 from agents.networks import calculate_huber_loss, quantile_huber_loss
 
@@ -104,6 +106,11 @@ def batch_of_two(continuous: bool = True, device: str = "cpu") -> Batch:
         next_state=state,
     )
     return tree_map(lambda part: None if part is None else part.to(device), batch)
+
+
+def turns(learner: Learner) -> int:
+    """Updates after which every stage has had its turn, in the last of them all together."""
+    return math.lcm(*(stage.every for stage in learner.stages()))
 
 
 def test_a_batch_is_its_rows_split():
