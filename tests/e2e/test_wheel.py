@@ -69,7 +69,12 @@ def test_the_wheel_holds_the_packages_and_their_files_only(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     assert {name.partition("/")[0] for name in names if ".dist-info" not in name} == PACKAGES
-    for name in ("config/quickstart.json", "scripts/drawing/player.html", "torchrl_gpu/README.md"):
+    for name in (
+        "config/quickstart.json",
+        "scripts/drawing/player.html",
+        "scripts/drawing/report.html",
+        "torchrl_gpu/README.md",
+    ):
         assert name in names
 
 
@@ -85,7 +90,9 @@ def test_installed_commands_run_in_another_folder(run, programs: Path, tmp_path:
     (trial,) = tmp_path.glob("runs/training_*/seed_*")
     assert "total" in run("python", "-m", "scripts.evaluate", "-M", trial, "-C", "short.json")
     run("python", "-m", "scripts.view_scenario", trial / "eval_configs.json", "-o", "scenario.png")
-    run("python", "-m", "scripts.view_episode", trial, "--every", 500, "-o", "episode.html")
+    run("marinenav", "view", trial, "--every", 500, "-o", "episode.html")
+    run("marinenav", "report", trial, "-o", "report.html")
+    assert "<iframe" in (tmp_path / "report.html").read_text()
     assert "<button" in (tmp_path / "episode.html").read_text()
 
 

@@ -1,9 +1,18 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import torchrl_gpu
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_every_folder_of_code_is_a_package_so_that_the_wheel_holds_it():
+    for room in ("agents", "marinenav_env", "scripts", "torchrl_gpu"):
+        folders = {path.parent for path in (ROOT / room).rglob("*.py")}
+        assert [folder for folder in folders if not (folder / "__init__.py").exists()] == []
 
 
 def test_version_is_a_release_number():

@@ -1,0 +1,1 @@
+"""Folders, checkpoints, sweeps and interruptions of runs."""
