@@ -11,7 +11,7 @@ from torchrl_gpu.settings.sections import SECTIONS, EvalSchedule, TrainingSchedu
 
 SCHEMA_FILE = Path(__file__).with_name("schema.json")
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = (ROOT / "torchrl_gpu" / "README.md", ROOT / "docs" / "reference" / "keys.md")
+DOCUMENT = ROOT / "docs" / "reference" / "keys.md"
 BEGIN, END = "<!-- keys: python -m torchrl_gpu.settings -->\n", "<!-- end of keys -->\n"
 
 WORDS = {
@@ -131,7 +131,6 @@ def with_reference(text: str) -> str:
 
 
 def write() -> None:
-    """Write the schema, and the reference into the documents."""
+    """Write the schema, and the reference into its document."""
     SCHEMA_FILE.write_text(json.dumps(json_schema(), indent=1) + "\n", encoding="utf-8")
-    for path in DOCUMENTS:
-        path.write_text(with_reference(path.read_text(encoding="utf-8")), encoding="utf-8")
+    DOCUMENT.write_text(with_reference(DOCUMENT.read_text(encoding="utf-8")), encoding="utf-8")
