@@ -32,7 +32,7 @@ def commands() -> list[str]:
         text = document.read_text(encoding="utf-8")
         for block in re.findall(r"^```(?:bash|sh|shell|console)\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
             found += [line.partition(" #")[0].strip() for line in block.replace("\\\n", " ").splitlines()]
-        found += re.findall(r"`((?:pytest|python3?|pip|make|marinenav|marinenav-train) [^`]+)`", text)
+        found += re.findall(r"`((?:pytest|python3?|pip|make|marinenav \w+|marinenav-train) [^`]+)`", text)
     return [command for command in dict.fromkeys(found) if command]
 
 
