@@ -20,13 +20,10 @@ UNIFORM_MEMORY_SEED = 249
 
 
 def seed_everything(seed: int) -> None:
-    """Seed Python's, NumPy's and torch's global generators; called once, before a trial builds anything.
+    """Seed Python's, NumPy's (modulo 2**32) and torch's global generators, before a trial builds anything.
 
     The legacy pipeline left NumPy's generator to the operating system (Defect T11). What a trial builds
     afterwards re-seeds some of the generators in the legacy order (training spec 6), hence not here.
-
-    Args:
-        seed: The trial seed, a non-negative integer; NumPy's generator takes it modulo 2**32.
     """
     random.seed(seed)
     np.random.seed(seed % 2**32)
@@ -36,8 +33,7 @@ def seed_everything(seed: int) -> None:
 class Generators:
     """State of the global generators that a trial draws from: Python's, NumPy's, torch's and its device's.
 
-    Args:
-        device: The trial's; other GPUs of the machine are nobody's business.
+    Other GPUs of the machine are nobody's business.
     """
 
     def __init__(self, device: torch.device | str) -> None:

@@ -22,25 +22,17 @@ class PolicyWrapper(TensorDictModuleBase):
     (``RANDOM``, the default) and acting greedily (``DETERMINISTIC``, ``MODE``, ``MEAN``). Greedy IQN and SAC
     still draw: quantile fractions, and the actions themselves (agents spec 5).
 
-    Two ways of acting share the agent's networks:
-
-    * ``sequential=True``: robot by robot, through ``Agent.act``, with the legacy draws from the three global
-      generators in the legacy order (agents spec 5). This is reproduction mode: a batched forward is not
-      bit-equal to one forward per robot.
-    * ``sequential=False``: one batched forward; exploration is drawn per robot on the device.
-
     Args:
         agent: The agent that acts.
-        sequential: See above.
-        action_noise: Standard deviation of Gaussian noise added to greedy continuous actions while exploring,
-            batched acting only. The legacy schedule has none.
+        sequential: Act robot by robot through ``Agent.act``, with the legacy draws from the three global
+            generators in the legacy order (agents spec 5). This is reproduction mode: a batched forward is
+            not bit-equal to one forward per robot. Otherwise one batched forward acts, and exploration is
+            drawn per robot on the device; the other arguments are for this alone.
+        action_noise: Standard deviation of Gaussian noise added to greedy continuous actions while exploring;
+            the legacy schedule has none.
         exploring_envs: Environments that explore, the first so many; the robots of the others act greedily,
-            so that what is learned about other robots is how they act when nobody explores. Default: all;
-            batched acting only.
-        scale: Scales observations before the networks see them, if given; batched acting only.
-
-    Attributes:
-        eps: Exploration rate, in [0, 1]; the trainer sets it before each step.
+            so that what is learned about other robots is how they act when nobody explores. Default: all.
+        scale: Scales observations before the networks see them, if given.
     """
 
     def __init__(
@@ -69,7 +61,7 @@ class PolicyWrapper(TensorDictModuleBase):
 
     @property
     def eps(self) -> Tensor:
-        """Exploration rate, a 0-d float tensor on the agent's device."""
+        """Exploration rate in [0, 1], 0-d on the agent's device; the trainer sets it before each step."""
         return self._eps
 
     @eps.setter

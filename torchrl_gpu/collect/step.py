@@ -10,20 +10,11 @@ Lap = Callable[[str], None]
 
 
 class Step(NamedTuple):
-    """One step of E environments of R robots; where both are one axis, the robots of the first come first.
+    """One step of E environments of R robots; where both are one axis, the robots of the first come first."""
 
-    Attributes:
-        rows: A transition of every robot, see `torchrl_gpu.replay.rows`, float32 (E R, 77 or 78).
-        acted: Which rows are transitions: whose robots were in the water, bool (E R,).
-        ended: Whose stream has ended, by a terminal or the cut-off, bool (E R,).
-        reward: Of every robot, (E, R).
-        outcome: `Outcome` of every robot, int8 (E, R).
-        done: Environments whose episode has ended, bool (E,).
-    """
-
-    rows: Tensor
-    acted: Tensor
-    ended: Tensor
-    reward: Tensor
-    outcome: Tensor
-    done: Tensor
+    rows: Tensor  # transitions, see `torchrl_gpu.replay.rows`: float32 (E R, 77 or 78)
+    acted: Tensor  # rows of robots that were in the water, the others are none: bool (E R,)
+    ended: Tensor  # whose stream has ended, by a terminal or the cut-off: bool (E R,)
+    reward: Tensor  # (E, R)
+    outcome: Tensor  # `Outcome`, int8 (E, R)
+    done: Tensor  # whether the episode of the environment has ended, bool (E,)

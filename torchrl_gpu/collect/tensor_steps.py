@@ -15,17 +15,11 @@ from torchrl_gpu.replay.rows import robot_rows
 
 
 class TensorSteps:
-    """Steps without end, that can be left and taken up again.
+    """Explores in environments of batch ``[E]`` without end; can be left and taken up again.
 
-    TorchRL's collector makes the same ones; it numbers trajectories and copies what it hands out, and where
-    it stands is not in its state.
-
-    Args:
-        env: Environments of batch ``[E]``; finished ones begin anew right after the step.
-        policy: Explores in them.
-        lap: Told when a part of a step has ended.
-        bootstrap_on_timeout: Do not take the cut-off for a terminal, as the legacy schedule does (Defect T5).
-        scale: Scales the observations in the rows, if given.
+    TorchRL's collector makes the same steps; it numbers trajectories and copies what it hands out, and where
+    it stands is not in its state. As in the legacy schedule the cut-off is a terminal, unless
+    ``bootstrap_on_timeout`` (Defect T5).
     """
 
     def __init__(

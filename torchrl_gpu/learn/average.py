@@ -17,15 +17,9 @@ from torchrl_gpu.learn.borrowed_weights import borrowed
 
 
 class AveragedWeights:
-    """Exponential average of a learner's local networks.
+    """Exponential average of a learner's local networks, ``tau``, in (0, 1), being the share of the latest.
 
-    Args:
-        learner: The learner.
-        tau: Share of the latest weights at each update, in (0, 1); half of the average is from the last
-            ``0.7 / tau`` updates.
-
-    Attributes:
-        model: The average as a module; its state goes into checkpoints.
+    Half of the average is from the last ``0.7 / tau`` updates. The state of ``model`` goes into checkpoints.
     """
 
     def __init__(self, learner: Learner, tau: float) -> None:

@@ -18,11 +18,7 @@ from torchrl_gpu.learn.borrowed_weights import borrowed
 
 
 class ObservationScale:
-    """Scales observations, and folds itself into networks.
-
-    Args:
-        device: Of the observations.
-    """
+    """Scales observations, and folds itself into networks."""
 
     def __init__(self, device: torch.device | str) -> None:
         self.scales = {

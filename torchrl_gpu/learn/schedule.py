@@ -54,10 +54,7 @@ class Schedule(Section):
         return self.initial_eps + progress / self.exploration_fraction * (self.final_eps - self.initial_eps)
 
     def learning_rate_at(self, t: int, initial: float) -> float:
-        """Adam's step size at timestep ``t``: half a cosine from the first to the last of the run.
-
-        Loshchilov & Hutter 2017, equation 5, without restarts.
-        """
+        """Adam's step size: half a cosine (Loshchilov & Hutter 2017, equation 5, without restarts)."""
         if self.final_learning_rate is None:
             return initial
         share = (1 + math.cos(math.pi * min(t / self.total_timesteps, 1))) / 2
@@ -89,10 +86,8 @@ class Schedule(Section):
     def spans(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
         """Split the timesteps ``start <= t < stop`` after each one that copies the target or evaluates.
 
-        A vector step covers many timesteps; walking its spans does everything in the order of the timesteps.
-
-        Yields:
-            The last timestep of a span, and the number of gradient updates due in the span.
+        Yields the last timestep of each span and the number of updates due in it. A vector step covers many
+        timesteps; walking its spans does everything in the order of the timesteps.
         """
         if stop - start == 1:  # every step of a single environment comes by here
             yield start, int(self.update_due(start))

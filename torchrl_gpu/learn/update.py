@@ -28,15 +28,9 @@ class Update:
     """Gradient updates of a learner; compiled ones give the same numbers up to rounding.
 
     They work on the learner's own parameters and on the state of its own optimisers, so that checkpoints and
-    target copies see nothing of it. Precision and clipping of a graph are those of its first update.
-
-    Args:
-        learner: The learner.
-        compile: Compile each update whole; the learner then draws on its device and looks at no batch.
-        autocast: bfloat16 matrix products in forward and backward passes of compiled updates.
-
-    Raises:
-        RuntimeError: this torch cannot trace a differentiation inside a compiled graph.
+    target copies see nothing of it. Precision and clipping of a graph are those of its first update. With
+    ``compile`` the learner draws on its device and looks at no batch; ``autocast`` is for such updates alone:
+    bfloat16 matrix products in forward and backward passes.
     """
 
     def __init__(self, learner: Learner, *, compile: bool = False, autocast: bool = False) -> None:
@@ -118,7 +112,7 @@ class _Graph:
 
 
 def check_torch() -> None:
-    """Refuse a torch without which no update compiles."""
+    """Refuse with a RuntimeError a torch that cannot trace a differentiation inside a compiled graph."""
     if not hasattr(torch._dynamo.config, "trace_autograd_ops"):
         raise RuntimeError(
             f"compiled updates need a torch that traces torch.autograd.grad; {torch.__version__} does "
@@ -145,12 +139,7 @@ def adam(
 ) -> None:
     """One Adam step in place: the formulas of `torch.optim.Adam`, written for the compiler to take whole.
 
-    Args:
-        group: ``betas`` and ``eps``.
-        learning_rate: Step size, 0-d.
-        state: ``step``, ``exp_avg`` and ``exp_avg_sq`` of each parameter, as in the optimiser.
-        parameters: Updated in place.
-        gradients: One a parameter.
+    The group gives ``betas`` and ``eps``; the step size is 0-d; each parameter has its optimiser's state.
     """
     beta1, beta2 = group["betas"]
     states = [state[parameter] for parameter in parameters]

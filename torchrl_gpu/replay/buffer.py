@@ -19,10 +19,6 @@ class RowStorage(Storage):
     """A TorchRL storage of one matrix of rows, (slots, columns); it has memory from the first write on.
 
     TorchRL's own walks through nested entries of any kind, for which small batches take twice the time.
-
-    Args:
-        slots: Rows at most.
-        device: Where they are.
     """
 
     def __init__(self, slots: int, device: torch.device | str) -> None:
@@ -56,11 +52,7 @@ class RowStorage(Storage):
         return {} if self.rows is None else {ROW: self.rows[: self.filled]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore a `state_dict`.
-
-        Raises:
-            ValueError: It holds more rows than this storage can.
-        """
+        """Restore a `state_dict`; ValueError if it holds more rows than this storage can."""
         self._empty()
         if not state_dict:
             return
@@ -77,17 +69,9 @@ class RowStorage(Storage):
 class Replay:
     """What the trainer needs of a replay buffer: store vector steps, draw batches, take losses back.
 
-    Args:
-        ring: Chooses slots to write.
-        sampler: Chooses slots to draw.
-        batch_size: Transitions of one batch.
-        device: Where the rows are.
-        batch_device: Where batches go; default: they stay there.
-        windows: Makes n-step transitions of the steps; default: they are stored as they come.
-        records: Makes n-step transitions of what is drawn; each batch is then drawn after the priorities of
-            the one before were updated, and not many together, which share the priorities of that moment.
-        steps_at_once: Vector steps that may wait to be written together, before anything is drawn; writing
-            few rows costs almost as much as writing many.
+    Drawing with ``records`` waits for the priorities of each batch's predecessor; else the batches of several
+    updates are drawn together and share the priorities of that moment. Up to ``steps_at_once`` vector steps
+    wait to be written together, before anything is drawn: few rows cost almost as much as many.
     """
 
     def __init__(
@@ -96,10 +80,10 @@ class Replay:
         sampler: RowSampler,
         batch_size: int,
         *,
-        device: torch.device | str = "cpu",
-        batch_device: torch.device | str | None = None,
-        windows: RobotWindows | None = None,
-        records: RecordWindows | None = None,
+        device: torch.device | str = "cpu",  # of the rows
+        batch_device: torch.device | str | None = None,  # where batches go; None: they stay
+        windows: RobotWindows | None = None,  # n-step transitions of what is stored
+        records: RecordWindows | None = None,  # n-step transitions of what is drawn
         steps_at_once: int = 1,
     ) -> None:
         self.ring = ring
@@ -163,11 +147,7 @@ class Replay:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore a `state_dict`, of a replay of the same construction.
-
-        Raises:
-            ValueError: It holds more transitions than this replay can.
-        """
+        """Restore a `state_dict` of a replay of the same construction; ValueError if it does not fit."""
         self._waiting, self._losses = [], []
         self._buffer.storage.load_state_dict(state["transitions"])
         self.ring.load_state_dict(state["ring"])

@@ -19,15 +19,9 @@ LEAST = 1e-300
 class PriorityTree:
     """Priorities of slots 0 to ``size - 1``, 0 where there is none.
 
-    Args:
-        size: Slots.
-        device: Of all tensors.
-        fanout: Nodes of a block.
-        root: Nodes of the block at the top, at most.
-        dtype: Of priorities and sums. Sums of N priorities in float64 are exact to about N 1e-16 of the total
-            at worst.
-        strays: Whether a number that rounding has put behind the last priority of a block falls on an empty
-            slot behind it, as in the legacy tree, and not on that priority.
+    In float64 sums of N priorities are exact to about N 1e-16 of the total at worst. With ``strays`` a number
+    that rounding has put behind the last priority of a block falls on an empty slot behind it, as in the
+    legacy tree, and not on that priority.
     """
 
     def __init__(
@@ -36,7 +30,7 @@ class PriorityTree:
         device: torch.device | str = "cpu",
         *,
         fanout: int = FANOUT,
-        root: int = ROOT,
+        root: int = ROOT,  # nodes of the block at the top, at most
         dtype: torch.dtype = torch.float64,
         strays: bool = False,
     ) -> None:
@@ -73,9 +67,9 @@ class PriorityTree:
         self._sum_up(slots // self.fanout)
 
     def set_run(self, slots: Tensor, priorities: Tensor) -> None:
-        """Give priorities (N,) to slots (N,) that follow each other around the tree.
+        """Give priorities (N,) to slots (N,) that follow each other around the tree: quicker than `set`.
 
-        Among them may be others, of no priority now or then. N numbers touch few blocks: that is faster.
+        Among them may be slots out of the run, of no priority now or then. A run touches few blocks.
         """
         self._priorities.index_copy_(0, slots, priorities.to(self._priorities.dtype))
         first = slots.take(priorities.ne(0).byte().argmax()) // self.fanout

@@ -22,18 +22,11 @@ KEEP = "acted"
 
 
 class Ring(Writer):
-    """A TorchRL writer that gives every transition the next slot, around the capacity.
-
-    Args:
-        capacity: Transitions kept.
-
-    Attributes:
-        slots: Of the storage.
-    """
+    """A TorchRL writer that gives every transition the next slot, around the capacity."""
 
     def __init__(self, capacity: int) -> None:
         super().__init__()
-        self.capacity = self.slots = capacity
+        self.capacity = self.slots = capacity  # transitions kept; slots of the storage
 
     def register_storage(self, storage: Storage) -> None:
         """Take the storage to write to; called by the buffer."""
@@ -109,14 +102,7 @@ class HostRing(Ring):
 class DeviceRing(Ring):
     """A ring that the host never has to ask about; the storage has one slot more, for what is not kept.
 
-    Args:
-        capacity: Transitions kept.
-        device: Of the storage.
-        enough: Transitions. When more are stored the host stops asking how many there are.
-
-    Attributes:
-        cursor: The next slot, int64 () on the device.
-        filled: Slots in use, int64 () on the device.
+    When more than ``enough`` transitions are stored the host stops asking how many there are.
     """
 
     def __init__(self, capacity: int, device: torch.device | str, enough: int) -> None:

@@ -33,17 +33,11 @@ PADDING = [
 
 
 class Draw(NamedTuple):
-    """What a replay draws for one update.
+    """What a replay draws for one update."""
 
-    Attributes:
-        rows: Transitions, float32 (N, 77) or, with continuous actions, (N, 78).
-        index: Their slots in the memory, int64 (N,), where priorities need them.
-        weight: Importance weights, float32 (N,), or None when all are 1.
-    """
-
-    rows: Tensor
-    index: Tensor | None = None
-    weight: Tensor | None = None
+    rows: Tensor  # transitions, float32 (N, 77) or, with continuous actions, (N, 78)
+    index: Tensor | None = None  # their slots, int64 (N,), where priorities need them
+    weight: Tensor | None = None  # importance, float32 (N,); None: all are 1
 
 
 def row_size(continuous: bool) -> int:
@@ -58,14 +52,10 @@ def parts(rows: Tensor) -> tuple[Tensor, ...]:
 
 
 def robot_rows(step: TensorDictBase, done: str = "done", scale: ObservationScale | None = None) -> Tensor:
-    """One row for every robot of a vector step, in (environment, robot) order.
+    """One row for every robot of what ``env.step`` returned, batch ``[E]``, in (environment, robot) order.
 
-    A robot's last transition is a row with its true next observation: it is deactivated afterwards.
-
-    Args:
-        step: What ``env.step`` returned, batch ``[E]``, root and ``"next"`` entries.
-        done: Which flag ends the return: ``"done"``, or ``"terminated"`` to bootstrap where the cut-off came.
-        scale: Scales the observations, if given.
+    A robot's last transition is a row with its true next observation: it is deactivated afterwards. The flag
+    ``done`` ends the return; ``"terminated"`` bootstraps where the cut-off came.
     """
     robots, after = step.get(GROUP), step.get(("next", GROUP))
     action = robots.get("action")
@@ -80,7 +70,6 @@ def robot_rows(step: TensorDictBase, done: str = "done", scale: ObservationScale
 
 
 def _observation_columns(robots: TensorDictBase, scale: ObservationScale | None) -> list[Tensor]:
-    """Observations of robots [E, R], scaled if asked for, each (E, R, numbers)."""
     values = {key: robots.get(key) for key in OBSERVATION_KEYS}
     return [(scale(key, each.float()) if scale else each).flatten(2) for key, each in values.items()]
 

@@ -22,13 +22,9 @@ MAX_ATTEMPTS = 10_000
 
 
 class RowSampler(Sampler):
-    """What the samplers have in common: nothing on disk, their state travels in ``state_dict``.
+    """What the samplers have in common: nothing on disk, their state travels in ``state_dict``."""
 
-    Attributes:
-        prioritized: Whether losses become priorities; ``sample`` then gives ``priority_weight``.
-    """
-
-    prioritized: ClassVar[bool] = False
+    prioritized: ClassVar[bool] = False  # losses become priorities; gives ``priority_weight``
 
     def state_dict(self) -> dict[str, Any]:
         """Nothing, unless a sampler says otherwise."""
@@ -48,11 +44,7 @@ class RowSampler(Sampler):
 
 
 class UniformSampler(RowSampler):
-    """Draws uniformly, with replacement.
-
-    Args:
-        ring: Knows the slots in use.
-    """
+    """Draws uniformly, with replacement, from the slots that a ring has in use."""
 
     def __init__(self, ring: Ring) -> None:
         self.ring = ring
@@ -67,13 +59,7 @@ class PrioritizedSampler(RowSampler):
 
     New transitions have the largest priority so far. The numbers are those of TorchRL's sampler, on a CPU
     also the draws, from NumPy's global generator; its sums are of float32 and cannot tell the last of
-    millions of priorities apart.
-
-    Args:
-        capacity: Slots of the ring. One more is allowed, which is never drawn.
-        exponent: Power of the loss that becomes the priority.
-        weight: Power of the importance weights.
-        device: Of the priorities, where the rows are.
+    millions of priorities apart. One slot beyond the capacity is allowed, which is never drawn.
     """
 
     prioritized = True
@@ -82,8 +68,8 @@ class PrioritizedSampler(RowSampler):
         self, capacity: int, exponent: float, weight: float, device: torch.device | str = "cpu"
     ) -> None:
         self.capacity = capacity
-        self.exponent = exponent
-        self.weight = weight
+        self.exponent = exponent  # of the loss that becomes the priority
+        self.weight = weight  # power of the importance weights
         self.tree = PriorityTree(capacity + 1, device)
         self.largest = torch.ones((), device=device)  # loss so far
 
@@ -156,22 +142,16 @@ class LegacyPrioritizedSampler(RowSampler):
     """Draws, weighs and updates priorities as the legacy memory of Rainbow does (agents spec 9).
 
     One interleaved stream of all robots (Quirk A3), NumPy's global generator, float32 sums, the largest
-    priority so far for new records.
-
-    Args:
-        capacity: Records of the ring, even.
-        n: Records after the drawn one that belong to its window.
-        priority_exponent: Power of the loss that becomes the priority.
-        priority_weight: Power of the importance weights.
+    priority so far for new records, of which the ring holds an even number.
     """
 
     prioritized = True
 
     def __init__(self, capacity: int, n: int, priority_exponent: float, priority_weight: float) -> None:
         self.capacity = capacity
-        self.n = n
+        self.n = n  # records after the drawn one that belong to its window
         self.priority_exponent = priority_exponent
-        self.priority_weight = priority_weight
+        self.priority_weight = priority_weight  # power of the importance weights
         self.tree = PriorityTree(capacity, fanout=2, root=2, dtype=torch.float32, strays=True)
         self._next_slot, self._full, self._largest = 0, False, 1.0
 
@@ -187,10 +167,7 @@ class LegacyPrioritizedSampler(RowSampler):
         One record from each of B equal segments of the total priority. Whole batches are redrawn until every
         record has its window of n more records and a priority. Quirk A7: the newest n records have no window.
         While their share of the total is larger than one segment the last segment can only name them, and the
-        legacy code never returned; here it gives up.
-
-        Raises:
-            RuntimeError: No attempt gave a valid batch.
+        legacy code never returned; here it gives up with a RuntimeError.
         """
         total = self.tree.total.numpy()[()]
         segment = total / batch_size

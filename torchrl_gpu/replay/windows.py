@@ -13,10 +13,6 @@ class RobotWindows:
 
     A window ends at the robot's terminal and at the cut-off. TorchRL's `MultiStepTransform` gives the same
     rows, a step later, and makes the host wait for a GPU at every one.
-
-    Args:
-        n: Steps of the return.
-        discount: Factor between its rewards.
     """
 
     def __init__(self, n: int, discount: float) -> None:
@@ -25,16 +21,9 @@ class RobotWindows:
         self._steps: deque[tuple[Tensor, Tensor, Tensor]] = deque(maxlen=n)  # what `__call__` takes
 
     def __call__(self, rows: Tensor, acted: Tensor, ended: Tensor) -> tuple[Tensor, Tensor] | None:
-        """The windows that a vector step completes.
+        """Rows of all robots n - 1 vector steps ago, whose windows a step completes, and who of them acted.
 
-        Args:
-            rows: The step, a row for every robot, (N, columns).
-            acted: Who was in the water, bool (N,).
-            ended: Whose stream ends here, by a terminal or the cut-off, bool (N,).
-
-        Returns:
-            Rows of all robots n - 1 vector steps ago, and who of them acted; None before there have been so
-            many.
+        Takes a `Step`'s rows (N, columns), who acted and whose stream ended, bool (N,); None before n steps.
         """
         self._steps.append((rows, acted, ended.unsqueeze(1)))
         if len(self._steps) < self.n:
@@ -53,8 +42,7 @@ class RobotWindows:
     def _missing(self, end: Tensor, k: int) -> Tensor:
         """End flags (N, 1) of windows of k steps, from those of their last steps.
 
-        Learners discount the value that follows by n steps; after fewer it counts for more, and less than 0
-        is missing of it.
+        Learners discount what follows by n steps; after fewer it counts for more: less than 0 is missing.
         """
         of_shorter = 1 - self.discount ** (k - self.n) if self.discount else 0.0
         return torch.where(end == 1, 1.0, of_shorter)
@@ -70,12 +58,7 @@ class RobotWindows:
 
 
 class RecordWindows:
-    """Makes n-step transitions of n + 1 records of Rainbow's stream in reproduction mode (agents spec 9).
-
-    Args:
-        n: Steps of the return.
-        discount: Factor between its rewards.
-    """
+    """Makes n-step transitions of n + 1 records of Rainbow's stream in reproduction mode (agents spec 9)."""
 
     def __init__(self, n: int, discount: float) -> None:
         self.n = n
