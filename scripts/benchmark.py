@@ -75,11 +75,7 @@ def duration(text: str) -> float:
 
 
 def usable(args: argparse.Namespace) -> dict[str, Any]:
-    """The config with the first value of every sweep, once all that is asked for is known to be possible.
-
-    Raises:
-        InputError: It is not.
-    """
+    """The config with the first value of every sweep, once all that is asked for is known to be possible."""
     from agents.learners import LEARNERS  # torch takes seconds
     from scripts import train_rl_agents
 

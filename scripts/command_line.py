@@ -22,10 +22,7 @@ class InputError(Exception):
 
 
 def new_parser(name: str, description: str, examples: str) -> argparse.ArgumentParser:
-    """Parser with ``--version`` and examples that keep their line breaks below the options.
-
-    As a command of ``marinenav`` it names itself, and the program in the examples, by that.
-    """
+    """Parser with ``--version`` and, below the options, examples; named as `called_as` says."""
     program = called_as.get()
     if program:
         examples = examples.replace(f"python scripts/{Path(name).stem}.py", program)

@@ -23,11 +23,7 @@ class Ending(NamedTuple):
 
 
 def ending_of(episode: dict[str, Any], result: "EpisodeResult") -> Ending:
-    """How an episode ended.
-
-    Success counts even if a robot collides while the last one arrives (Defect T14). What was hit is told by
-    the last positions; a collision that went undetected (Quirk W15) counts only where outcomes are unknown.
-    """
+    """How an episode ended; success counts even if a robot collides as the last arrives (Defect T14)."""
     from scripts.drawing.episodes import world_of
     from scripts.drawing.recording import contact
 
@@ -38,6 +34,7 @@ def ending_of(episode: dict[str, Any], result: "EpisodeResult") -> Ending:
         robots = [k for k, outcome in enumerate(result.outcomes) if outcome == "collision"]
     world = world_of(episode, "episode") if robots and result.trajectories else None
     hits = {k: contact(world, result.trajectories, k) if world else None for k in robots}
+    # A collision that went undetected (Quirk W15) counts only where outcomes are unknown.
     hits = {k: hit for k, hit in hits.items() if hit or result.outcomes}
     if not hits:
         return Ending(TIME_OUT, "not all robots arrived in time")

@@ -15,15 +15,7 @@ MOST_EPISODES = 100_000
 
 
 class Task(NamedTuple):
-    """What to evaluate on.
-
-    Attributes:
-        env: evaluation world.
-        episodes: episode dictionaries, in order.
-        stages: settings of each stage.
-        stage_of: index of each episode's stage.
-        discount: discount factor of the returns.
-    """
+    """What to evaluate on: world, episodes in order, settings of stages, stage of each episode, discount."""
 
     env: Any
     episodes: list[dict]
@@ -33,12 +25,7 @@ class Task(NamedTuple):
 
 
 def make_task(args: argparse.Namespace) -> Task:
-    """The episodes that a command line asks for.
-
-    Raises:
-        InputError: the arguments do not fit together, or the file does not hold usable episodes.
-        ConfigError: the config cannot be used.
-    """
+    """The episodes that a command line asks for; InputError or ConfigError where there are none."""
     if args.config is None and (args.per_stage, args.episode_seed) != (None, None):
         raise InputError("--per-stage and --episode-seed draw episodes for -C; -E gives its own")
     if args.per_stage is not None and not 1 <= args.per_stage <= MOST_EPISODES:
@@ -51,16 +38,7 @@ def make_task(args: argparse.Namespace) -> Task:
 
 
 def task_from_config(path: Path, per_stage: int | None = None, seed: int | None = None) -> Task:
-    """Draw the evaluation episodes of a config, as a training run of it does.
-
-    Args:
-        path: The config.
-        per_stage: Episodes of each stage, if not as many as the config says.
-        seed: Of the episodes, if not that of every legacy evaluation.
-
-    Raises:
-        ConfigError: the config cannot be used.
-    """
+    """Draw a config's evaluation episodes as training does, or as many of each stage, or from a seed."""
     from torchrl_gpu.evaluation.one_by_one import create_eval_configs
 
     trials = read_config(path).trials
@@ -78,11 +56,7 @@ def task_from_config(path: Path, per_stage: int | None = None, seed: int | None 
 
 
 def task_from_episodes(path: Path) -> Task:
-    """Read the evaluation episodes of a run; a stage is a row of episodes with equal settings.
-
-    Raises:
-        InputError: the file does not hold usable episodes.
-    """
+    """Read the evaluation episodes of a run; a stage is a row of episodes with equal settings."""
     env = evaluation_world()
     episodes = read_usable_episodes(path, env)
     # The trainer leaves the last stage's number on its world, where it bounds the sensor seeds of all

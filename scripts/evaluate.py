@@ -90,11 +90,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def check(args: argparse.Namespace) -> None:
-    """Refuse arguments that do not fit together.
-
-    Raises:
-        InputError: One does not.
-    """
+    """Refuse arguments that do not fit together."""
     if args.record is None and args.config is None and args.eval_configs is None:
         raise InputError("-C or -E is needed: the episodes that the model plays")
     if args.record is not None and (args.config or args.eval_configs or args.keep):
@@ -130,11 +126,7 @@ def play(agent: "Agent", task: Task, args: argparse.Namespace) -> list[EpisodeRe
 
 
 def evaluate(agent: "Agent", task: Task) -> list[EpisodeResult]:
-    """Play one episode after another, with a progress bar on a terminal.
-
-    Raises:
-        InputError: one cannot be played.
-    """
+    """Play one episode after another, with a progress bar on a terminal."""
     from tqdm import tqdm
 
     from torchrl_gpu.evaluation.one_by_one import evaluate_episode
@@ -149,11 +141,7 @@ def evaluate(agent: "Agent", task: Task) -> list[EpisodeResult]:
 
 
 def recorded(folder: Path, evaluation: int) -> tuple[Task, list[EpisodeResult]]:
-    """Episodes and results of one evaluation of a trial folder.
-
-    Raises:
-        InputError: A file is missing or unusable, or they do not belong together.
-    """
+    """Episodes and results of one evaluation of a trial folder, if they belong together."""
     from torchrl_gpu.evaluation.record import EPISODE_KEYS, EvaluationFileError, EvaluationRecord
 
     task = task_from_episodes(folder / "eval_configs.json")
@@ -207,11 +195,7 @@ def cells(values: dict[str, Any]) -> list[str]:
 
 
 def diagnose(task: Task, results: Sequence[EpisodeResult], report: dict[str, Any]) -> str:
-    """Add how each episode ended to a report; the same in words.
-
-    Raises:
-        InputError: Neither outcomes nor histories tell how the episodes ended.
-    """
+    """Add how each episode ended to a report, if the results tell it; the same in words."""
     if not any(result.outcomes or result.trajectories for result in results):
         raise InputError("--diagnose: the record holds neither outcomes nor histories")
     endings = [ending_of(*each) for each in zip(task.episodes, results, strict=True)]
@@ -235,11 +219,7 @@ def keep(folder: Path, task: Task, results: Sequence[EpisodeResult]) -> None:
 
 
 def played(args: argparse.Namespace) -> tuple[Task, list[EpisodeResult], dict[str, Any]]:
-    """Play what is asked for; task, results, and what a report says about the model.
-
-    Raises:
-        InputError: Model or episodes cannot be used.
-    """
+    """Play what is asked for; task, results, and what a report says about the model."""
     # Imported here: torch takes seconds, and help, version and wrong usage need none of it.
     import torch
 

@@ -36,10 +36,7 @@ Row = dict[str, Any]
 
 
 class Clock(NamedTuple):
-    """Wall and CPU seconds, read after all work handed to the device is done.
-
-    CPU time is that of this process, all threads; on a machine that others use too it is the fairer one.
-    """
+    """Wall and CPU seconds of this process, all threads, read after all work handed to the device is done."""
 
     synchronize: Callable[[], None] = lambda: None
     wall: Callable[[], float] = time.perf_counter
@@ -67,13 +64,7 @@ class Round(NamedTuple):
 
 
 class Way(NamedTuple):
-    """One way of doing something.
-
-    Attributes:
-        name: Tells it from the others.
-        round: Does it once, for round number 0, 1, ...
-        parts: Seconds that each part of it has taken so far, where it tells.
-    """
+    """One way of doing something: does round 0, 1, ...; ``parts`` tells what took how many seconds so far."""
 
     name: str
     round: Callable[[int], Round]
@@ -81,13 +72,7 @@ class Way(NamedTuple):
 
 
 def in_turns(ways: Sequence[Way], rounds: int, **labels: Any) -> list[Row]:
-    """Let ways take turns, forwards and backwards.
-
-    Returns:
-        A row for each: labels and name; median rates ``per_s`` and ``per_cpu_s``; ``x_wall`` and ``x_cpu``,
-        median ratios to the first way in the same round; ``parts_us``, microseconds of each part for one unit
-        of work; and all rounds.
-    """
+    """Let ways take turns, forwards and backwards; a row for each: labels, name and `rates`."""
     done: list[list[Round]] = [[] for _ in ways]
     before = [way.parts() for way in ways]
     for number in range(rounds):
@@ -101,7 +86,7 @@ def in_turns(ways: Sequence[Way], rounds: int, **labels: Any) -> list[Row]:
 
 
 def rates(done: list[Round], first: list[Round], parts: dict[str, float], before: dict[str, float]) -> Row:
-    """What rounds come to, beside those of the first way."""
+    """Medians, also of the ratio to the first way in the same round; microseconds of parts for one unit."""
     amount = sum(each.amount for each in done)
     spent = {part: seconds - before.get(part, 0.0) for part, seconds in parts.items()}
     pairs = list(zip(done, first, strict=True))
@@ -120,19 +105,11 @@ class Enough(Exception):  # noqa: N818 (it is no error)
 
 
 class Loop(NamedTuple):
-    """A trainer of either pipeline, which can be held between two steps and taken up again.
-
-    Attributes:
-        name: See `Way`.
-        learn: Trains on, and calls the function given after every step, until that raises.
-        timestep: First timestep not yet made; one step of E environments is E timesteps.
-        agent: What learns.
-        parts: See `Way`.
-    """
+    """A trainer, held between two steps and taken up again; ``learn`` calls what it is given after each."""
 
     name: str
     learn: Callable[[Callable[[], None]], None]
-    timestep: Callable[[], int]
+    timestep: Callable[[], int]  # the first not yet made; one step of E environments is E timesteps
     agent: Agent
     parts: Callable[[], dict[str, float]] = dict
 
@@ -165,10 +142,7 @@ class Bench(NamedTuple):
     folder: Path
 
     def trial(self, agent: str, **keys: Any) -> Trial:
-        """One stage of the curriculum for ever; after the warm-up it evaluates once, and learns from then on.
-
-        Epsilon has its final value, which it keeps for most of a legacy run.
-        """
+        """One stage for ever: an evaluation after the warm-up, then learning, with the final epsilon."""
         stage = self.args.stage
         schedule = {key: [values[stage]] for key, values in self.written["training_schedule"].items()}
         evaluation = {key: values[:1] for key, values in self.written["eval_schedule"].items()}

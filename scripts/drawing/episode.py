@@ -35,11 +35,7 @@ class Stage:
         return [artist for axes in self.figure.axes for artist in axes.get_children()] + self.figure.texts
 
     def frame(self, draw: Callable[[], None]) -> np.ndarray:
-        """Render what ``draw`` adds to the figure over the ground, and take it away again.
-
-        Returns:
-            RGB image (height, width, 3) uint8.
-        """
+        """Render what ``draw`` adds, (height, width, 3) uint8 RGB, and take it away again."""
         draw()
         moving = [artist for artist in self._artists() if artist not in self.fixed]
         self.canvas.restore_region(self.ground)
@@ -56,16 +52,7 @@ def shown_order(recording: Recording, robots: Iterable[int]) -> list[int]:
 
 
 class EpisodeView:
-    """Draws any step of a recording.
-
-    Args:
-        recording: The episode.
-        robots: Robots whose perception is shown, besides the one with the longest trajectory; the view
-            changes to the next when the trajectory of the shown one ends.
-        returns: Return distribution by robot; without any, that panel is left out.
-        arrows: Whether the current is drawn as arrows, too.
-        width: Width of the frames in pixels.
-    """
+    """Draws any step of a recording; when the trajectory of the robot in view ends, the next takes over."""
 
     def __init__(
         self,
@@ -96,7 +83,6 @@ class EpisodeView:
         return figure.add_axes([left / SIZE[0], bottom / SIZE[1], width / SIZE[0], height / SIZE[1]])
 
     def _draw_ground(self, figure: Figure, arrows: bool) -> None:
-        """Everything that is the same in all frames."""
         recording, world = self.recording, self.recording.world
         self.limits = chart.squared(chart.map_limits(world, np.concatenate(recording.trajectories)))
         chart.draw_map(self.map, world, self.limits, arrows)

@@ -24,11 +24,7 @@ def read_json(path: Path) -> Any:
 
 
 def read_episodes(path: Path) -> list[Episode]:
-    """Episode dictionaries of a file that holds one, or a list of them as ``eval_configs.json`` does.
-
-    Raises:
-        InputError: The file is missing or holds something else.
-    """
+    """Episode dictionaries of a file that holds one, or a list of them as ``eval_configs.json`` does."""
     existing_file(path)
     try:
         episodes = schema.read_episodes(path)
@@ -40,11 +36,7 @@ def read_episodes(path: Path) -> list[Episode]:
 
 
 def world_of(episode: Episode, where: str) -> MarineNavEnv3:
-    """Load an episode into a new world that belongs to the drawing alone.
-
-    Raises:
-        InputError: A value has the wrong kind; the message begins with ``where``.
-    """
+    """Load an episode into a new world that belongs to the drawing alone; errors begin with ``where``."""
     world = MarineNavEnv3()
     try:
         world.reset_with_eval_config(episode)

@@ -34,11 +34,7 @@ PANELS = (
 
 @dataclass
 class Trial:
-    """Evaluations of one trial folder, one array of length n (evaluations) per metric.
-
-    Attributes:
-        minutes: Wall time of each evaluation by timestep; empty where the run kept none.
-    """
+    """Evaluations of a trial folder: arrays (n,); wall time in minutes by timestep, where the run kept it."""
 
     folder: Path
     config: dict
@@ -126,12 +122,7 @@ def compared(config: dict) -> dict[str, str]:
 
 
 def curves_of(run: Path, name: str | None = None) -> list[Curve]:
-    """Curves of one run folder: trials that differ only in the seed belong to one curve.
-
-    Args:
-        run: A trial folder, or a folder of trials (a sweep gives one curve per setting).
-        name: Label; by default the agent type, or the folder's name.
-    """
+    """Curves of a trial folder or a folder of trials; those that differ only in the seed become one."""
     groups: dict[str, list[Trial]] = {}
     for trial in find_trials(run):
         groups.setdefault(json.dumps(compared(trial.config), sort_keys=True), []).append(trial)
@@ -150,16 +141,7 @@ def curves_of(run: Path, name: str | None = None) -> list[Curve]:
 
 
 def curves_of_runs(runs: Iterable[tuple[str | None, Path]], over: str = "timesteps") -> list[Curve]:
-    """Curves of several (name, folder) runs; equal labels get their folder's name.
-
-    Args:
-        runs: Label, or None for one of its own, and folder.
-        over: What they are to be drawn over, ``"timesteps"`` or ``"minutes"``.
-
-    Raises:
-        InputError: A folder holds no evaluations, or trials of one curve share no timestep, or the minutes
-            were not kept.
-    """
+    """Curves of (label or None, folder) runs, all drawable; equal labels get their folder's name."""
     pairs = [(curve, folder) for name, folder in runs for curve in curves_of(folder, name)]
     counts = Counter(curve.label for curve, _ in pairs)
     for curve, folder in pairs:
@@ -208,13 +190,7 @@ def neighbour(values: np.ndarray, side: int) -> np.ndarray:
 
 
 def learning_curves(curves: list[Curve], spread: str = "sem", over: str = "timesteps") -> Figure:
-    """Draw return, success rate, travel time and energy over timesteps or wall time.
-
-    Args:
-        curves: The first is drawn on top.
-        spread: ``"sem"`` (standard error of the mean over seeds) or ``"std"``.
-        over: ``"timesteps"`` or ``"minutes"``.
-    """
+    """Draw all four panels, the first curve on top; the band is ``"sem"`` or ``"std"`` over the seeds."""
     figure = Figure(figsize=(10, 6.6), layout="constrained")
     axes = figure.subplots(2, 2, sharex=True)
     for panel, (metric, title, unit) in zip(axes.flat, PANELS, strict=True):

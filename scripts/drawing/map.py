@@ -32,10 +32,7 @@ def grid(limits: Limits, count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def map_limits(world: MarineNavEnv3, points: Sequence[Sequence[float]] = (), margin: float = 3.0) -> Limits:
-    """The map, widened where ``points`` (x, y) leave it: vessels may (Quirk W1).
-
-    It grows by at most a third of its size on each side, however far they go.
-    """
+    """The map, widened by up to a third on each side where ``points`` (x, y) leave it (Quirk W1)."""
     size = np.array([world.height, world.width], dtype=float)
     low, high = np.zeros(2), size.copy()
     if len(points):
@@ -148,11 +145,7 @@ def number(
 
 
 def draw_beyond(axes: Axes, limits: Limits, index: int, point: Sequence[float]) -> bool:
-    """For a robot at (x, y) out of view: pointer at the edge with number and distance to it.
-
-    Returns:
-        Whether it is out of view.
-    """
+    """Pointer at the edge to a robot at (x, y) out of view, with its distance; whether it is out of view."""
     west, east, south, north = limits
     place = np.array([point[1], point[0]])
     edge = np.clip(place, (west, south), (east, north))

@@ -32,11 +32,7 @@ SEAM = 3
 
 
 def save_figure(figure: Figure, path: Path, dpi: float = 100) -> None:
-    """Write a still figure; the suffix of ``path`` chooses the format.
-
-    Raises:
-        InputError: It has more pixels than an image can have.
-    """
+    """Write a still figure; the suffix of ``path`` chooses the format."""
     pixels = dpi * max(figure.get_size_inches())
     if path.suffix.lower() == ".png" and pixels >= MOST_PIXELS:
         raise InputError(f"{path}: {pixels:.0f} pixels on a side; below {MOST_PIXELS} are possible")
@@ -80,10 +76,7 @@ def data_uri(image: Image.Image, **how: object) -> str:
 
 
 def player(frames: Frames, fps: float, title: str) -> str:
-    """One page that holds all frames and plays them without any other file.
-
-    The first frame is stored whole, every other as what differs from it: half the size.
-    """
+    """A page that plays frames without any other file: the first whole, then what differs (half the size)."""
     frames = iter(frames)
     base = next(frames)
     overlays = []

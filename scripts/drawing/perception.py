@@ -96,10 +96,7 @@ def frame_perception(axes: Axes, robot: Robot) -> None:
 def arrow(
     axes: Axes, origin: tuple[float, float], velocity: tuple[float, float], colour: str, zorder: int
 ) -> None:
-    """Arrow of the way made in LEAD seconds, both ends in axes coordinates; none below SLOWEST_ARROW.
-
-    It is drawn from its own copy of the velocity, at its true length (Defect T17).
-    """
+    """Arrow of the way made in LEAD seconds, in axes coordinates, at its true length (Defect T17)."""
     if hypot(*velocity) < SLOWEST_ARROW:
         return
     tip = (origin[0] + LEAD * velocity[0], origin[1] + LEAD * velocity[1])

@@ -23,11 +23,7 @@ FRACTIONS = 64
 
 
 def load_quantile_agent(folder: Path) -> Agent:
-    """Agent of a model folder.
-
-    Raises:
-        InputError: There is no model, or not one that predicts quantiles.
-    """
+    """Agent of a model folder, which must predict return quantiles."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
     # Building networks reseeds torch's generator.
@@ -47,11 +43,7 @@ def load_quantile_agent(folder: Path) -> Agent:
 
 @torch.no_grad()
 def return_distribution(agent: Agent, recording: Recording, robot: int) -> ReturnDistribution:
-    """Evaluate an agent on all recorded observations and actions of one robot.
-
-    Raises:
-        InputError: The actions are of the other kind (continuous or discrete) than the agent's.
-    """
+    """Evaluate an agent on all recorded observations and actions of one robot."""
     actions = recording.actions[robot]
     if agent.continuous != isinstance((actions or [[]])[0], list | tuple):
         kinds = "continuous" if agent.continuous else "discrete"

@@ -21,21 +21,13 @@ ROW = 13
 
 @dataclass
 class Recording:
-    """One episode to look at. Step 0 is the start; a robot is in the water up to its last trajectory row.
-
-    Attributes:
-        title: Where it comes from, for the headline.
-        world: Scenario; it is never stepped.
-        trajectories: [robot] array (steps + 1, 13) of rows (environment spec 13.4).
-        observations: [robot][step] ``[self, objects]``.
-        actions: [robot][step] two commands, or an action index.
-    """
+    """One episode. Step 0 is the start; a robot is in the water up to its last trajectory row."""
 
     title: str
     world: MarineNavEnv3
-    trajectories: list[np.ndarray]
-    observations: list[list]
-    actions: list[list]
+    trajectories: list[np.ndarray]  # (steps + 1, 13) for each robot: rows of environment spec 13.4
+    observations: list[list]  # [robot][step] [self, objects]
+    actions: list[list]  # [robot][step] two commands, or an action index
 
     @property
     def last_step(self) -> int:
@@ -100,11 +92,7 @@ def contact(world: MarineNavEnv3, trajectories: Sequence, robot: int) -> str | N
 def new_recording(
     title: str, episode: Episode, trajectories: list, observations: list, actions: list, where: str
 ) -> Recording:
-    """Put a recording together and check that its parts belong to one another.
-
-    Raises:
-        InputError: They do not; the message begins with ``where``.
-    """
+    """Put a recording together and check that its parts fit; errors begin with ``where``."""
     world = world_of(episode, where)
     count = len(world.robots)
     for name, parts in (("trajectories", trajectories), ("observations", observations), ("actions", actions)):
@@ -143,11 +131,7 @@ def check_step(recording: Recording, robot: int, step: int, where: str) -> None:
 
 
 def read_evaluation(folder: Path, evaluation: int, episode: int) -> Recording:
-    """One episode of one evaluation of a trial folder; negative indices count from the end.
-
-    Raises:
-        InputError: A file is missing or unusable, or an index does not exist.
-    """
+    """One episode of one evaluation of a trial folder; negative indices count from the end."""
     episodes = read_episodes(folder / "eval_configs.json")
     try:
         record = EvaluationRecord.load(folder)

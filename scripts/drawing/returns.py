@@ -10,17 +10,11 @@ from scripts.drawing import style
 
 @dataclass
 class ReturnDistribution:
-    """Quantiles of the return for one robot of a recording.
+    """Quantiles of the return for one robot of a recording."""
 
-    Attributes:
-        fractions: (N,) rising, in (0, 1).
-        chosen: (steps, N) quantiles of the recorded action, rising along the fractions.
-        others: (steps, N, 25) those of every action for IQN, None for AC-IQN.
-    """
-
-    fractions: np.ndarray
-    chosen: np.ndarray
-    others: np.ndarray | None
+    fractions: np.ndarray  # (N,) rising, in (0, 1)
+    chosen: np.ndarray  # (steps, N) of the recorded action, rising along the fractions
+    others: np.ndarray | None  # (steps, N, 25) of every action where actions are discrete
 
 
 def frame_returns(axes: Axes, distributions: list[ReturnDistribution]) -> None:

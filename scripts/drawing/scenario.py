@@ -47,13 +47,7 @@ def draw_scenario(axes: Axes, world: MarineNavEnv3, size: float = 1.0) -> None:
 
 
 def sheet(worlds: Sequence[MarineNavEnv3], names: Sequence[str], columns: int | None = None) -> Figure:
-    """Draw every scenario on its own map of one figure.
-
-    Args:
-        worlds: One loaded world per scenario, any number.
-        names: Title of each, the same number.
-        columns: Maps in a row; by default the sheet is about as wide as high.
-    """
+    """Draw every scenario, with its name, on its own map; without ``columns`` as many as rows."""
     columns = min(columns or math.ceil(math.sqrt(len(worlds))), len(worlds))
     rows = math.ceil(len(worlds) / columns)
     side = {1: 7.5, 2: 5.2, 3: 4.2}.get(columns, 3.4)

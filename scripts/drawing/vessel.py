@@ -99,16 +99,7 @@ def draw_vessel(
     angles: Sequence[float] = (0.0, 0.0),
     **style: object,
 ) -> PolyCollection:
-    """Draw one catamaran.
-
-    Args:
-        axes: Map (East, North) or, with pose (0, 0, 0), a body-frame panel (starboard, forward).
-        robot: Source of the dimensions.
-        pose: x (North, m), y (East, m), theta (rad).
-        colour: Hull colour.
-        angles: Left and right thruster angle (rad).
-        style: Passed on to the collection (``zorder``, ``animated``, ``alpha`` ...).
-    """
+    """Draw a catamaran at ``pose`` x, y (m), theta (rad), thrusters at left and right ``angles`` (rad)."""
     parts = catamaran(robot, *angles)
     vessel = PolyCollection(
         [on_map(shape, *pose) for shape in parts.values()],

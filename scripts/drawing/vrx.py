@@ -30,17 +30,11 @@ LABEL = (0.066, 0.022)
 
 @dataclass
 class Track:
-    """What one vessel did, in map coordinates.
+    """What one vessel did, in map coordinates."""
 
-    Attributes:
-        seconds: (n,) time since its first sample.
-        poses: (n, 3) x (North, m), y (East, m), yaw (rad).
-        velocities: (n, 2) North and East (m/s).
-    """
-
-    seconds: np.ndarray
-    poses: np.ndarray
-    velocities: np.ndarray
+    seconds: np.ndarray  # (n,) since its first sample
+    poses: np.ndarray  # (n, 3) x (North, m), y (East, m), yaw (rad)
+    velocities: np.ndarray  # (n, 2) North and East (m/s)
 
 
 def mirrored(episode: Episode) -> Episode:
@@ -55,15 +49,9 @@ def mirrored(episode: Episode) -> Episode:
 
 
 def to_map(world: MarineNavEnv3, seconds: list, poses: list, velocities: list) -> Track:
-    """Bring the samples of one vessel to the map.
-
-    Args:
-        world: The mirrored scenario.
-        seconds: (n,) time stamps.
-        poses: (n, 6) ``px, py, qx, qy, qz, qw`` in the VRX world.
-        velocities: (n, 2) body frame, forward and port (m/s).
-    """
+    """Bring n samples of a vessel, in the VRX world and body frame, to the map of the mirrored scenario."""
     stamps = np.array(seconds, dtype=float)
+    # (n, 6) px, py and quaternion; (n, 2) forward and port (m/s)
     px, py, qx, qy, qz, qw = np.array(poses, dtype=float).reshape(len(stamps), 6).T
     forward, port = np.array(velocities, dtype=float).reshape(len(stamps), 2).T
     x = world.width / 2 - (px - CENTRE[0])
@@ -75,11 +63,7 @@ def to_map(world: MarineNavEnv3, seconds: list, poses: list, velocities: list) -
 
 
 def read_experiment(folder: Path) -> tuple[MarineNavEnv3, list[Track]]:
-    """Scenario and tracks of an experiment folder.
-
-    Raises:
-        InputError: A file is missing or does not hold what it should.
-    """
+    """Mirrored scenario and tracks, one per robot, of an experiment folder."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
     world = world_of(mirrored(read_episodes(folder / CONFIG)[0]), str(folder / CONFIG))
@@ -111,18 +95,7 @@ def box(pose: Sequence[float], length: float, width: float) -> np.ndarray:
 def clear_places(
     points: np.ndarray, size: np.ndarray, limits: chart.Limits, bodies: np.ndarray, paths: np.ndarray
 ) -> np.ndarray:
-    """Where labels hide nothing: each as near to its point as possible, clear of bodies and other labels.
-
-    Args:
-        points: (n, 2) East and North (m) of what is labelled.
-        size: (2,) width and height of a label (m).
-        limits: Of the map, which no label leaves.
-        bodies: (m, 2) points that must stay visible.
-        paths: (k, 2) points that should.
-
-    Returns:
-        (n, 2) centres of the labels.
-    """
+    """Centres (n, 2) of labels on the map: near their points, clear of bodies and, if possible, paths."""
     angles = np.linspace(0, 2 * np.pi, 24, endpoint=False)
     away = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     offsets = np.concatenate([(ring + size / 2) * away for ring in np.arange(1.4, 6.0, 0.4)])
@@ -174,13 +147,7 @@ def draw_times(
 
 
 def trajectory_figure(world: MarineNavEnv3, tracks: Sequence[Track], steps: Sequence[int]) -> Figure:
-    """Map with the tracks of all vessels.
-
-    Args:
-        world: The mirrored scenario.
-        tracks: One per robot of the scenario.
-        steps: Sample indices at which the vessels are drawn, valid for every track.
-    """
+    """Map with the tracks of all vessels, each drawn at the samples ``steps``."""
     figure = Figure(figsize=(7.5, 8.7), layout="constrained")
     axes = figure.subplots()
     limits = chart.map_limits(world, np.concatenate([track.poses[: max(steps) + 1] for track in tracks]))
