@@ -148,7 +148,7 @@ def run_make(target: str) -> None:
     last = shown.stdout.splitlines()[-1]
     ends = {
         "train": "-m torchrl_gpu.train_torchrl_gpu -C config/quickstart.json -D cpu",
-        "test": "-m pytest",
+        "test": "-m pytest -n 2 --dist loadfile",
         "lint": "-m ruff format --check .",
         "docs": "-m mkdocs build --strict",
     }
