@@ -41,19 +41,12 @@ OnEvaluation = Callable[[int, Metrics], None]
 
 @dataclass(frozen=True)
 class Result:
-    """What a training came to.
-
-    Attributes:
-        timesteps: Made.
-        success: Success rate of the last evaluation; None if there was none.
-        mean_return: Its mean return.
-        folder: Of the trial: model, evaluations, checkpoints, scalars.
-    """
+    """What a training came to."""
 
     timesteps: int
-    success: float | None
-    mean_return: float | None
-    folder: Path
+    success: float | None  # success rate of the last evaluation; None if there was none
+    mean_return: float | None  # of the last evaluation
+    folder: Path  # of the trial: model, evaluations, checkpoints, scalars
 
 
 class Evaluation(NamedTuple):
@@ -86,7 +79,9 @@ def train(
         KeyboardInterrupt: A signal stopped it, in the main thread; the message says how to go on.
     """
     experiment = _read(config)
-    trial = _only_trial(experiment)
+    if len(experiment.trials) > 1:
+        raise ConfigError(f"the config describes {len(experiment.trials)} trials; train them one by one")
+    trial = experiment.trials[0]
     check_device(device)
     check_trial(trial, device)
     check_model(trial)
@@ -159,17 +154,14 @@ def run_trial(
     verbosity: str = "normal",
     on_evaluation: OnEvaluation = lambda timestep, metrics: None,
 ) -> TorchRLTrainer:
-    """Train one trial in its folder, from where its checkpoints say it stands, and print how it ended.
+    """Train one trial in its folder, from where its checkpoints say it stands; returns the trainer.
 
     Args:
         trial: A validated trial.
         folder: Its existing folder.
         device: Torch device.
-        verbosity: ``"quiet"``, ``"normal"`` or ``"verbose"``.
+        verbosity: ``"quiet"``, or print how it ended: ``"normal"`` or ``"verbose"``.
         on_evaluation: Called after each evaluation.
-
-    Returns:
-        The trainer at its end.
     """
     logging.getLogger("torchrl").setLevel(logging.WARNING)  # it announces every storage it allocates
     if torch.device(device).index is not None:
@@ -215,12 +207,6 @@ def _read(config: Config) -> Experiment:
         written = json.loads(json.dumps(dict(config)))  # what a file would hold, and not the caller's lists
         return Experiment(written, make_trials(written))
     return read_config(config)
-
-
-def _only_trial(experiment: Experiment) -> Trial:
-    if len(experiment.trials) > 1:
-        raise ConfigError(f"the config describes {len(experiment.trials)} trials; train them one by one")
-    return experiment.trials[0]
 
 
 def _how_to_go_on(checkpoints: Checkpoints, folder: Path, device: str, saved: bool) -> str:

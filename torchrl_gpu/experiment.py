@@ -89,6 +89,7 @@ def throughput_parts(trial: Trial, device: str, folder: Path, lap: Lap, verbose:
     env = build_env(trial, device, dtype=torch.float32)
     world = MarineNavEnv3(trial.evaluation.eval_seed, is_eval_env=True)
     agent = build_agent(trial, device)
+    average_tau = trial.evaluation.average_tau
     scale = ObservationScale(device) if trial.policy.observation_scale else None
     if scale and trial.run.load_model is not None:
         scale.unfold_(agent.learner)
@@ -117,7 +118,7 @@ def throughput_parts(trial: Trial, device: str, folder: Path, lap: Lap, verbose:
             seed=trial.evaluation.eval_seed,
             verbose=verbose,
         ),
-        average=averaged(agent, trial.evaluation.average_tau),
+        average=AveragedWeights(agent.learner, average_tau) if average_tau < 1 else None,
         raw_networks=partial(scale.folded, agent.learner) if scale else nullcontext,
         keep_best=True,
     )
@@ -206,11 +207,6 @@ def device_update(agent: Agent, trial: Trial) -> Update:
     return Update(agent.learner)
 
 
-def averaged(agent: Agent, tau: float) -> AveragedWeights | None:
-    """The average of the weights that is evaluated and saved; 1: the latest ones are."""
-    return AveragedWeights(agent.learner, tau) if tau < 1 else None
-
-
 def build_progress(
     trial: Trial, env: MarineNavTorchRLEnv, folder: Path, verbosity: Verbosity, timings: Timings
 ) -> Progress:
@@ -230,13 +226,9 @@ def build_progress(
 def build_trainer(
     trial: Trial, device: str, folder: Path, verbosity: Verbosity = Verbosity.NORMAL
 ) -> TorchRLTrainer:
-    """Everything a trial needs, ready to learn; writes ``eval_configs.json`` into its folder.
+    """Everything a trial needs, ready to learn; writes ``eval_configs.json`` into its existing folder.
 
-    Args:
-        trial: A validated trial.
-        device: Torch device of networks, replay and, for the torch backend, the world.
-        folder: The trial's existing folder.
-        verbosity: How much the run says.
+    The device is that of networks, replay and, for the torch backend, the world.
     """
     seed_everything(trial.run.seed)
     timings, verbose = Timings(device), verbosity == Verbosity.VERBOSE

@@ -19,14 +19,7 @@ EXAMPLES = """\
 
 
 def run_trial(trial: Trial, folder: Path, device: str, verbosity: str = "normal") -> None:
-    """Train one trial in its folder and print how it ended.
-
-    Args:
-        trial: A validated trial.
-        folder: Its existing folder.
-        device: Torch device.
-        verbosity: ``"quiet"``, ``"normal"`` or ``"verbose"``.
-    """
+    """Train one trial in its existing folder and print how it ended; see `api.run_trial`."""
     # Imported here: torch takes seconds, and help, version and refused configs need none of this.
     from torchrl_gpu import api
 

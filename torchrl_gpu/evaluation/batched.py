@@ -28,38 +28,23 @@ GPU_CHECK_INTERVAL = 32
 
 
 class Tally(NamedTuple):
-    """What the episodes have come to; rows of robots that do not exist stay 0.
+    """What the episodes have come to; rows of robots that do not exist stay 0."""
 
-    Attributes:
-        returns: Discounted return of each robot, [R, E].
-        energies: Energy of each robot (N s), [R, E].
-        steps: Steps each robot has made, int64 [R, E].
-        success: Whether all robots had arrived when the episode ended, bool [E].
-        running: Whether the episode goes on, bool [E].
-        outcomes: `Outcome` of each robot when the episode ended, int8 [R, E].
-    """
-
-    returns: Tensor
-    energies: Tensor
-    steps: Tensor
-    success: Tensor
-    running: Tensor
-    outcomes: Tensor
+    returns: Tensor  # discounted, [R, E]
+    energies: Tensor  # N s, [R, E]
+    steps: Tensor  # made by each robot, int64 [R, E]
+    success: Tensor  # whether all robots had arrived when the episode ended, bool [E]
+    running: Tensor  # whether the episode goes on, bool [E]
+    outcomes: Tensor  # `Outcome` of each robot when the episode ended, int8 [R, E]
 
 
 @dataclass
 class Recording:
-    """What happened in T steps, on the device; the world makes new tensors at every step, so none is copied.
+    """What happened in T steps, on the device; the world makes new tensors at each, so none is copied."""
 
-    Attributes:
-        observations: T + 1 of them, [.., R, E].
-        motions: T + 1 states of the robots, [11, R, E].
-        actions: T of them, [2, R, E] or int64 [R, E].
-    """
-
-    observations: list[Observation] = field(default_factory=list)
-    motions: list[Tensor] = field(default_factory=list)
-    actions: list[Tensor] = field(default_factory=list)
+    observations: list[Observation] = field(default_factory=list)  # T + 1 of [.., R, E]
+    motions: list[Tensor] = field(default_factory=list)  # of the robots, T + 1 of [11, R, E]
+    actions: list[Tensor] = field(default_factory=list)  # T of [2, R, E] or int64 [R, E]
 
     def look(self, world: VectorWorld) -> None:
         """Note what the robots see and where they are."""
@@ -73,33 +58,20 @@ class BatchedEvaluation:
     Each episode ends by itself as a legacy one does: at the first collision of any robot, when all robots are
     out of the water, or after 1001 steps; what its world does afterwards does not count. Sensor noise and the
     draws of stochastic agents (IQN, SAC) start from `seed` at every call, so networks that have not changed
-    give the same results.
-
-    Args:
-        agent: Acts through `Learner.greedy` on raw observations.
-        episodes: Episode dictionaries (environment spec 13), at least one.
-        device: Of the worlds; the agent's.
-        dtype: Precision of the worlds, float32 or float64.
-        histories: Keep observations, actions and trajectories; without them a result's lists are empty.
-        compile: Compile the step of the worlds, at the first call.
-        seed: Of all draws.
-        verbose: Print the report of each evaluation.
-
-    Raises:
-        ValueError: There is no episode.
+    give the same results. Networks take raw observations; the agent is on the device of the worlds.
     """
 
     def __init__(
         self,
         agent: Agent,
-        episodes: list[dict],
+        episodes: list[dict],  # environment spec 13; at least one
         device: torch.device | str = "cpu",
         *,
-        dtype: torch.dtype = torch.float32,
-        histories: bool = True,
-        compile: bool = False,
+        dtype: torch.dtype = torch.float32,  # of the worlds
+        histories: bool = True,  # else the lists of the results are empty
+        compile: bool = False,  # the step of the worlds, at the first call
         seed: int = EVAL_SEED,
-        verbose: bool = True,
+        verbose: bool = True,  # print the report of each evaluation
     ) -> None:
         if not episodes:
             raise ValueError("episodes is empty; allowed are lists of at least one episode")
@@ -226,13 +198,7 @@ class BatchedEvaluation:
 
 
 class Histories:
-    """The legacy histories of all robots (environment spec 13.5), made of a recording.
-
-    Args:
-        world: The world that was recorded.
-        recording: Of T steps, at least those until all episodes had ended.
-        steps: Steps each robot has made, int64 [R, E].
-    """
+    """The legacy histories of all robots (environment spec 13.5), of episodes recorded to their ends."""
 
     def __init__(self, world: VectorWorld, recording: Recording, steps: Tensor) -> None:
         parts = zip(*recording.observations, strict=True)
@@ -241,7 +207,7 @@ class Histories:
         robot = world.params.of_robots()
         angles = torch.stack((robot.left_pos, robot.right_pos)).expand(len(motion), 2, *steps.shape)
         # From here on environment, robot, step come first, and everything is on the CPU.
-        self._steps = steps.T.tolist()
+        self._steps = steps.T.tolist()  # that each robot has made
         self._counts = world.state.scenario.counts[ROBOTS].tolist()
         self._self_states = _by_robot(self_states)
         self._objects = _by_robot(objects)
@@ -282,7 +248,6 @@ class Histories:
 
 
 def _outcomes(state: WorldState) -> Tensor:
-    """`Outcome` of each robot as far as it has ended, int8 [R, E]."""
     arrived = torch.where(state.reach_goal.bool(), int(Outcome.REACH_GOAL), int(Outcome.NORMAL))
     return torch.where(state.collision.bool(), int(Outcome.COLLISION), arrived).to(torch.int8)
 
@@ -294,12 +259,7 @@ def _by_robot(values: Tensor) -> Any:
 
 @contextmanager
 def separate_draws(seed: int, device: torch.device) -> Iterator[None]:
-    """Let torch draw from `seed` within the block, and go on afterwards as if nothing had been drawn.
-
-    Args:
-        seed: Of the CPU's generator and the device's.
-        device: Whose generator is put aside, besides the CPU's.
-    """
+    """Let torch draw from `seed` on CPU and device, and go on afterwards as if nothing had been drawn."""
     on_gpu = device.type == "cuda"
     with torch.random.fork_rng([device] if on_gpu else []):
         torch.default_generator.manual_seed(seed)

@@ -10,24 +10,18 @@ from typing_extensions import Self
 
 @dataclass
 class EpisodeResult:
-    """What one evaluation episode leaves behind.
+    """What one evaluation episode leaves behind; numbers are means over its robots.
 
-    Attributes:
-        reward: Discounted return, mean over the episode's robots.
-        success: Whether every robot reached its goal (Defect T14: even if one collides while arriving).
-        time: Travel time in s, mean over the robots.
-        energy: Energy cost in N s, mean over the robots.
-        observations: [robot][step] ``[self, objects]``, ``[None, None]`` once the robot is deactivated.
-        actions: [robot][step] legacy actions.
-        trajectories: [robot][step] rows of 13 floats (environment spec 13.4), row 0 at the start.
-        outcomes: [robot] how it ended: ``"collision"``, ``"reach goal"``, ``"too long episode"``, or
-            ``"normal"`` if the collision of another one ended the episode.
+    Histories are nested lists: ``observations[robot][step]`` is ``[self, objects]``, or ``[None, None]`` once
+    the robot is deactivated, ``actions[robot][step]`` a legacy action, ``trajectories[robot][step]`` a row of
+    13 floats (environment spec 13.4), row 0 at the start. ``outcomes[robot]`` is ``"collision"``, ``"reach
+    goal"``, ``"too long episode"``, or ``"normal"`` if the collision of another one ended the episode.
     """
 
-    reward: float
-    success: bool
-    time: float
-    energy: float
+    reward: float  # discounted return
+    success: bool  # whether every robot reached its goal (Defect T14: even if one collides arriving)
+    time: float  # s
+    energy: float  # N s
     observations: list = field(repr=False)
     actions: list = field(repr=False)
     trajectories: list = field(repr=False)
@@ -35,21 +29,13 @@ class EpisodeResult:
 
 
 class Metrics(NamedTuple):
-    """The numbers of an evaluation, or of a part of it; None where they are the mean of nothing.
-
-    Attributes:
-        episodes: Their number.
-        success_rate: Share of the episodes in which all robots arrived.
-        mean_return: Mean over all episodes.
-        mean_time: Mean travel time in s over the successful episodes (Defect T15 used -1 s for none).
-        mean_energy: Mean energy in N s over the successful episodes.
-    """
+    """The numbers of an evaluation, or of a part of it; None where they are the mean of nothing."""
 
     episodes: int
-    success_rate: float | None
+    success_rate: float | None  # share of the episodes in which all robots arrived
     mean_return: float | None
-    mean_time: float | None
-    mean_energy: float | None
+    mean_time: float | None  # s, of the successful episodes (Defect T15 used -1 s for none)
+    mean_energy: float | None  # N s, of the successful episodes
 
     @classmethod
     def of(cls, returns: Sequence, successes: Sequence, times: Sequence, energies: Sequence) -> Self:

@@ -31,19 +31,10 @@ class _ArrayUnpickler(pickle.Unpickler):
 
 
 def load_nested_lists(path: str | Path, keys: Sequence[str], optional: Sequence[str] = ()) -> dict[str, list]:
-    """Read arrays of an ``.npz`` file as nested lists.
+    """Nested lists by key, the same whether an array was stored deep or as lists inside a shallow one.
 
-    Args:
-        path: The file.
-        keys: Arrays to read; others are ignored.
-        optional: Those of them that the file need not have.
-
-    Returns:
-        Nested lists by key, the same whether an array was stored deep or as lists inside a shallow one.
-
-    Raises:
-        EvaluationFileError: The file is missing or torn, lacks a key, or its pickles name anything but
-            NumPy's own array and scalar reconstruction; one line that begins with the file's name.
+    EvaluationFileError: the file is missing or torn, lacks a key that is not optional, or its pickles name
+    anything but NumPy's own array and scalar reconstruction; one line that begins with the file's name.
     """
     try:
         with zipfile.ZipFile(path) as archive, collector_paused():
@@ -60,11 +51,7 @@ def load_nested_lists(path: str | Path, keys: Sequence[str], optional: Sequence[
 
 
 def check_whole(path: Path) -> None:
-    """Read a file once, and compare its checksums.
-
-    Raises:
-        EvaluationFileError: It is missing, torn, or not what was written.
-    """
+    """Read a file and compare its checksums: EvaluationFileError if it is not what was written."""
     try:
         with zipfile.ZipFile(path) as archive:
             torn = archive.testzip()
@@ -94,17 +81,7 @@ def _read_member(archive: zipfile.ZipFile, key: str) -> list:
 
 
 def read_array(file: IO[bytes]) -> np.ndarray:
-    """Read one ``.npy`` stream; an object array goes through the restricted unpickler.
-
-    Args:
-        file: Binary stream at the start of an array.
-
-    Returns:
-        The array.
-
-    Raises:
-        EvaluationFileError: The pickle names a global that is not NumPy's own reconstruction.
-    """
+    """Read one ``.npy`` array from a binary stream; an object array goes through the restricted unpickler."""
     version = np.lib.format.read_magic(file)
     if version != (1, 0):
         raise EvaluationFileError(f"array format {version} is not (1, 0)")

@@ -16,18 +16,11 @@ from torchrl_gpu.evaluation.metrics import EpisodeResult, report
 
 
 def create_eval_configs(env: Any, eval_schedule: dict[str, list]) -> list[dict]:
-    """Draw the evaluation episodes of a schedule from the evaluation world's own generator.
+    """Draw the evaluation episodes of a schedule, in its order, from the evaluation world's own generator.
 
-    The world keeps the last values set, and its ``num_robots`` enters the sensor seeds of every later
-    evaluation episode (Quirk W26).
-
-    Args:
-        env: Evaluation world, a ``MarineNavEnv3`` with ``is_eval_env`` set.
-        eval_schedule: Equally long lists ``num_episodes, num_robots, num_cores, num_obstacles,
-            min_start_goal_dis``.
-
-    Returns:
-        One episode dictionary per episode, in the order of the schedule.
+    The world, a ``MarineNavEnv3`` with ``is_eval_env`` set, keeps the last values set, and its ``num_robots``
+    enters the sensor seeds of every later evaluation episode (Quirk W26). The schedule has the columns
+    ``num_episodes, num_robots, num_cores, num_obstacles, min_start_goal_dis``.
     """
     configs = []
     numbers = eval_schedule["num_episodes"]
@@ -53,15 +46,9 @@ def _tell_what_found_no_room(index: int, stage: Stage, placed: list[Stage]) -> N
 
 
 def evaluate_episode(env: Any, agent: Any, episode: dict) -> EpisodeResult:
-    """Play one episode until a collision, the arrival of all robots, or the step limit.
+    """Play one episode (environment spec 13) until a collision, the arrival of all, or the step limit.
 
-    Args:
-        env: Evaluation world; reset to ``episode``.
-        agent: Learner with ``act(observation)``, ``continuous`` and ``GAMMA``.
-        episode: Episode dictionary (environment spec 13).
-
-    Returns:
-        Metrics and histories of the episode.
+    The agent has ``act(observation)``, ``continuous`` and ``GAMMA``.
     """
     states, _, _ = env.reset_with_eval_config(episode)
     robots = env.robots
@@ -98,7 +85,6 @@ def evaluate_episode(env: Any, agent: Any, episode: dict) -> EpisodeResult:
 
 
 def _outcome(robot: Any, stopped: bool) -> str:
-    """How a robot ended; ``stopped`` says whether its episode ended before the step limit."""
     if robot.collision:
         return STATE_OF_OUTCOME[Outcome.COLLISION]
     if robot.reach_goal:

@@ -5,7 +5,7 @@ than copying (Defect T12: the legacy pipeline kept lists, and pickled all of the
 """
 
 import pickle
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import IO, Any
 
 import numpy as np
@@ -21,9 +21,6 @@ class PackedRows(Sequence):
     """Append-only sequence of rows, a row being a list of nested lists (one an episode).
 
     Reading a row unpacks it anew; changes to what was read do not come back.
-
-    Args:
-        rows: First rows.
     """
 
     def __init__(self, rows: Iterable[list] = ()) -> None:
@@ -55,13 +52,9 @@ class PackedRows(Sequence):
         np.lib.format.write_array_header_1_0(file, header)
         before, after = _around_elements(shape)
         file.write(before)
-        for value in self._elements():
-            file.write(value)
-        file.write(after)
-
-    def _elements(self) -> Iterator[bytes]:
         for row in self._packed:
-            yield from row
+            file.writelines(row)
+        file.write(after)
 
 
 class _Reduced:

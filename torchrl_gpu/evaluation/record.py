@@ -45,32 +45,21 @@ OPTIONAL = ("outcomes",)
 class EvaluationRecord:
     """The accumulated evaluation results of a run; the fields are the arrays of ``evaluations.npz``.
 
-    n evaluations, E episodes, R robots of an episode, L steps of a robot.
-
-    Attributes:
-        timesteps: [n] timestep of the evaluation.
-        observations: [n][E][R][L + 1] ``[self, objects]``.
-        actions: [n][E][R][L] two floats or an action index.
-        trajectories: [n][E][R][L + 1] rows of 13 floats.
-        rewards: [n][E] mean discounted return of the robots.
-        successes: [n][E] whether all robots arrived.
-        times: [n][E] mean travel time in s.
-        energies: [n][E] mean energy in N s.
-        relations: [n][E][R] an empty list, kept for legacy readers.
-        outcomes: [n][E][R] how each robot ended, see
-            :class:`~torchrl_gpu.evaluation.metrics.EpisodeResult`; [n][E] an empty list where it is unknown.
+    n evaluations, E episodes, R robots of an episode, L steps of a robot; what they are of says
+    :class:`~torchrl_gpu.evaluation.metrics.EpisodeResult`. Where outcomes are unknown they are [n][E] empty
+    lists; ``relations`` are [n][E][R] empty lists, kept for legacy readers.
     """
 
-    timesteps: list = field(default_factory=list)
-    observations: PackedRows | list = field(default_factory=PackedRows, repr=False)
-    actions: PackedRows | list = field(default_factory=PackedRows, repr=False)
-    trajectories: PackedRows | list = field(default_factory=PackedRows, repr=False)
-    rewards: list = field(default_factory=list)
-    successes: list = field(default_factory=list)
-    times: list = field(default_factory=list)
-    energies: list = field(default_factory=list)
+    timesteps: list = field(default_factory=list)  # [n]
+    observations: PackedRows | list = field(default_factory=PackedRows, repr=False)  # [n][E][R][L + 1]
+    actions: PackedRows | list = field(default_factory=PackedRows, repr=False)  # [n][E][R][L]
+    trajectories: PackedRows | list = field(default_factory=PackedRows, repr=False)  # [n][E][R][L + 1]
+    rewards: list = field(default_factory=list)  # [n][E] mean discounted return
+    successes: list = field(default_factory=list)  # [n][E] whether all robots arrived
+    times: list = field(default_factory=list)  # [n][E] mean travel time in s
+    energies: list = field(default_factory=list)  # [n][E] mean energy in N s
     relations: list = field(default_factory=list, repr=False)
-    outcomes: PackedRows | list = field(default_factory=PackedRows, repr=False)
+    outcomes: PackedRows | list = field(default_factory=PackedRows, repr=False)  # [n][E][R]
 
     def __len__(self) -> int:
         """Return the number of evaluations made so far."""
@@ -98,14 +87,7 @@ class EvaluationRecord:
         return Metrics.of(self.rewards[k], self.successes[k], self.times[k], self.energies[k])
 
     def save(self, directory: str | Path) -> Path:
-        """Write ``evaluations.npz`` with all evaluations so far: aside first, then renamed over the old one.
-
-        Args:
-            directory: Existing folder.
-
-        Returns:
-            The file's path.
-        """
+        """Write ``evaluations.npz`` with all evaluations so far: aside first, then renamed over the old."""
         path = Path(directory) / FILE_NAME
         with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
             for key in KEYS:
@@ -120,18 +102,11 @@ class EvaluationRecord:
 
     @classmethod
     def load(cls, path: str | Path, histories: bool = True) -> "EvaluationRecord":
-        """Read an ``evaluations.npz`` of this project or of the legacy pipeline, running no code from it.
+        """Read an ``evaluations.npz``, or that of a run folder, ours or legacy, running no code from it.
 
-        Args:
-            path: The file, or the run folder that holds it.
-            histories: Whether to read observations, actions and trajectories, nearly all of the file.
-
-        Returns:
-            The record; its lists nest as described above whatever the shape of the stored arrays.
-
-        Raises:
-            EvaluationFileError: The file is missing, torn, foreign, or its pickles name anything but
-                NumPy's own array and scalar reconstruction.
+        Without ``histories`` observations, actions and trajectories, nearly all of the file, are left out.
+        Lists nest as described above, whatever the shape of the stored arrays. EvaluationFileError: it is
+        missing, torn, foreign, or its pickles name anything but NumPy's own array and scalar reconstruction.
         """
         path = Path(path)
         if path.is_dir():
@@ -197,7 +172,6 @@ def _check(arrays: dict[str, list], path: Path) -> None:
 
 
 def _length(row: Any) -> int | None:
-    """Number of episodes of an evaluation; None for what is no list."""
     return len(row) if isinstance(row, list) else None
 
 

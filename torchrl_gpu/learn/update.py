@@ -7,7 +7,6 @@ outside and handed in, so that a replayed CUDA graph never repeats them.
 
 import math
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -77,7 +76,8 @@ class _Graph:
         noise = self.learner.draw_noise(len(rows))
         self._learning_rate.fill_(self.learner.learning_rate)
         known, self._shape = self._shape == rows.shape, rows.shape
-        with unguarded() if known else differentiable_graphs():
+        # Graphs that differentiate inside are allowed for those of updates alone.
+        with unguarded() if known else torch._dynamo.config.patch(trace_autograd_ops=True):
             losses = self._compiled(rows, weight, noise, self._learning_rate)
         if self.captured:  # the next replay writes its losses to the same places
             losses = {name: loss.clone() for name, loss in losses.items()}
@@ -103,7 +103,8 @@ class _Graph:
     def _step(self, name: str, gradients: Gradients, learning_rate: Tensor) -> None:
         """Adam with a clipped gradient (Kingma & Ba 2015), on the state of the learner's optimiser."""
         optimizer = self.learner.optimizers[name]
-        ratio = self.learner.settings.max_grad_norm / (total_norm(gradients) + CLIP_EPS)
+        norm = torch.stack([gradient.square().sum() for gradient in gradients]).sum().sqrt()  # over all
+        ratio = self.learner.settings.max_grad_norm / (norm + CLIP_EPS)
         scale = ratio.log().clamp(max=0.0).exp()  # what holds an exponential is computed once, see `adam`
         with torch.no_grad():
             scaled = [gradient * scale for gradient in gradients]
@@ -118,16 +119,6 @@ def check_torch() -> None:
             f"compiled updates need a torch that traces torch.autograd.grad; {torch.__version__} does "
             'not. Install a newer one (2.15 does), or set "compile": false'
         )
-
-
-def differentiable_graphs() -> AbstractContextManager:
-    """Within the block graphs that are compiled may differentiate; switched on for those of updates alone."""
-    return torch._dynamo.config.patch(trace_autograd_ops=True)
-
-
-def total_norm(gradients: tuple[Tensor, ...]) -> Tensor:
-    """2-norm over all entries of all gradients, 0-d."""
-    return torch.stack([gradient.square().sum() for gradient in gradients]).sum().sqrt()
 
 
 def adam(

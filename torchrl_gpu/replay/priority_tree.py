@@ -67,9 +67,9 @@ class PriorityTree:
         self._sum_up(slots // self.fanout)
 
     def set_run(self, slots: Tensor, priorities: Tensor) -> None:
-        """Give priorities (N,) to slots (N,) that follow each other around the tree: quicker than `set`.
+        """Give priorities (N,) to slots (N,) that follow each other around the tree.
 
-        Among them may be slots out of the run, of no priority now or then. A run touches few blocks.
+        Among them may be others, of no priority now or then. N numbers touch few blocks: that is faster.
         """
         self._priorities.index_copy_(0, slots, priorities.to(self._priorities.dtype))
         first = slots.take(priorities.ne(0).byte().argmax()) // self.fanout

@@ -62,17 +62,7 @@ class Evaluations:
 
 
 class Checkpoints:
-    """Saves a trainer between its steps, and restores it.
-
-    Args:
-        trainer: The trainer.
-        trial: Its trial; a checkpoint of another one is refused.
-        folder: The trial's folder.
-        warn: Prints a line about a checkpoint that cannot be written or used.
-
-    Attributes:
-        last: Timestep of the last checkpoint saved or restored, or None.
-    """
+    """Saves a trainer between its steps, and restores it; a checkpoint of another trial is refused."""
 
     def __init__(
         self,
@@ -86,7 +76,7 @@ class Checkpoints:
         self.folder = folder / CHECKPOINTS
         self.every = trial["checkpoint_every"]
         self.warn = warn
-        self.last: int | None = None
+        self.last: int | None = None  # timestep of the last one saved or restored
         values = {key: value for key, value in trial.values.items() if key not in FREE_KEYS}
         self.device = torch.empty(0, device=trainer.agent.device).device  # with the number of the GPU
         self._made_by = {"layout": LAYOUT, "trial": values, "device": self.device.type}
@@ -122,9 +112,7 @@ class Checkpoints:
         """Restore the newest usable checkpoint; False if there is none at all. Others are named and left.
 
         Evaluations that the trial's folder has lost are written back; its model is written by the next one.
-
-        Raises:
-            NoUsableCheckpointError: There are some, but none can be used.
+        NoUsableCheckpointError: there are some, but none can be used.
         """
         self._remove_leftovers()
         paths = sorted(self.folder.glob("checkpoint-*"), reverse=True)
@@ -172,12 +160,7 @@ class Checkpoints:
 
 
 def _check_members(path: Path, manifest: dict[str, Any]) -> None:
-    """Refuse an archive that holds other files than its manifest names, or some larger than they look.
-
-    Raises:
-        ValueError: It does.
-        OSError: It is no file.
-    """
+    """Refuse an archive that holds other files than its manifest names, or some larger than they look."""
     known = {"manifest.json"}
     for record in manifest["components"].values():
         known |= {f"{record['path']}/{name}" for name in record["files"]}

@@ -20,14 +20,9 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True)
 class Side:
-    """Trials that differ in nothing but their seed.
+    """Trials that differ in nothing but their seed."""
 
-    Attributes:
-        label: Their folder, or what it is below the one given.
-        trials: One a seed.
-    """
-
-    label: str
+    label: str  # the folder given or, where that holds several sides, the one of the first trial
     trials: list[RunInfo]
 
     @property
@@ -45,17 +40,11 @@ class Side:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Several sides and what differs between them.
-
-    Attributes:
-        sides: In the order given.
-        differing: Keys of the configs, with the value of each side; None where it is not given.
-        curves: Evaluations of each side by timestep.
-    """
+    """Several sides, in the order given, and what differs between them."""
 
     sides: list[Side]
-    differing: dict[str, list[Any]]
-    curves: list[dict[int, Point]]
+    differing: dict[str, list[Any]]  # keys, with the value of each side, or None
+    curves: list[dict[int, Point]]  # of each side, by timestep
 
     def timesteps(self, most: int = 20) -> list[int]:
         """Timesteps at which any side was evaluated, thinned out to so many, the last one included."""
@@ -68,9 +57,8 @@ class Comparison:
 def compare(folders: Sequence[str | Path]) -> Comparison:
     """Compare trials, or runs of several: trials that differ only in their seed are one side.
 
-    Raises:
-        FileNotFoundError: A folder is missing, or holds no trial.
-        ValueError: A trial's config or evaluations cannot be read; the message names the file.
+    FileNotFoundError: a folder is missing, or holds no trial. ValueError: a trial's config or evaluations
+    cannot be read; the message names the file.
     """
     sides = [side for folder in folders for side in _sides(Path(folder))]
     configs = [side.config for side in sides]

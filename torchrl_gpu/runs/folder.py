@@ -31,11 +31,7 @@ class FolderInUseError(RuntimeError):
 
 
 def create_run_folders(experiment: Experiment, keep_config: bool) -> str:
-    """Create ``<save_dir>/training_<stamp>`` for a time stamp no other run has taken.
-
-    Returns:
-        The time stamp.
-    """
+    """Create ``<save_dir>/training_<stamp>``; returns the time stamp, one that no other run has taken."""
     roots = sorted({trial["save_dir"] for trial in experiment.trials})
     while True:
         stamp = datetime.now().strftime("%Y-%m-%d-%H-%M-%S")
@@ -59,11 +55,7 @@ def create_run_folders(experiment: Experiment, keep_config: bool) -> str:
 
 
 def create_folder(folder: Path, undo: ExitStack) -> None:
-    """Create a folder, and the folders above it that are missing; ``undo`` removes what was created.
-
-    Raises:
-        OSError: It cannot be created, or is there already.
-    """
+    """Create a new folder, and those above it that are missing; ``undo`` removes what was created."""
     missing = [parent for parent in folder.parents if not parent.exists()]
     for path in (*reversed(missing), folder):
         path.mkdir(exist_ok=path != folder)
@@ -78,11 +70,7 @@ def remove_if_empty(folder: Path) -> None:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Own a folder within the block. The system lets go of it however the process ends.
-
-    Raises:
-        FolderInUseError: Another process owns it.
-    """
+    """Own a folder within the block, or raise FolderInUseError; however the process ends, it lets go."""
     with open(folder / LOCK_FILE, "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -23,13 +23,10 @@ class StopRequests:
 
     Only the main thread gets signals: in another one it changes nothing. A hang-up that the process was
     started to ignore, as ``nohup`` does, stays ignored.
-
-    Attributes:
-        received: Name of the signal received, or None.
     """
 
     def __init__(self) -> None:
-        self.received: str | None = None
+        self.received: str | None = None  # name of the signal
         self._at = 0.0
         self._previous: dict[int, Any] = {}
 
@@ -48,12 +45,9 @@ class StopRequests:
         now = time.monotonic()
         if self.received is None:
             self.received, self._at = signal.Signals(number).name, now
-            self._say(f"{self.received}: stopping after this step; again to stop at once")
+            line = f"{self.received}: stopping after this step; again to stop at once\n"
+            # Not by print: the signal may have come while something prints, which cannot be entered twice.
+            with suppress(OSError):
+                os.write(2, line.encode())
         elif now - self._at > ONE_GESTURE:
             raise KeyboardInterrupt
-
-    @staticmethod
-    def _say(line: str) -> None:
-        # Not by print: the signal may have come while something prints, which cannot be entered twice.
-        with suppress(OSError):
-            os.write(2, f"{line}\n".encode())

@@ -17,31 +17,18 @@ SPEED = "csv/scalars/speed/timesteps_per_second.csv"
 
 @dataclass(frozen=True)
 class RunInfo:
-    """How one trial stands.
-
-    Attributes:
-        folder: Of the trial.
-        state: ``"running"``, ``"finished"``, ``"failed"`` or ``"interrupted"``.
-        agent: Its learner.
-        config: ``trial_config.json``.
-        timesteps: Made so far, as far as its files tell.
-        speed: Timesteps per second, at last; None if it was not logged.
-        last: Success rate of the last evaluation, None without one.
-        best: Success rate of the evaluation with the highest return, whose model is the best one.
-        evaluations: Timestep, success rate and mean return of each evaluation.
-        changed: Keys, with their values, in which it differs from others of its list.
-    """
+    """How one trial stands."""
 
     folder: Path
-    state: str
+    state: str  # "running", "finished", "failed" or "interrupted"
     agent: str
-    config: dict[str, Any] = field(repr=False)
-    timesteps: int
-    speed: float | None
-    last: float | None
-    best: float | None
+    config: dict[str, Any] = field(repr=False)  # `trial_config.json`
+    timesteps: int  # made so far, as far as its files tell
+    speed: float | None  # timesteps per second, at last; None if it was not logged
+    last: float | None  # success rate of the last evaluation
+    best: float | None  # that of the evaluation with the highest return, whose model is the best one
     evaluations: tuple[tuple[int, float, float], ...] = field(repr=False)
-    changed: dict[str, Any] = field(default_factory=dict)
+    changed: dict[str, Any] = field(default_factory=dict)  # keys that differ within its list
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON, without the config and the single evaluations."""
@@ -52,9 +39,8 @@ class RunInfo:
 def list_runs(folders: Iterable[str | Path]) -> list[RunInfo]:
     """All trials at or below some folders, in the order of their paths.
 
-    Raises:
-        FileNotFoundError: A folder is missing, or holds no trial.
-        ValueError: A trial's config or evaluations cannot be read; the message names the file.
+    FileNotFoundError: a folder is missing, or holds no trial. ValueError: a trial's config or evaluations
+    cannot be read; the message names the file.
     """
     infos = []
     for folder in map(Path, folders):

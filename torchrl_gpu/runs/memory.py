@@ -23,16 +23,7 @@ class ShortOfMemoryError(RuntimeError):
 
 
 def check_memory(trial: Trial, device: str, at_once: int = 1) -> None:
-    """Refuse a trial whose replay memory does not fit.
-
-    Args:
-        trial: A validated trial.
-        device: Device of the run, one that exists.
-        at_once: Trials that share the memory.
-
-    Raises:
-        ConfigError: It needs more than is free.
-    """
+    """Refuse, by a ConfigError, a trial whose replay memory, `at_once` times, is more than is free."""
     where = device if trial["replay_device"] == "auto" else trial["replay_device"]
     needed = replay_bytes(trial) * at_once
     free = free_bytes(torch.device(where))
@@ -46,11 +37,7 @@ def check_memory(trial: Trial, device: str, at_once: int = 1) -> None:
 
 @contextmanager
 def explaining_shortage(trial: Trial) -> Iterator[None]:
-    """Name the keys that decide about memory where it runs out within the block.
-
-    Raises:
-        ShortOfMemoryError: In place of the errors of torch and Python.
-    """
+    """Raise ShortOfMemoryError, with the keys that decide, where memory runs out within the block."""
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError) as error:

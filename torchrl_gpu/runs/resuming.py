@@ -26,14 +26,8 @@ LostResults = Callable[[Path, Trial], str | None]
 def resume(args: argparse.Namespace, run_trial: RunTrial, check: Check, lost_results: LostResults) -> int:
     """Go on with every unfinished trial in ``args.resume``, the folder of a trial or of a run.
 
-    Args:
-        args: With ``resume``, ``device``, ``num_procs`` and ``verbosity``.
-        run_trial: Runs one trial, from where its folder says it stands.
-        check: Refuses a trial that cannot be run here.
-        lost_results: Says what is wrong with the results of a finished trial.
-
-    Returns:
-        Exit status: 0, 1 or 2, see :mod:`torchrl_gpu.runs.sweep`.
+    Takes ``args`` with ``resume``, ``device``, ``num_procs`` and ``verbosity``; returns the exit status: 0, 1
+    or 2, see :mod:`torchrl_gpu.runs.sweep`.
     """
     try:
         check_device(args.device)
@@ -57,11 +51,7 @@ def resume(args: argparse.Namespace, run_trial: RunTrial, check: Check, lost_res
 
 
 def _is_done(folder: Path, trial: Trial, lost_results: LostResults) -> bool:
-    """Whether the trial of a folder is finished and has all its results.
-
-    Raises:
-        ConfigError: It is finished and has lost results that no checkpoint can give back.
-    """
+    """Whether a trial is finished with all its results; ConfigError if no checkpoint gives back lost ones."""
     if not is_finished(folder):
         return False
     lost = lost_results(folder, trial)
@@ -75,11 +65,7 @@ def _is_done(folder: Path, trial: Trial, lost_results: LostResults) -> bool:
 
 
 def trials_in(folder: Path) -> dict[Path, Trial]:
-    """Trials of the folder of one trial, or of the folder of a run, those not yet begun included.
-
-    Raises:
-        ConfigError: It is neither, or a config in it cannot be used.
-    """
+    """Trials of the folder of one trial, or of the folder of a run, those not yet begun included."""
     if (folder / TRIAL_FILE).is_file():
         return {folder: _read_trial(folder)}
     if not (folder / CONFIG_FILE).is_file():
@@ -94,7 +80,6 @@ def trials_in(folder: Path) -> dict[Path, Trial]:
 
 
 def _stamp(folder: Path) -> str:
-    """Time stamp of the run that a trial's folder belongs to."""
     return folder.absolute().parent.name.removeprefix("training_")
 
 
@@ -115,7 +100,6 @@ def _read_trial(folder: Path) -> Trial:
 
 
 def _check_free(folder: Path) -> None:
-    """Refuse a folder into which another run writes."""
     if not folder.is_dir():
         return
     try:

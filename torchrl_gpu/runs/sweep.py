@@ -91,18 +91,12 @@ def launch(
     first_line: Callable[[Trial], str] | None = None,
     read: Callable[[str], Experiment] = read_config,
 ) -> int:
-    """Check everything, then run every trial of the config.
+    """Check everything, then run every trial of the config; returns the exit status, 0, 1 or 2.
 
-    Args:
-        args: From a parser of :func:`build_parser`.
-        run_trial: Runs one trial. It may raise KeyboardInterrupt to end the whole sweep.
-        check: Refuses a trial that this pipeline cannot run.
-        keep_config: Leave the config in the run's folder too; resuming needs it for trials not yet begun.
-        read: Reads the config.
-        first_line: What there is to say about a trial before anything else; said once where several agree.
-
-    Returns:
-        Exit status: 0, 1 or 2. Before anything wrong with the input is known, nothing is written.
+    Before anything wrong with the input is known, nothing is written. ``run_trial`` may raise
+    KeyboardInterrupt to end the whole sweep. With ``keep_config`` the config goes into the run's folder too:
+    resuming needs it for trials not yet begun. ``first_line`` is what there is to say about a trial before
+    anything else; said once where several agree.
     """
     try:
         experiment = read(args.config_file)
@@ -177,23 +171,14 @@ def trial_folder(trial: Trial, stamp: str) -> Path:
 
 @dataclass
 class Job:
-    """One trial about to run.
-
-    Attributes:
-        run_trial: What runs it.
-        trial: The trial.
-        folder: Its folder, not yet there, or with ``trial_config.json`` in it if the trial is resumed.
-        stamp: Time stamp shared by the trials of a sweep.
-        device: Device name.
-        resumed: Whether the folder may be there already.
-    """
+    """One trial about to run."""
 
     run_trial: RunTrial
     trial: Trial
-    folder: Path
-    stamp: str
+    folder: Path  # not yet there, or with `trial_config.json` in it if the trial is resumed
+    stamp: str  # time stamp shared by the trials of a sweep
     device: str
-    resumed: bool = False
+    resumed: bool = False  # whether the folder may be there already
 
     def prepare(self) -> None:
         """Create the folder and ``trial_config.json`` if they are new."""

@@ -16,13 +16,10 @@ REPAID_AFTER = 500_000
 
 
 def parse_overrides(arguments: Sequence[str]) -> dict[str, Any]:
-    """Keys and values from ``key=value`` arguments.
+    """Keys and values from ``key=value`` arguments; ConfigError for what is none, or names a key again.
 
     A value is JSON, a range of whole numbers ``0..9``, several of these with commas in between, which is a
     sweep, or else text.
-
-    Raises:
-        ConfigError: An argument is no ``key=value``, or names the key of another.
     """
     values: dict[str, Any] = {}
     for argument in arguments:

@@ -32,18 +32,11 @@ class Experiment(NamedTuple):
 
 
 def read_config(path: str | Path, overrides: Sequence[str] = (), fast_on: str | None = None) -> Experiment:
-    """Read, check and expand a config file.
+    """Read, check and expand a JSON file with one object; its key ``$schema`` is for editors.
 
-    Args:
-        path: JSON file with one object; its key ``$schema`` is for editors.
-        overrides: ``key=value`` arguments, which win over the file; see `parse_overrides`.
-        fast_on: A device for which throughput keys are chosen where the config gives none.
-
-    Returns:
-        The object as written, with those keys, and the trials in legacy order: last key fastest.
-
-    Raises:
-        ConfigError: The file, an argument or anything in them cannot be used.
+    ``overrides``, ``key=value`` arguments, win over the file. Throughput keys are chosen for the device
+    ``fast_on``, where the config gives none. The trials are in legacy order: last key fastest. ConfigError:
+    the file, an argument or anything in them cannot be used.
     """
     try:
         written = _parse(path) | parse_overrides(overrides)
@@ -55,7 +48,6 @@ def read_config(path: str | Path, overrides: Sequence[str] = (), fast_on: str | 
 
 
 def _parse(path: str | Path) -> dict[str, Any]:
-    """The JSON object in a file."""
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
         written = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
@@ -77,7 +69,6 @@ def _parse(path: str | Path) -> dict[str, Any]:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object whose keys each appear once."""
     for name, count in Counter(name for name, _ in pairs).items():
         if count > 1:
             raise ConfigError(f"key {name!r} is given more than once")
@@ -90,16 +81,10 @@ def _no_constant(text: str) -> None:
 
 
 def make_trials(written: dict[str, Any]) -> list[Trial]:
-    """Check a config object and expand its lists into trials.
+    """Check a config object as read from JSON, and expand its lists into trials.
 
-    Args:
-        written: The object as read from JSON; not changed.
-
-    Returns:
-        One trial per combination of the lists' elements, where learners that lack a swept key take no part.
-
-    Raises:
-        ConfigError: A key is unknown, missing, of the wrong type or out of range, or does not fit another.
+    One per combination of the lists' elements, where learners that lack a swept key take no part.
+    ConfigError: a key is unknown, missing, of the wrong type or out of range, or does not fit another.
     """
     written = {name: value for name, value in written.items() if name != "$schema"}
     _check_names(written)
@@ -113,13 +98,9 @@ def make_trials(written: dict[str, Any]) -> list[Trial]:
 
 
 def expand(values: dict[str, Any]) -> list[dict[str, Any]]:
-    """Every combination of the elements of the lists in ``values`` (training spec 2.2).
+    """Every combination of the elements of the lists in ``values`` (training spec 2.2), last key fastest.
 
-    Args:
-        values: Config without its schedules; a list is a sweep over its elements, anything else is one value.
-
-    Returns:
-        One dictionary per combination, with the keys in their order, the last key's elements fastest.
+    Schedules must not be among them; anything but a list is one value.
     """
     alternatives = [_alternatives(value) for value in values.values()]
     return [dict(zip(values, chosen, strict=True)) for chosen in itertools.product(*alternatives)]

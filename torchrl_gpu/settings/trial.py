@@ -32,10 +32,8 @@ NOT_IN_NAMES = ("seed", "save_dir")
 class Trial:
     """One point of a sweep.
 
-    Attributes:
-        values: The trial's dictionary as `trial_config.json` holds it: keys given in the config with lists
-            expanded, then the two schedules.
-        swept: Keys whose value differs between the trials of the config.
+    ``values`` is what `trial_config.json` holds: keys given in the config with lists expanded, then the two
+    schedules; ``swept`` are the keys whose value differs between the trials of the config.
     """
 
     values: dict[str, Any]
@@ -53,12 +51,8 @@ class Trial:
     def of(cls, values: Mapping[str, Any], swept: tuple[str, ...] = ()) -> "Trial":
         """The trial of a config without sweeps; keys that its learner lacks are left out.
 
-        Args:
-            values: Every required key, an existing agent type, and no unknown key.
-            swept: See `Trial`.
-
-        Raises:
-            ConfigError: A value is not allowed, or does not fit another.
+        Takes every required key, an existing agent type, and no unknown key. ConfigError: a value is not
+        allowed, or does not fit another.
         """
         own = keys_of(values["agent_type"])
         given = {name: value for name, value in values.items() if name in own and name not in SCHEDULES}
@@ -69,10 +63,6 @@ class Trial:
         _check_length(trial.schedule)
         _check_prioritized(trial)
         return trial
-
-    def with_keys(self, **keys: Any) -> "Trial":
-        """The same trial with other values of some keys."""
-        return Trial.of(self.values | keys, self.swept)
 
     @property
     def sections(self) -> tuple[Section, ...]:
@@ -119,7 +109,6 @@ class Trial:
 
 
 def _section(section: type[Section], given: dict[str, Any]) -> Section:
-    """A section from those keys of a trial that belong to it."""
     try:
         return section(**{name: given[name] for name in section.model_fields if name in given})
     except ValidationError as error:

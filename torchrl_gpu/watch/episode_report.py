@@ -14,20 +14,11 @@ def episode_report(
     timestep: int,
     total_timesteps: int,
 ) -> str:
-    """Report one training episode.
+    """Report one training episode, ``number`` from 1, at the timestep of its last step.
 
-    Args:
-        number: Of the episode, from 1.
-        length: Index of its last step (Defect T4: one short of the number of steps).
-        returns: Discounted return of each robot.
-        states: ``info["state"]`` of each robot after the last step.
-        ended_at: Step index at which each robot was taken out of the water, -1 while it is in.
-        eps: Exploration rate of the last step; None with imitation, which has none.
-        timestep: Of the last step.
-        total_timesteps: Of the run.
-
-    Returns:
-        Several lines, the last one empty.
+    ``length`` is the index of that step (Defect T4: one short of the number of steps), ``states`` holds each
+    robot's ``info["state"]`` after it, ``ended_at`` the step index at which each was taken out of the water,
+    or -1; returns are discounted; ``eps`` is None with imitation, which has no exploration rate.
     """
     banner = f"======== {'IL' if eps is None else 'RL'} Episode Info ========"
     lines = [banner, f"current ep_length: {length}", f"current ep_num: {number}"]

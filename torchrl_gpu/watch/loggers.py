@@ -30,10 +30,8 @@ def check_logger(trial: Trial) -> None:
 class ScalarLog:
     """Writes scalars to every logger of a trial.
 
-    Args:
-        folder: The trial's folder. CSV files, lines of ``timestep,value``, lie in ``csv/scalars`` below it,
-            TensorBoard's in ``tensorboard``.
-        logger: The trial's key ``logger``.
+    CSV files, lines of ``timestep,value``, lie in ``csv/scalars`` below its folder, TensorBoard's in
+    ``tensorboard``.
     """
 
     def __init__(self, folder: Path, logger: str) -> None:
@@ -61,11 +59,8 @@ class ScalarLog:
 def rewind(folder: Path, timestep: int, record: EvaluationRecord) -> None:
     """Let the CSV files of a trial say what they said at a timestep, so that a resumed run goes on from it.
 
-    Args:
-        folder: The trial's folder.
-        timestep: First timestep that the resumed run makes. Rows of training are labelled by the timestep
-            that follows them, rows of evaluations by their own.
-        record: The evaluations up to then; their series are written anew.
+    That is the first timestep that the resumed run makes. Rows of training are labelled by the timestep that
+    follows them, rows of evaluations by their own; the series of those in the record are written anew.
     """
     scalars = folder / CSV_FOLDER / "scalars"
     made = set(record.timesteps)

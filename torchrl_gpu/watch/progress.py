@@ -41,17 +41,8 @@ class Verbosity(IntEnum):
 class Progress:
     """Follows a run: a bar if the output is a terminal, else a line at each evaluation, and the scalars.
 
-    Args:
-        schedule: The run's.
-        num_envs: Timesteps of one vector step.
-        stage: Name of the curriculum stage at a timestep.
-        statistics: Of the training episodes; it is shown every step.
-        log: Takes named scalars and their timestep.
-        verbosity: How much to print.
-        timings: Of the loop; their seconds since the last writing are scalars.
-
-    Attributes:
-        bar: The `tqdm` bar, or None.
+    Every step is shown to the statistics; ``log`` takes named scalars and their timestep, among them the
+    seconds of the timings since the last writing; ``stage`` names the curriculum stage at a timestep.
     """
 
     def __init__(
@@ -200,13 +191,7 @@ class Progress:
 
 
 class EpisodeReports:
-    """Step listener that prints the legacy report of every training episode; for one environment.
-
-    Args:
-        schedule: The run's.
-        discount: Factor per step of the return.
-        show: Prints a text.
-    """
+    """Step listener that prints the legacy report of every training episode; for one environment."""
 
     def __init__(self, schedule: Schedule, discount: float, show: Callable[[str], None] = print) -> None:
         self.schedule = schedule
@@ -259,12 +244,7 @@ def on_terminal() -> bool:
 
 
 def stage_names(thresholds: Sequence[int], mixed: bool) -> Callable[[int], str]:
-    """Names of the curriculum stages as a function of the timestep.
-
-    Args:
-        thresholds: First timestep of each stage, ascending from 0.
-        mixed: Whether the environments are spread over all stages.
-    """
+    """Names of the curriculum stages, which begin at the thresholds, as a function of the timestep."""
     count = len(thresholds)
     if mixed:
         return lambda timestep: f"1-{count}"

@@ -10,18 +10,11 @@ from torchrl_gpu.collect.step import Step
 
 
 class EpisodeSums(NamedTuple):
-    """Sums over finished episodes.
-
-    Attributes:
-        episodes: Their number.
-        returns: Discounted returns, mean over the robots of each episode.
-        successes: Episodes in which all robots arrived.
-        steps: Steps.
-    """
+    """Sums over finished episodes."""
 
     episodes: float = 0.0
-    returns: float = 0.0
-    successes: float = 0.0
+    returns: float = 0.0  # discounted, mean over the robots of each episode
+    successes: float = 0.0  # episodes in which all robots arrived
     steps: float = 0.0
 
     def means_since(self, earlier: "EpisodeSums") -> dict[str, float]:
@@ -38,14 +31,7 @@ class EpisodeSums(NamedTuple):
 
 
 class EpisodeStatistics:
-    """Step listener that adds up the episodes of E environments on their device; reading alone waits for it.
-
-    Args:
-        num_envs: Environments E.
-        max_robots: Robot rows R.
-        discount: Factor per step of the return.
-        device: Of the environments.
-    """
+    """Step listener that adds up the episodes of E environments on their device; only `read` waits for it."""
 
     def __init__(self, num_envs: int, max_robots: int, discount: float, device: torch.device | str) -> None:
         self.discount = discount

@@ -8,11 +8,7 @@ from typing import Any, TextIO
 
 
 class Lasting:
-    """A text stream that falls silent once it cannot be written to.
-
-    Args:
-        stream: What it writes to; asked for everything else.
-    """
+    """A text stream that falls silent once it cannot be written to."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream

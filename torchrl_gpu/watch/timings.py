@@ -13,14 +13,8 @@ class Timings:
     """Seconds of the parts of a loop, each ended by a `lap`.
 
     On a GPU a lap puts a mark among the work handed to it, and the time between two marks counts: the host
-    does not wait, and a part is charged with what the GPU does for it. Only `read` waits.
-
-    Args:
-        device: On which the loop works.
-
-    Attributes:
-        clock: Seconds where the device is the CPU. A benchmark on a shared machine may take
-            `time.process_time`.
+    does not wait, and a part is charged with what the GPU does for it. Only `read` waits. A benchmark on a
+    shared machine with a CPU may take `time.process_time` for the clock.
     """
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
