@@ -13,15 +13,10 @@ _APART = "isolate_recompiles" in inspect.signature(torch.compile).parameters
 
 
 def compile_whole(function: Callable, **options: Any) -> Callable:
-    """Compile `function` as one graph, or raise, with graphs that no other call of this shares.
-
-    torch keeps all graphs of a function together and stops after eight, which the ninth size of a world or
-    the ninth trial of a sweep would meet. Older versions cannot keep them apart.
-
-    Args:
-        function: what to compile, at its first call.
-        **options: of `torch.compile`.
-    """
+    """Compile `function` as one graph at its first call, or raise; options are those of `torch.compile`."""
+    # With graphs that no other call of this shares: torch keeps all graphs of a function together and stops
+    # after eight, which the ninth size of a world or trial of a sweep would meet. Older versions cannot keep
+    # them apart.
     keep_memory()
     if _APART:
         options = {"isolate_recompiles": True, **options}
@@ -29,11 +24,9 @@ def compile_whole(function: Callable, **options: Any) -> Callable:
 
 
 def keep_memory() -> None:
-    """Let the C library keep the memory that a call frees for the next one.
-
-    It would give megabytes back to the system and fetch them again, zeroed, at every call, which can take as
-    long as the work. glibc learns from the largest block it has freed, up to 32 MiB; others ignore it.
-    """
+    """Let the C library keep the memory that a call frees for the next one."""
+    # It would give megabytes back to the system and fetch them again, zeroed, at every call, which can take
+    # as long as the work. glibc learns from the largest block it has freed, up to 32 MiB; others ignore it.
     torch.empty(KEPT, dtype=torch.uint8)
 
 

@@ -11,18 +11,9 @@ from marinenav_env.envs.contract.stage import Schedule, Stage, stage_index, stag
 
 
 class Curriculum:
-    """The stages of a schedule, or one that is set; every change counts `changes` up.
+    """The stages of a schedule (environment spec 5), or one that is set; every change counts `changes` up.
 
-    Args:
-        num_envs: environments E.
-        max_robots: most robots that may be asked for.
-        schedule: legacy curriculum (environment spec 5), or None.
-
-    Attributes:
-        stages: of the schedule; one without.
-        index: of the stage of each environment, int64 [E] on the CPU.
-        pinned: whether the environments keep their stages.
-        changes: how often what the environments ask for has changed.
+    `index` is the stage of each environment, int64 [E] on the CPU; `pinned` environments keep theirs.
     """
 
     def __init__(self, num_envs: int, max_robots: int, schedule: Schedule | None) -> None:
@@ -84,5 +75,4 @@ class Curriculum:
 
 
 def _possible(stage: Stage) -> Stage:
-    """The stage with none of what is asked for fewer times than none."""
     return stage._replace(num_cores=max(stage.num_cores, 0), num_obs=max(stage.num_obs, 0))

@@ -19,13 +19,7 @@ Slots = tuple[int, int, int]
 
 
 class Draws:
-    """Draws on a device in one dtype, all from one seed; no global generator is touched.
-
-    Args:
-        seed: integer from 0 to 2^63 - 1.
-        device: of all tensors.
-        dtype: of floating-point tensors.
-    """
+    """Draws on a device in one dtype, all from one seed, 0 to 2^63 - 1; no global generator is touched."""
 
     def __init__(self, seed: int, device: torch.device, dtype: torch.dtype) -> None:
         self.device, self.dtype = device, dtype

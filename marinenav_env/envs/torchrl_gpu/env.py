@@ -18,7 +18,6 @@ DTYPES = (torch.float32, torch.float64)
 
 
 def _asked(name: str, doc: str) -> property:
-    """Legacy attribute of the worlds, read and written through the environment."""
 
     def read(env: "MarineNavTorchRLEnv") -> Any:
         return getattr(env.world.stage, name)
@@ -238,7 +237,6 @@ def _check_arguments(
 
 
 def _entropy() -> int:
-    """A seed that no other process has, from the operating system."""
     return int(np.random.SeedSequence().generate_state(1)[0])
 
 

@@ -54,19 +54,12 @@ Constants = dict[str, Any]
 
 
 class EpisodeTensors(NamedTuple):
-    """E episode dictionaries on the CPU in float64.
-
-    Attributes:
-        scenario: starts, goals, cores, obstacles and counts.
-        robot: rows of `RobotParams`, [40, R, E].
-        thrust_change: [2, 5, R, E] (N/s).
-        constants: the other entries of each "env" dictionary, as they were.
-    """
+    """E episode dictionaries on the CPU in float64."""
 
     scenario: Scenario
-    robot: Tensor
-    thrust_change: Tensor
-    constants: list[Constants]
+    robot: Tensor  # rows of `RobotParams`, [40, R, E]
+    thrust_change: Tensor  # [2, 5, R, E] (N/s)
+    constants: list[Constants]  # the other entries of each "env" dictionary, as they were
 
 
 def read_episodes(
@@ -109,10 +102,8 @@ def read_episodes(
 def write_episodes(tensors: EpisodeTensors) -> list[dict]:
     """Episode dictionaries of all environments, with the trajectories at their first row.
 
-    `num_robots` is the number that exists, so that every dictionary can be loaded again (not so Quirk W27).
-
-    Args:
-        tensors: what to write; one set of robot constants may stand for all, [40, 1, 1].
+    `num_robots` is the number that exists, so that all can be loaded again (not so Quirk W27). One set of
+    robot constants may stand for all, [40, 1, 1].
     """
     size = tensors.scenario.goal.shape[1:]
     tensors = tensors._replace(
@@ -182,7 +173,6 @@ def _check(k: int, episode: dict, max_robots: int) -> None:
 
 
 def _check_finite(scenario: Scenario) -> None:
-    """Refuse what would be seen at no bearing at all."""
     for name, numbers in zip(Scenario._fields, scenario, strict=True):
         if not bool(numbers.isfinite().all()):
             episode = int((~numbers.isfinite()).nonzero()[0, -1])

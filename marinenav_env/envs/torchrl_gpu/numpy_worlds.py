@@ -17,24 +17,12 @@ NUMPY_DTYPE = {torch.float32: np.float32, torch.float64: np.float64}
 
 
 class NumpyWorlds:
-    """Steps reference worlds one after the other and lays their lists out as tensors.
+    """Steps E reference worlds one after the other and lays their lists out as tensors.
 
     World k draws from the stream of ``MarineNavEnv3(seed + k)``, so that one environment gives the legacy
-    numbers. The arrays are kept between calls: rows of environments that a masked call leaves alone stay.
-
-    Args:
-        num_envs: number of worlds E.
-        max_robots: robot rows R; a scenario with fewer leaves the tail absent.
-        seed: seed of world 0.
-        schedule: legacy curriculum, or None.
-        rewards: weights of reward terms that differ from those of the legacy world.
-        is_eval_env: record histories, as `MarineNavEnv3` does.
-        continuous: thrust change commands, or indices of actions.
-        dtype: float32 or float64, of observations and rewards. The worlds themselves compute in float64.
-        device: where the tensors go.
-
-    Attributes:
-        worlds: the E worlds.
+    numbers; all compute in float64, `dtype` is that of observations and rewards. The arrays are kept between
+    calls: rows of environments that a masked call leaves alone stay. `max_robots` is the number of robot rows
+    R; a scenario with fewer leaves the tail absent.
     """
 
     def __init__(
@@ -116,12 +104,8 @@ class NumpyWorlds:
     def step(self, action: torch.Tensor, mask: torch.Tensor | None = None) -> Rows:
         """Move the worlds that `mask`, bool (E, 1) or (E,), selects, and deactivate who has finished.
 
-        Args:
-            action: (E, R, 2) thrust change commands or (E, R) indices.
-            mask: None for all.
-
-        Returns:
-            As `reset`, the robots' tensors with their reward.
+        Takes commands (E, R, 2) or indices (E, R); gives what `reset` does, the robots' tensors with their
+        reward.
         """
         actions = action.tolist()  # plain numbers, as the legacy agents give: histories hold them
         timesteps = self.total_timesteps
@@ -152,19 +136,12 @@ class NumpyWorlds:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that worlds of the same construction need to go on draw for draw; not copied.
-
-        The observations of the present step are part of it: looking twice would draw twice.
-        """
+        """What worlds of the same construction need to go on draw for draw; not copied."""
+        # With the present observations: looking twice would draw twice.
         return {"worlds": [world.state_dict() for world in self.worlds], "rows": dict(self._rows)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a `state_dict`.
-
-        Raises:
-            ValueError: it is of another number of environments.
-            KeyError: a part is missing.
-        """
+        """Go on from a `state_dict`; ValueError for another number of environments."""
         for world, each in zip(self.worlds, state["worlds"], strict=True):
             world.load_state_dict(each)
         for name, row in self._rows.items():

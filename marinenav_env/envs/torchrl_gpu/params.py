@@ -21,16 +21,10 @@ from marinenav_env.envs.torchrl_gpu.state import Scenario, WorldParams
 class Constants:
     """Those of E environments: of new robots and maps at first, later of the episodes loaded.
 
-    Args:
-        num_envs: environments E.
-        to_world: brings a tensor to the device and the precision of the world.
-        changes: entries of the "env" dictionary of an episode that differ from those of a new map.
-
-    Attributes:
-        exact: `WorldParams` in float64 on the CPU.
-        params: `WorldParams` of the world.
-        radii: maps of the radius noise.
-        substeps: least and greatest number of sub-steps of all robots.
+    `to_world` brings a tensor to the device and precision of the world; `changes` are entries of the "env"
+    dictionary of an episode that differ from those of a new map. `exact` holds `WorldParams` in float64 on
+    the CPU, `params` those of the world, `radii` the maps of the radius noise, `substeps` the least and
+    greatest number of sub-steps.
     """
 
     def __init__(

@@ -14,9 +14,7 @@ GPU_LAG = 4
 class Note(NamedTuple):
     """How much of the pool was used after a request, on its way from the device.
 
-    Attributes:
-        used: beginnings used of each group, on the CPU once `arrival` has come.
-        arrival: when the copy is complete; None where it is already.
+    `used` holds the beginnings used of each group, on the CPU once `arrival` has come; None where it has.
     """
 
     used: Tensor
@@ -42,16 +40,12 @@ class Note(NamedTuple):
 class ScenarioPool:
     """Beginnings of episodes for groups of environments that ask for the same kind of scenario.
 
-    Each is handed out at most once. Environments e of group g get the next unused columns of that group; a
-    group is drawn anew when it cannot serve a request, which the host sees from the request. On a GPU looking
-    at it would make the host wait at every step: there it looks at the one `lag` requests ago, counts on all
-    environments in those since, and draws anew a little earlier than needed.
-
-    Args:
-        group: group of each environment, int64 [E].
-        draw: beginnings of `n` episodes of group g, tensors [..., n].
-        size: beginnings held at least, over all groups.
-        lag: see above; default: 0 on the CPU, else `GPU_LAG`.
+    `draw` gives the beginnings of `n` episodes of group g, tensors [..., n]; at least `size` are held, over
+    all groups, and each is handed out at most once: an environment gets the next unused column of its
+    `group`, int64 [E]. A group is drawn anew when it cannot serve a request, which the host sees from the
+    request. On a GPU looking at it would make the host wait at every step: there it looks at the one `lag`
+    requests ago (0 on the CPU, else `GPU_LAG`), counts on all environments in those since, and draws anew a
+    little earlier than needed.
     """
 
     def __init__(
@@ -110,7 +104,6 @@ class ScenarioPool:
         return (rank * asked).sum(0)
 
     def _used_after(self, number: Tensor) -> list[int]:
-        """Beginnings used of each group after a request of `number`, at most."""
         if self._lag == 0:
             return (self._used + number).tolist()
         seen = self._notes.popleft().read() if len(self._notes) == self._lag else [0] * len(self._members)
@@ -136,11 +129,7 @@ class ScenarioPool:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore a `state_dict`.
-
-        Raises:
-            ValueError: it is of another number of environments or groups.
-        """
+        """Restore a `state_dict`; ValueError for another number of environments or groups."""
         if state["beginnings"][0].shape[-1] != sum(self._sizes):
             raise ValueError("the scenarios drawn ahead are of other environments than these")
         self._beginnings = list(state["beginnings"])

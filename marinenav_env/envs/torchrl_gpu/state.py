@@ -24,57 +24,33 @@ ROBOTS, CORES, OBSTACLES = range(3)
 
 
 class Scenario(NamedTuple):
-    """Scenarios of N environments: what an episode starts with and keeps.
+    """Scenarios of N environments: what an episode starts with and keeps."""
 
-    Attributes:
-        initial: motion at the start, [11, R, N] (m, rad, m/s, rad/s, N).
-        goal: [2, R, N] (m).
-        cores: x, y (m), clockwise (0 or 1), Gamma (m²/s), [4, C, N]; Gamma is 0 beyond the count.
-        obstacles: x, y, radius (m), [3, O, N].
-        counts: numbers of robots, cores and obstacles that exist, int32 [3, N].
-    """
-
-    initial: Tensor
-    goal: Tensor
-    cores: Tensor
-    obstacles: Tensor
-    counts: Tensor
+    initial: Tensor  # motion at the start, [11, R, N] (m, rad, m/s, rad/s, N)
+    goal: Tensor  # [2, R, N] (m)
+    cores: Tensor  # x, y (m), clockwise (0 or 1), Gamma (m²/s; 0 beyond the count), [4, C, N]
+    obstacles: Tensor  # x, y, radius (m), [3, O, N]
+    counts: Tensor  # numbers of robots, cores and obstacles that exist, int32 [3, N]
 
 
 class WorldState(NamedTuple):
-    """State of E environments of R robots each.
-
-    Attributes:
-        scenario: the scenarios being played.
-        motion: [11, R, E], rows as above. The velocity over ground lags one sub-step (Quirk W12).
-        active: robot exists and is in the water, int32 0 or 1, [R, E].
-        collision: robot has collided, sticky (Quirk W16), likewise.
-        reach_goal: robot has arrived, sticky (Quirk W16), likewise.
-        outcome: `Outcome` of the last step, NORMAL or ABSENT before the first, int32 [R, E].
-        timesteps: steps of the episode so far, int32 [E].
-    """
+    """State of E environments of R robots each; flags are int32 0 or 1, [R, E]."""
 
     scenario: Scenario
-    motion: Tensor
-    active: Tensor
-    collision: Tensor
-    reach_goal: Tensor
-    outcome: Tensor
-    timesteps: Tensor
+    motion: Tensor  # [11, R, E], rows as above; the velocity over ground lags one sub-step (Quirk W12)
+    active: Tensor  # robot exists and is in the water
+    collision: Tensor  # sticky (Quirk W16)
+    reach_goal: Tensor  # sticky (Quirk W16)
+    outcome: Tensor  # `Outcome` of the last step, NORMAL or ABSENT before the first, int32 [R, E]
+    timesteps: Tensor  # of the episode so far, int32 [E]
 
 
 class Observation(NamedTuple):
-    """What the robots perceive, robot frame, zero where inactive (environment spec 7).
+    """What the robots perceive, robot frame, zero where inactive (environment spec 7)."""
 
-    Attributes:
-        self_state: goal x, y (m), velocity u, v (m/s), yaw rate (rad/s), left, right thrust (N), [7, R, E].
-        objects_state: rows nearest first, features x, y (m), vx, vy (m/s), radius (m), [5, 5, R, E].
-        num_objects: how many rows are observations, int32 [R, E].
-    """
-
-    self_state: Tensor
-    objects_state: Tensor
-    num_objects: Tensor
+    self_state: Tensor  # [7, R, E], numbers and units of `contract.layout.SELF`
+    objects_state: Tensor  # rows nearest first, features of `contract.layout.OBJECT`, [5, 5, R, E]
+    num_objects: Tensor  # how many rows are observations, int32 [R, E]
 
     @property
     def objects_mask(self) -> Tensor:
@@ -85,25 +61,15 @@ class Observation(NamedTuple):
 
 
 class StepResult(NamedTuple):
-    """What a step returns; the observation is the true next one, no environment has been reset.
+    """What a step returns; the observation is the true next one, no environment has been reset."""
 
-    Attributes:
-        observation: of all robots that were in the water during this step, those who finish with it included.
-        reward: [R, E], zero where inactive (Quirk W21: the legacy zero is an integer).
-        outcome: `Outcome` numbers, int32 [R, E].
-        done: every robot has finished, or the cut-off was reached, int32 [E].
-        apply_colregs: a COLREGs penalty is in force, int32 [R, E].
-        phi: starboard turn still needed where ``apply_colregs``, else 0 (rad), [R, E].
-        refused: the action of a robot in the water is none: not finite, or no index; int32 [R, E].
-    """
-
-    observation: Observation
-    reward: Tensor
-    outcome: Tensor
-    done: Tensor
-    apply_colregs: Tensor
-    phi: Tensor
-    refused: Tensor
+    observation: Observation  # of all in the water during this step, those who finish with it included
+    reward: Tensor  # [R, E], zero where inactive (Quirk W21: the legacy zero is an integer)
+    outcome: Tensor  # `Outcome` numbers, int32 [R, E]
+    done: Tensor  # every robot has finished, or the cut-off was reached, int32 [E]
+    apply_colregs: Tensor  # a COLREGs penalty is in force, int32 [R, E]
+    phi: Tensor  # starboard turn still needed where ``apply_colregs``, else 0 (rad), [R, E]
+    refused: Tensor  # who is in the water was given no action: not finite, or no index; int32 [R, E]
 
 
 class RobotParams(NamedTuple):
@@ -163,18 +129,11 @@ MapParams = NamedTuple("MapParams", [(name, Tensor) for name in (*MAP_NAMES, *RE
 
 
 class WorldParams(NamedTuple):
-    """Constants of the step, packed so that a call carries few tensors.
+    """Constants of the step, packed so that a call carries few tensors."""
 
-    Attributes:
-        robot: rows of `RobotParams`, [40, R, E] or [40, 1, 1].
-        thrust_change: left and right thrust rates of the discrete actions (N/s), [2, 5, R, E] or
-            [2, 5, 1, 1].
-        map: rows of `MapParams`, [M, E].
-    """
-
-    robot: Tensor
-    thrust_change: Tensor
-    map: Tensor
+    robot: Tensor  # rows of `RobotParams`, [40, R, E] or [40, 1, 1]
+    thrust_change: Tensor  # left and right rates of the discrete actions (N/s), [2, 5, R, E] or [2, 5, 1, 1]
+    map: Tensor  # rows of `MapParams`, [M, E]
 
     def of_robots(self) -> RobotParams:
         """Constants of the robots by name."""

@@ -35,21 +35,12 @@ def world_step(
     continuous: bool = True,
     substeps: tuple[int, int] = (10, 10),
 ) -> tuple[WorldState, StepResult]:
-    """Move, perceive, reward and deactivate all robots of E environments once.
+    """Move, perceive, reward and deactivate all robots of E environments once; `state` is not changed.
 
-    Robots that collided or arrived leave the water at the end of the step, after everybody has perceived
-    them for the last time; in the legacy environment that is the caller's duty (Quirk W22).
-
-    Args:
-        state: before the step; it is not changed.
-        params: constants of robots and environments.
-        action: commands [2, R, E], or indices [R, E] where not `continuous`; ignored where inactive.
-        noise: of one perception.
-        continuous: kind of action.
-        substeps: least and greatest ``N`` of the robots.
-
-    Returns:
-        The new state, and what the step gave; nothing is reset.
+    Robots that collided or arrived leave the water at the end of the step, after everybody has perceived them
+    for the last time; in the legacy environment that is the caller's duty (Quirk W22). `action` holds
+    commands [2, R, E], or indices [R, E] where not `continuous`, ignored where inactive; `substeps` the least
+    and greatest ``N`` of the robots. Nothing is reset.
     """
     robot, limits = params.of_robots(), params.of_map()
     rates = thrust_rates(action, params.thrust_change, continuous)
@@ -88,12 +79,8 @@ def noisy_step(
     continuous: bool,
     substeps: tuple[int, int],
 ) -> tuple[Tensor, ...]:
-    """Draw the noise and step: what is compiled.
-
-    Returns:
-        Plain tensors, as versions of torch differ in how compiled functions give named tuples back; see
-        `stepped`.
-    """
+    """Draw the noise and step: what is compiled. Gives plain tensors, see `stepped`."""
+    # Versions of torch differ in how compiled functions give named tuples back.
     sizes = (state.scenario.obstacles.shape[1], *state.active.shape)
     noise = draw_noise(keys, sizes, radii, state.motion.dtype)
     new, result = world_step(state, params, action, noise, continuous=continuous, substeps=substeps)

@@ -32,15 +32,10 @@ class Objects(NamedTuple):
 def starboard_turn(
     rows: Sequence[tuple[Tensor, ...]], velocity: tuple[Tensor, Tensor], own_r: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Turn asked for by the nearest object to which the rules apply (environment spec 8.1).
+    """Whether the rules apply, bool [R, E], and the turn phi in (0, π), else 0 (rad) (environment spec 8.1).
 
-    Args:
-        rows: objects nearest first, features of `Objects` each; a row of zeros is none, for it does not move.
-        velocity: own velocity over ground, body frame (m/s), two of [R, E].
-        own_r: own radius (m).
-
-    Returns:
-        Whether the rules apply, bool [R, E], and the turn phi in (0, π) where they do, 0 elsewhere (rad).
+    The first of `rows` to which they apply decides: objects nearest first, zeros where there is none, which
+    does not move. `velocity` is the own one over ground, body frame (m/s), `own_r` in m.
     """
     forward = starboard = torch.zeros_like(velocity[0])
     for row in reversed(rows):  # so that the nearest has the last word
@@ -93,5 +88,4 @@ def turn_vector(objects: Objects, velocity: tuple[Tensor, Tensor], own_r: Tensor
 
 
 def _product(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
-    """(a + ib)(c + id)."""
     return a * c - b * d, a * d + b * c

@@ -21,29 +21,15 @@ def current_field(cores: Tensor, core_r: Tensor) -> Field:
 
 
 def core_strength(cores: Tensor) -> Tensor:
-    """Signed circulation over 2π of each core (m²/s), [C, E]; zero where there is none.
-
-    Quirk W2: `clockwise` is named for axes with x right and y up.
-    """
+    """Signed circulation over 2π of each core (m²/s), [C, E]; zero where there is none."""
+    # Quirk W2: `clockwise` is named for axes with x right and y up.
     return cores[CORE_GAMMA] * (2 * cores[CORE_CLOCKWISE] - 1) / (2 * math.pi)
 
 
 def current(x: Tensor, y: Tensor, cores: Tensor, strength: Tensor, core_r: Tensor) -> tuple[Tensor, Tensor]:
-    """Current at the points (x, y): the plain superposition of all cores (Quirk W3).
-
-    Speed over distance is Γ/(2π r²) inside a core and Γ/(2π d²) outside, that is Γ/(2π max(d², r²)), so that
-    neither a root nor a case for the centre of a core (Quirk W4) is needed.
-
-    Args:
-        x: world coordinates of the points (m), [R, E].
-        y: as `x`.
-        cores: [4, C, E], rows as in `Scenario`.
-        strength: from `core_strength`, [C, E].
-        core_r: radius of all cores of an environment (m), [E].
-
-    Returns:
-        World-frame components (m/s), each [R, E].
-    """
+    """Current (m/s) at world points x, y (m), all [R, E]: the plain superposition of all cores (Quirk W3)."""
+    # Speed over distance is Γ/(2π r²) inside a core and Γ/(2π d²) outside, that is Γ/(2π max(d², r²)), so
+    # that neither a root nor a case for the centre of a core (Quirk W4) is needed.
     north = x - cores[CORE_X][:, None]
     east = y - cores[CORE_Y][:, None]
     spin = strength[:, None] / (north * north + east * east).clamp(min=core_r * core_r)

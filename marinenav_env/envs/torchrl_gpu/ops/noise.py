@@ -37,56 +37,33 @@ SINE = _series(lambda x: np.sin(np.pi * x), 13)[1::2].tolist()
 
 
 class ObjectNoise(NamedTuple):
-    """Noise of k candidates seen by R observers in E environments, world frame, [k, R, E] each.
-
-    Attributes:
-        position_x: standard normal.
-        position_y: standard normal.
-        velocity_x: standard normal.
-        velocity_y: standard normal.
-        radius: von Mises angle of concentration ``r_kappa`` (rad).
-    """
+    """Noise of k candidates for R observers in E environments, world frame, standard normal, [k, R, E]."""
 
     position_x: Tensor
     position_y: Tensor
     velocity_x: Tensor
     velocity_y: Tensor
-    radius: Tensor
+    radius: Tensor  # von Mises angle of concentration ``r_kappa`` (rad)
 
 
 class Noise(NamedTuple):
-    """What one perception consumes (environment spec 7.2).
+    """What one perception consumes (environment spec 7.2)."""
 
-    Attributes:
-        obstacles: k = O, by index.
-        robots: k = R - 1, the other robots by index.
-    """
-
-    obstacles: ObjectNoise
-    robots: ObjectNoise
+    obstacles: ObjectNoise  # k = O, by index
+    robots: ObjectNoise  # k = R - 1, the other robots by index
 
 
 class Radii(NamedTuple):
-    """Maps from Rayleigh numbers to absolute von Mises angles, one for each concentration in use.
+    """Maps from Rayleigh numbers to absolute von Mises angles, one for each concentration in use."""
 
-    Attributes:
-        table: map at equally spaced knots in [0, 6] and its rise to the next knot, [2, kappas · 4096] (rad).
-        first: where the map of a robot begins, int32 [R, E] or [1, 1].
-    """
-
-    table: Tensor
-    first: Tensor
+    table: Tensor  # at equal knots in [0, 6], and its rise to the next (rad), [2, kappas · 4096]
+    first: Tensor  # where the map of a robot begins, int32 [R, E] or [1, 1]
 
 
 class NoiseKeys:
     """The counter of a generator: every call gives keys of its own (BLAKE2 of seed and counter).
 
-    Args:
-        seed: integer from 0 to 2^63 - 1.
-        device: of the keys.
-
-    Attributes:
-        state: seed and counter, int64 [2] on the CPU.
+    `state` holds the seed, from 0 to 2^63 - 1, and the counter, int64 [2] on the CPU.
     """
 
     def __init__(self, seed: int, device: torch.device | str):
@@ -101,7 +78,6 @@ class NoiseKeys:
 
 
 def _next_keys(numbers: np.ndarray) -> Tensor:
-    """Count on by one; the keys of this count."""
     numbers[1] += 1
     digest = hashlib.blake2b(numbers.tobytes(), digest_size=4 * STREAMS).digest()
     return torch.from_numpy(np.frombuffer(digest, np.int32).copy())
@@ -126,14 +102,7 @@ def sent(tensor: Tensor, device: torch.device | str) -> Tensor:
 
 
 def draw_noise(keys: Tensor, sizes: tuple[int, int, int], radii: Radii, dtype: torch.dtype) -> Noise:
-    """Noise of one perception.
-
-    Args:
-        keys: from `NoiseKeys`.
-        sizes: obstacles O, robots R, environments E; fewer than 2^31 pairs of robot and candidate.
-        radii: from `radius_maps`.
-        dtype: of the result.
-    """
+    """Noise of one perception; `sizes` are O, R, E, with fewer than 2^31 pairs of robot and candidate."""
     obstacles, robots, envs = sizes
     return Noise(
         _draw(keys, 0, (obstacles, robots, envs), radii, dtype),
@@ -144,7 +113,6 @@ def draw_noise(keys: Tensor, sizes: tuple[int, int, int], radii: Radii, dtype: t
 def _draw(
     keys: Tensor, first: int, shape: tuple[int, int, int], radii: Radii, dtype: torch.dtype
 ) -> ObjectNoise:
-    """Noise of candidates from number `first` on."""
     k, r, e = (torch.arange(size, dtype=torch.int32, device=keys.device) for size in shape)
     element = ((k[:, None, None] + first) * shape[1] + r[:, None]) * shape[2] + e
     position = _normal_pair(element ^ keys[0], element ^ keys[1], dtype)
@@ -166,11 +134,7 @@ def von_mises(rayleigh: Tensor, radii: Radii) -> Tensor:
 
 
 def radius_maps(kappas: Tensor, dtype: torch.dtype) -> Radii:
-    """Maps for the concentrations `kappas`, [R, E] or [1, 1], and which robot uses which.
-
-    Raises:
-        ValueError: for a negative or non-finite concentration.
-    """
+    """Maps for concentrations, [R, E] or [1, 1], and whose is which; ValueError for what is none."""
     if not bool(torch.isfinite(kappas).all() and (kappas >= 0).all()):
         raise ValueError(
             f"r_kappa holds {kappas.min().item()} to {kappas.max().item()}; allowed are 0 and more"
@@ -202,7 +166,6 @@ def _normal_pair(counters: Tensor, others: Tensor, dtype: torch.dtype) -> tuple[
 
 
 def _horner(coefficients: list[float], x: Tensor) -> Tensor:
-    """Polynomial, constant coefficient first."""
     value = torch.full_like(x, coefficients[-1])
     for coefficient in reversed(coefficients[:-1]):
         value = value * x + coefficient

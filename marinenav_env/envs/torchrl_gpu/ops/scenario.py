@@ -62,33 +62,19 @@ Clashes = Callable[[Tensor, Tensor, Request], Tensor]
 
 
 class Category(NamedTuple):
-    """How one kind of object is placed.
-
-    Attributes:
-        name: of the category.
-        size: features F of an object.
-        propose: candidates [F, B, N], drawn as in the legacy generator.
-        fits: whether they fit the map and the categories before, bool [B, N].
-        clashes: whether they exclude an object of their own kind, broadcast over [F, ...] features.
-    """
+    """How one kind of object is placed; an object has F = `size` features."""
 
     name: str
     size: int
-    propose: Propose
-    fits: Fits
-    clashes: Clashes
+    propose: Propose  # candidates [F, B, N], drawn as in the legacy generator
+    fits: Fits  # the map and the categories before, bool [B, N]
+    clashes: Clashes  # with an object of their own kind, broadcast over [F, ...] features
 
 
 def generate(request: Request, slots: tuple[int, int, int], generator: torch.Generator) -> Scenario:
-    """Draw N scenarios.
+    """Draw N scenarios with room for R, C, O (`slots`) things; the generator is on the device of the request.
 
-    Args:
-        request: numbers of objects, at most the slots, and map constants.
-        slots: room for robots, cores and obstacles: R, C, O.
-        generator: source of all draws; its device is that of the request.
-
-    Returns:
-        Scenarios with robots at rest in still water (Quirk W6: `velocity` shows no current at first).
+    Robots are at rest in still water (Quirk W6: `velocity` shows no current at first).
     """
     placed: dict[str, Placed] = {}
     for category, wanted, size in zip(CATEGORIES, request[:3], slots, strict=True):
@@ -137,13 +123,7 @@ def accept(
 ) -> Placed:
     """Keep, one a round, the first candidate of each scenario that fits all kept before it.
 
-    Args:
-        category: of the candidates.
-        candidates: [F, B, N].
-        fits: which do not clash with anything yet, bool [B, N].
-        placed: of earlier blocks.
-        wanted: [N].
-        request: of these scenarios.
+    `candidates` are [F, B, N], `wanted` [N]; `fits`, bool [B, N], says which clash with nothing `placed` yet.
     """
     features, count = placed.features.clone(), placed.count.clone()
     position = torch.arange(fits.shape[0], dtype=torch.int16, device=fits.device)[:, None]

@@ -34,21 +34,13 @@ NETWORK_SIZE = 40  # candidates up to which compiled code exchanges and selects;
 
 
 class Perception(NamedTuple):
-    """Result of one perception of all robots; flags are int32 [R, E].
-
-    Attributes:
-        observation: what they see.
-        collision: sticky.
-        reach_goal: sticky.
-        apply_colregs: a turn is asked for.
-        phi: that turn to starboard (rad), [R, E].
-    """
+    """What one perception of all robots gives; flags are int32 [R, E]."""
 
     observation: Observation
-    collision: Tensor
-    reach_goal: Tensor
-    apply_colregs: Tensor
-    phi: Tensor
+    collision: Tensor  # sticky
+    reach_goal: Tensor  # sticky
+    apply_colregs: Tensor  # a turn is asked for
+    phi: Tensor  # that turn to starboard (rad), [R, E]
 
 
 class Observer(NamedTuple):
@@ -72,27 +64,15 @@ class Candidates(NamedTuple):
 
 
 class Sight(NamedTuple):
-    """Candidates as the sensors give them, [k, R, E].
+    """Candidates as the sensors give them, [k, R, E]; gaps (m) are infinite where not detected."""
 
-    Attributes:
-        features: x, y, vx, vy, radius in the observer's body frame.
-        gap: perceived distance between the discs, the key of the selection; infinite where not detected (m).
-        true_gap: true distance between the discs, infinite where not detected (m).
-    """
-
-    features: tuple[Tensor, ...]
-    gap: Tensor
-    true_gap: Tensor
+    features: tuple[Tensor, ...]  # x, y, vx, vy, radius in the observer's body frame
+    gap: Tensor  # perceived distance between the discs, the key of the selection
+    true_gap: Tensor  # true distance between the discs
 
 
 def perceive(state: WorldState, p: RobotParams, noise: Noise) -> Perception:
-    """Perception of all robots in the water; the others keep their flags and see nothing.
-
-    Args:
-        state: after the motion.
-        p: constants of the robots.
-        noise: of this perception.
-    """
+    """Perception of all robots in the water after the motion; the others keep their flags and see nothing."""
     motion, active = state.motion, state.active > 0
     cos, sin = torch.cos(motion[THETA]), torch.sin(motion[THETA])
     velocity = rotate(cos, -sin, motion[GROUND_X], motion[GROUND_Y])
@@ -167,15 +147,10 @@ def look(o: Observer, c: Candidates, noise: ObjectNoise, p: RobotParams) -> Sigh
 
 
 def nearest(features: list[Tensor], gap: Tensor, p: RobotParams) -> tuple[list[tuple[Tensor, ...]], Tensor]:
-    """The detected objects of smallest gap, at most `max_obj_num`, in ascending order (environment spec 7.3).
+    """At most `max_obj_num` detected objects of smallest gap, ascending (environment spec 7.3).
 
-    Args:
-        features: five of [K, R, E].
-        gap: infinite where not detected (m), [K, R, E].
-        p: constants of the robots.
-
-    Returns:
-        Five rows of five features [R, E], zero beyond the objects found, and their number, int32 [R, E].
+    From five features [K, R, E] and gaps (m), infinite where not detected: five rows of five features [R, E],
+    zero beyond the objects found, and their number, int32 [R, E].
     """
     size, limit = len(gap), _top(gap)
     order = smallest(rank_keys(gap, p.range + p.r), min(OBJECT_ROWS, size))
@@ -204,15 +179,9 @@ def pick(features: list[Tensor], index: Tensor) -> list[Tensor]:
 
 
 def rank_keys(gap: Tensor, span: Tensor) -> Tensor:
-    """Gaps as integers that carry the candidate's index in their low bits, so that ties keep its order.
-
-    Fixed point over [-span, span]: steps of 3e-7 m in 32 bits at the default range, of 3e-16 m in 64. A
-    detected object lies inside, unless its perceived radius exceeds the range; the others rank last.
-
-    Args:
-        gap: [K, R, E] (m).
-        span: range plus own radius (m).
-    """
+    """Gaps [K, R, E] (m) as integers with the candidate's index in their low bits: ties keep its order."""
+    # Fixed point over ± range plus own radius: steps of 3e-7 m in 32 bits at the default range, of 3e-16 m in
+    # 64. A detected object lies inside, unless its perceived radius exceeds the range; the others rank last.
     level = (gap * (1 / span)).clamp(-1, 1) * _levels(gap)
     level = torch.where(gap < torch.inf, level.to(_key_dtype(gap)), _top(gap) >> _index_bits(len(gap)))
     index = torch.arange(len(gap), dtype=level.dtype, device=gap.device)[:, None, None]
@@ -220,10 +189,8 @@ def rank_keys(gap: Tensor, span: Tensor) -> Tensor:
 
 
 def smallest(keys: Tensor, count: int) -> list[Tensor]:
-    """The `count` smallest of distinct integers along the first axis, ascending.
-
-    Compiled, a network of exchanges, which fuses with its surroundings; eager, `topk`, which is one call.
-    """
+    """The `count` smallest of distinct integers along the first axis, ascending."""
+    # Compiled, a network of exchanges, which fuses with its surroundings; eager, `topk`, which is one call.
     if not _unrolled(len(keys)):
         return list(keys.topk(count, dim=0, largest=False).values)
     values = list(keys.unbind(0))
@@ -249,7 +216,6 @@ def _levels(gap: Tensor) -> int:
 
 
 def _top(gap: Tensor) -> int:
-    """Least key of what is not detected."""
     bits = torch.iinfo(_key_dtype(gap)).bits - 2 - _index_bits(len(gap))
     return (1 << bits) << _index_bits(len(gap))
 

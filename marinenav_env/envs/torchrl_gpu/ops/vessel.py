@@ -46,10 +46,8 @@ def rotate(angle_cos: Tensor, angle_sin: Tensor, a: Tensor, b: Tensor) -> tuple[
 def thrust_rates(action: Tensor, thrust_change: Tensor, continuous: bool) -> tuple[Tensor, Tensor]:
     """Left and right thrust rates (N/s) of an action (environment spec 6.3).
 
-    Args:
-        action: commands [2, R, E], nominally in [-1, 1], not clipped; or indices [R, E], int64.
-        thrust_change: [2, 5, R, E] or [2, 5, 1, 1].
-        continuous: which of the two.
+    Commands [2, R, E], nominally in [-1, 1], are not clipped; indices, int64 [R, E], pick from
+    `thrust_change`, [2, 5, R, E] or [2, 5, 1, 1].
     """
     if continuous:
         return CONTINUOUS_THRUST_RATE * action[0], CONTINUOUS_THRUST_RATE * action[1]
@@ -94,18 +92,10 @@ def acceleration(
     p: RobotParams,
     inertia: Inertia,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Acceleration in surge, sway (m/s²) and yaw (rad/s²).
+    """Acceleration in surge, sway (m/s²) and yaw (rad/s²), from body-frame velocities (m/s, rad/s).
 
     The rigid-body Coriolis terms take the velocity over ground, added mass and damping the velocity relative
     to the water, as the legacy model does.
-
-    Args:
-        water: body-frame velocity relative to the water (m/s).
-        ground: body-frame velocity over ground (m/s).
-        yaw: yaw rate (rad/s).
-        force: from `propulsion`.
-        p: constants of the robots.
-        inertia: from `inverse_inertia`.
     """
     u, v = water
     abs_u, abs_v, abs_yaw = u.abs(), v.abs(), yaw.abs()
@@ -139,19 +129,11 @@ def wrap_to_two_pi(theta: Tensor) -> Tensor:
 def advance(
     motion: Tensor, rates: tuple[Tensor, Tensor], field: Field, p: RobotParams, substeps: tuple[int, int]
 ) -> Tensor:
-    """Motion of all robots after one step of N sub-steps (environment spec 6.1, 6.2).
+    """Motion [11, R, E] after one step of N sub-steps at thrust `rates` (N/s) (environment spec 6.1, 6.2).
 
-    The yaw is wrapped once, at the end: between sub-steps only its sine and cosine matter.
-
-    Args:
-        motion: [11, R, E], rows as in `world_state`.
-        rates: thrust rates (N/s).
-        field: current (m/s) at a position (m).
-        p: constants of the robots.
-        substeps: least and greatest ``N`` of all robots. Those with fewer stand still in the last sub-steps.
-
-    Returns:
-        The new motion, [11, R, E]. Its velocity over ground is that of the last sub-step (Quirk W12).
+    Robots with fewer sub-steps than the greatest stand still in the last ones. The velocity over ground is
+    that of the last sub-step (Quirk W12). The yaw is wrapped once, at the end: between sub-steps only its
+    sine and cosine matter.
     """
     x, y, theta, water_x, water_y, yaw, ground_x, ground_y, ground_yaw, left, right = motion.unbind(0)
     left, right = thrusts(left, right, rates, p)
