@@ -14,17 +14,14 @@ EVAL_SEED = 253
 AGENT_SEED_OFFSET = 100
 """Seed of a trial's agent, less the trial seed (training spec 2.3)."""
 
-
 UNIFORM_MEMORY_SEED = 249
 """What the legacy uniform memory seeds Python's generator with when it is built (Quirk A2)."""
 
 
 def seed_everything(seed: int) -> None:
-    """Seed Python's, NumPy's (modulo 2**32) and torch's global generators, before a trial builds anything.
-
-    The legacy pipeline left NumPy's generator to the operating system (Defect T11). What a trial builds
-    afterwards re-seeds some of the generators in the legacy order (training spec 6), hence not here.
-    """
+    """Seed Python's, NumPy's (modulo 2**32) and torch's global generators, before a trial builds anything."""
+    # The legacy pipeline left NumPy's to the operating system (Defect T11). What a trial builds afterwards
+    # re-seeds some of them in the legacy order (training spec 6), hence not here.
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
@@ -73,8 +70,5 @@ def kept_generators(device: torch.device | str) -> Iterator[None]:
 
 
 def reseed_as_uniform_memory() -> None:
-    """Seed Python's generator as the legacy agent does with its memory (Quirk A2).
-
-    Exploration and sampling do not depend on the trial's seed from here on; the legacy numbers need it.
-    """
+    """Seed Python's generator as the legacy agent does, whatever the trial's seed is (Quirk A2)."""
     random.seed(UNIFORM_MEMORY_SEED)

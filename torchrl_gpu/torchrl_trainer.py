@@ -155,7 +155,6 @@ class TorchRLTrainer:
         }
 
     def _advance(self, directory: Path) -> None:
-        """One vector step, and what falls on its timesteps."""
         self.policy.explore_at(self.schedule.epsilon(self.timestep))
         step = self.steps()
         self.replay.store(step.rows, step.acted, step.ended)
@@ -167,7 +166,6 @@ class TorchRLTrainer:
         self.timestep += self.num_envs
 
     def _follow_schedule(self, directory: Path) -> None:
-        """Everything that falls on the timesteps of the vector step just made."""
         stop = min(self.timestep + self.num_envs, self.schedule.total_timesteps + 1)
         spans = list(self.schedule.spans(self.timestep, stop))
         batches = self._batches(sum(updates for _, updates in spans))

@@ -169,7 +169,6 @@ class BatchedEvaluation:
         return action.to(self.world.dtype).T.unflatten(-1, shape).contiguous()
 
     def _results(self, tally: Tally, recording: Recording | None) -> list[EpisodeResult]:
-        """Means over the robots of each episode, and its histories."""
         robot = self.world.params.of_robots()
         counts = self.world.state.scenario.counts[ROBOTS]
         times = tally.steps * (robot.dt * robot.N)

@@ -67,10 +67,7 @@ class EvaluationRecord:
 
     @property
     def best(self) -> int:
-        """Index of the evaluation with the highest mean return, the first of equals.
-
-        Not of the highest success rate: hesitant policies, which arrive late, would win by it.
-        """
+        """Index of the first with the highest mean return: by success hesitant, late policies would win."""
         return max(range(len(self)), key=lambda k: self.metrics(k).mean_return)
 
     def append(self, timestep: int, results: list[EpisodeResult]) -> None:

@@ -40,11 +40,8 @@ class RobotWindows:
         return torch.cat((parts(first)[0], total, missing, following), dim=1), acted
 
     def _missing(self, end: Tensor, k: int) -> Tensor:
-        """End flags (N, 1) of windows of k steps, from those of their last steps.
-
-        Learners discount the value that follows by n steps; after fewer it counts for more, and less than 0
-        is missing of it.
-        """
+        """End flags (N, 1) of windows of k steps, from those of their last steps."""
+        # Learners discount the value that follows by n steps; after fewer it counts for more.
         of_shorter = 1 - self.discount ** (k - self.n) if self.discount else 0.0
         return torch.where(end == 1, 1.0, of_shorter)
 

@@ -55,11 +55,7 @@ class Comparison:
 
 
 def compare(folders: Sequence[str | Path]) -> Comparison:
-    """Compare trials, or runs of several: trials that differ only in their seed are one side.
-
-    FileNotFoundError: a folder is missing, or holds no trial. ValueError: a trial's config or evaluations
-    cannot be read; the message names the file.
-    """
+    """Compare trials, or runs: those that differ only in their seed are one side; see `list_runs`."""
     sides = [side for folder in folders for side in _sides(Path(folder))]
     configs = [side.config for side in sides]
     differing = {key: [config.get(key) for config in configs] for key in differing_keys(configs)}

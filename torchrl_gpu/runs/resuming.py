@@ -84,7 +84,6 @@ def _stamp(folder: Path) -> str:
 
 
 def _read_trial(folder: Path) -> Trial:
-    """The trial that ``trial_config.json`` of a folder describes."""
     path = folder / TRIAL_FILE
     try:
         values = json.loads(path.read_text(encoding="utf-8"))

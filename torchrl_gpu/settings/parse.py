@@ -98,10 +98,7 @@ def make_trials(written: dict[str, Any]) -> list[Trial]:
 
 
 def expand(values: dict[str, Any]) -> list[dict[str, Any]]:
-    """Every combination of the elements of the lists in ``values`` (training spec 2.2), last key fastest.
-
-    Schedules must not be among them; anything but a list is one value.
-    """
+    """Every combination of the elements of the lists (training spec 2.2), the last key's fastest."""
     alternatives = [_alternatives(value) for value in values.values()]
     return [dict(zip(values, chosen, strict=True)) for chosen in itertools.product(*alternatives)]
 

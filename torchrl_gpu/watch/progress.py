@@ -25,7 +25,6 @@ LOG_POINTS = 500
 MIN_LOG_STEPS = 100
 """Vector steps between two of them, at least: reading statistics makes the host wait for the device."""
 
-
 BAR_FORMAT = "{n_fmt}/{total_fmt} |{bar}| {rate_fmt}, {remaining} left{postfix}"
 """Of the bar; what matters most comes first, as a narrow terminal cuts off the end."""
 
