@@ -10,17 +10,11 @@ from marinenav_env.envs.contract.layout import OBJECT_ROWS, OBJECT_SIZE, OBSERVA
 
 
 class Observation(NamedTuple):
-    """What N robots observe. The last two are `None` where it is known that no robot sees an object.
+    """What N robots observe; the last two are `None` where it is known that no robot sees an object."""
 
-    Attributes:
-        self_state: own state, (N, 7).
-        objects_state: observed objects, (N, 5, 5); missing ones are zero rows.
-        objects_mask: which of them there are, (N, 5), bool or 0 and 1.
-    """
-
-    self_state: Tensor
-    objects_state: Tensor | None
-    objects_mask: Tensor | None
+    self_state: Tensor  # (N, 7)
+    objects_state: Tensor | None  # (N, 5, 5); missing ones are zero rows
+    objects_mask: Tensor | None  # which of them there are, (N, 5), bool or 0 and 1
 
     @classmethod
     def of(cls, columns: Tensor) -> Self:
@@ -37,38 +31,24 @@ class Observation(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """N transitions.
-
-    Attributes:
-        state: observation before the action.
-        action: (N, 2) float32, or (N, 1) int64.
-        reward: (N, 1) float32, the n-step return where n > 1.
-        not_done: (N, 1) float32, share of the next observation's value that is bootstrapped.
-        next_state: observation to bootstrap from, n steps on.
-        weight: importance weights (N,), or `None` when all are 1.
-        index: slots in the memory (N,), or `None` where no priorities need them.
-    """
+    """N transitions."""
 
     state: Observation
-    action: Tensor
-    reward: Tensor
-    not_done: Tensor
-    next_state: Observation
-    weight: Tensor | None = None
-    index: Tensor | None = None
+    action: Tensor  # (N, 2) float32, or (N, 1) int64
+    reward: Tensor  # (N, 1) float32, the n-step return where n > 1
+    not_done: Tensor  # (N, 1) float32, share of the next observation's value that is bootstrapped
+    next_state: Observation  # what to bootstrap from, n steps on
+    weight: Tensor | None = None  # importance weights (N,), or `None` when all are 1
+    index: Tensor | None = None  # slots in the memory (N,), or `None` where no priorities need them
 
     @classmethod
     def of(
         cls, rows: Tensor, continuous: bool, index: Tensor | None = None, weight: Tensor | None = None
     ) -> Self:
-        """Split rows of numbers; nothing of the batch is a view into them.
+        """Split rows, float32 (N, 77 or 78); nothing of the batch is a view into them.
 
-        Args:
-            rows: float32 (N, 77 or 78): observation, action (1 index or 2 numbers), reward, end flag, next
-                observation.
-            continuous: whether actions are numbers rather than an index.
-            index: see `Batch`.
-            weight: see `Batch`.
+        Columns: observation, action (an index, or 2 numbers where `continuous`), reward, end flag, next
+        observation.
         """
         width = rows.shape[1] - 2 * OBSERVATION_SIZE - 2
         state, action, reward, done, following = rows.split(
@@ -97,16 +77,10 @@ StateBatch = tuple[list, list, list]
 
 
 def state_batch(states: Sequence[State], object_dimension: int = 5, max_object_num: int = 5) -> StateBatch:
-    """Stack observations, padding their objects with zero rows.
+    """Stack B pairs (7 floats, 0..5 objects of 5 floats), padding with zero rows (agents spec 1.1).
 
-    Args:
-        states: pairs (7 floats, list of 0..5 objects of 5 floats); see agents spec 1.1.
-        object_dimension: numbers per object.
-        max_object_num: rows per observation after padding.
-
-    Returns:
-        Nested lists: self states (B, 7), objects (B, 5, 5), masks (B, 5) of 1.0 and 0.0. If no state of the
-        batch has an object the last two are empty lists (Quirk A15).
+    Gives nested lists: self states (B, 7), objects (B, 5, 5), masks (B, 5) of 1.0 and 0.0. If no state of the
+    batch has an object the last two are empty lists (Quirk A15).
     """
     self_states = [state[0] for state in states]
     if not any(state[1] for state in states):

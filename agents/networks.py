@@ -22,38 +22,24 @@ def encoder(in_features: int, out_features: int) -> nn.Sequential:
 
 
 def draw_taus(batch_size: int, num_tau: int, device: str | torch.device, source: str = "cpu") -> Tensor:
-    """Uniform quantile fractions, drawn on `source` and moved to `device`.
-
-    The legacy learners draw on the CPU whatever the device (agents spec 3); `source=device` saves the
-    transfer.
-
-    Returns:
-        Fractions in [0, 1), shape (batch_size, num_tau, 1), float32.
-    """
+    """Uniform fractions in [0, 1), (batch_size, num_tau, 1) float32, drawn on `source`, moved to `device`."""
+    # Legacy learners draw on the CPU whatever the device (agents spec 3); `source=device` saves the transfer.
+    # The legacy learners draw on the CPU whatever the device (agents spec 3); `source=device` saves the
+    # transfer.
     return torch.rand(batch_size, num_tau, device=source).to(device).unsqueeze(-1)
 
 
 @dataclass(eq=False, repr=False)
 class NetworkSizes:
-    """The seven sizes every network and every policy takes first.
+    """The seven sizes every network and every policy takes first."""
 
-    Attributes:
-        self_dimension: numbers in a robot's own state.
-        object_dimension: numbers per observed object.
-        max_object_num: most objects per observation.
-        self_feature_dimension: width of the encoded own state.
-        object_feature_dimension: width of one encoded object.
-        concat_feature_dimension: width of the encoded own state and all objects together.
-        hidden_dimension: width of all hidden layers.
-    """
-
-    self_dimension: int
-    object_dimension: int
-    max_object_num: int
-    self_feature_dimension: int
-    object_feature_dimension: int
-    concat_feature_dimension: int
-    hidden_dimension: int
+    self_dimension: int  # numbers in a robot's own state
+    object_dimension: int  # numbers per observed object
+    max_object_num: int  # most objects per observation
+    self_feature_dimension: int  # width of the encoded own state
+    object_feature_dimension: int  # width of one encoded object
+    concat_feature_dimension: int  # width of the encoded own state and all objects together
+    hidden_dimension: int  # width of all hidden layers
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -66,14 +52,8 @@ class ObservationNetwork(NetworkSizes, nn.Module):
 
     A network is a dataclass whose fields are exactly what a legacy model folder stores to rebuild it;
     `device` (where constants are made; the caller moves the parameters) and `seed` follow as constructor-only
-    arguments.
-
-    Attributes:
-        seed_id: the integer that seeded torch.
-        seed: the generator seeded by it, torch's default one.
-
-    Raises:
-        ValueError: `concat_feature_dimension` is not the sum of the encoded parts.
+    arguments. `seed_id` is the integer that seeded torch, `seed` the generator it seeded, torch's default
+    one.
     """
 
     def __post_init__(self, device: str | torch.device, seed: int) -> None:
@@ -119,12 +99,10 @@ class ObservationNetwork(NetworkSizes, nn.Module):
         return functional.relu(self.hidden_layer_2(functional.relu(self.hidden_layer(features))))
 
     def features(self, observation: Observation) -> Tensor:
-        """Observation features φ, shape (B, 256) (agents spec 3).
-
-        Padded rows are zeroed after the ReLU, so they contribute 0 and not the encoded bias. Without objects
-        (`None`) `object_encoder` is not called: the value is the same, but its gradient is `None` and Adam
-        skips it (Quirk A15).
-        """
+        """Observation features φ, shape (B, 256) (agents spec 3)."""
+        # Padded rows are zeroed after the ReLU, so they contribute 0 and not the encoded bias. Without
+        # objects (`None`) `object_encoder` is not called: the value is the same, but its gradient is `None`
+        # and Adam skips it (Quirk A15).
         assert len(observation) == 3, f"observation has {len(observation)} parts, must have 3"
         self_state, objects_state, objects_mask = observation
         self_features = self.self_encoder(self_state)
@@ -251,12 +229,8 @@ class NoisyLinear(nn.Module):
 
 
 def calculate_huber_loss(td_errors: Tensor, k: float = 1.0) -> Tensor:
-    """Huber loss of each temporal-difference error: ½δ² up to |δ| = k, then k(|δ| - ½k) (agents spec 6).
-
-    Args:
-        td_errors: shape (B, 8, 8); anything else is an assertion error, as in the legacy code.
-        k: where the parabola turns into a line.
-    """
+    """Huber loss of errors δ, (B, 8, 8): ½δ² up to |δ| = k, then k(|δ| - ½k) (agents spec 6)."""
+    # Anything but 8 quantiles is an assertion error, as in the legacy code.
     assert td_errors.shape[1:] == (QUANTILES, QUANTILES), f"td_errors has shape {tuple(td_errors.shape)}"
     return _huber(td_errors, k)
 
@@ -273,17 +247,10 @@ def of_actions(quantiles: Tensor, actions: Tensor) -> Tensor:
 
 
 def quantile_huber_loss(expected: Tensor, target: Tensor, taus: Tensor) -> Tensor:
-    """Quantile regression loss of each sample: mean over target samples, sum over local quantiles.
+    """Quantile regression loss of each sample, (B,): mean_j Σ_i |τ_i - 1[δ_ij < 0]| L(δ_ij).
 
-    Agents spec 6.1, step 4; Dabney et al. 2018, equation 9.
-
-    Args:
-        expected: local quantiles Z_i, (B, N).
-        target: samples y_j of the target distribution without gradient, (B, N').
-        taus: fractions τ_i of the local quantiles, (B, N, 1).
-
-    Returns:
-        mean_j Σ_i |τ_i - 1[δ_ij < 0]| L(δ_ij), (B,).
+    Local quantiles Z_i (B, N) at fractions τ_i (B, N, 1) against samples y_j of the target distribution (B,
+    N') without gradient: agents spec 6.1, step 4; Dabney et al. 2018, equation 9.
     """
     td_errors = target.unsqueeze(1) - expected.unsqueeze(2)  # (B, i, j)
     overestimated = (td_errors.detach() < 0).float()

@@ -11,12 +11,7 @@ from typing import IO, Any
 def replacing(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
     """Open a file aside ``path`` and rename it over ``path`` once the block ends; an error leaves no trace.
 
-    Args:
-        path: Final name; its folder must exist.
-        mode: ``"wb"``, or ``"w"`` for UTF-8 text.
-
-    Yields:
-        The open temporary file, in the same folder.
+    The folder must exist; `mode` is ``"wb"``, or ``"w"`` for UTF-8 text.
     """
     path = Path(path)
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")

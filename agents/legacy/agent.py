@@ -15,11 +15,7 @@ from agents.legacy.replay_buffer import ReplayBuffer
 class LegacyAgent(Agent):
     """An `Agent` that stores transitions and learns from them.
 
-    Args:
-        **arguments: as of `Agent`.
-
-    Attributes:
-        memory: `ReplayBuffer`, for Rainbow `ReplayMemory`; `None` without training.
+    `memory` is a `ReplayBuffer`, for Rainbow a `ReplayMemory`; `None` without training.
     """
 
     def __init__(self, **arguments: Any) -> None:
@@ -42,11 +38,9 @@ class LegacyAgent(Agent):
         self.memory.store(state, action, reward, next_state, done)
 
     def train(self) -> Any:
-        """One gradient update on a batch of the memory.
+        """One gradient update on a batch of the memory; gives 0-d float32 arrays.
 
-        Returns:
-            0-d float32 arrays: the loss, or a tuple of losses in the order of the updates; for Rainbow the
-            float32 array of the losses of the samples.
+        The loss, or a tuple of losses in the order of the updates; for Rainbow the losses of the samples.
         """
         if self.learner.prioritized:
             batch = self.memory.sample(self.BATCH_SIZE)

@@ -33,12 +33,9 @@ MAX_ATTEMPTS = 10_000
 class PriorityTree:
     """Priorities of a ring of records, in a sum tree.
 
-    Attributes:
-        sum_tree: inner nodes, then `size` leaves from `tree_start` on; float32. Node k is the sum of its
-            children 2k + 1 and 2k + 2.
-        index: the next slot to be written.
-        full: whether the ring has wrapped.
-        max: largest priority ever stored, at least 1; it never decays.
+    `sum_tree`, float32, holds inner nodes, then `size` leaves from `tree_start` on: node k is the sum of its
+    children 2k + 1 and 2k + 2. `index` is the next slot to be written, `full` whether the ring has wrapped,
+    `max` the largest priority ever stored, at least 1; it never decays.
     """
 
     def __init__(self, size: int) -> None:
@@ -50,11 +47,8 @@ class PriorityTree:
         self.max = 1
 
     def push(self, value: float) -> None:
-        """Give the next slot the priority `value`.
-
-        Raises:
-            IndexError: the last slot of an odd `size`: its leaf has no sibling.
-        """
+        """Give the next slot a priority; IndexError at the last one of an odd `size`: no sibling."""
+        # IndexError at the last slot of an odd `size`, as in the legacy code: its leaf has no sibling.
         node = self.index + self.tree_start
         self.sum_tree[node] = value
         while node > 0:
@@ -74,11 +68,7 @@ class PriorityTree:
         self.max = max(np.max(values), self.max)
 
     def find(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Leaves under which the cumulated priorities `values` (float64) fall.
-
-        Returns:
-            Their priorities, data slots, and indices in `sum_tree`.
-        """
+        """Priorities, data slots and `sum_tree` indices under which cumulated priorities (float64) fall."""
         nodes = np.zeros(len(values), dtype=np.int64)
         while nodes[0] < self.tree_start:
             left = 2 * nodes + 1
@@ -103,15 +93,10 @@ class PriorityTree:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """One record from each of `batch_size` equal segments of the total priority (NumPy's generator).
 
-        Whole batches are redrawn until every record has its window of n more records and a priority.
-        Quirk A7: the newest n records have no window. While their share of the total is larger than one
-        segment the last segment can only name them, and the legacy code never returned; here it gives up.
-
-        Returns:
-            Priorities (float32), data slots, and indices in `sum_tree`, (B,) each.
-
-        Raises:
-            RuntimeError: no attempt gave a valid batch.
+        Gives priorities (float32), data slots, and indices in `sum_tree`, (B,) each. Whole batches are
+        redrawn until every record has its window of n more records and a priority. Quirk A7: the newest n
+        records have no window. While their share of the total is larger than one segment the last segment can
+        only name them, and the legacy code never returned; here it gives up with a RuntimeError.
         """
         segment = self.total() / batch_size
         starts = np.arange(batch_size) * segment
@@ -136,11 +121,7 @@ class PriorityTree:
 
 
 class SegmentTree(PriorityTree):
-    """The ring itself: records with their priorities.
-
-    Attributes:
-        data: the records, slot i belonging to leaf `tree_start + i`.
-    """
+    """The ring itself: records `data` with their priorities, slot i belonging to leaf `tree_start + i`."""
 
     def __init__(self, size: int) -> None:
         super().__init__(size)
@@ -157,19 +138,12 @@ class SegmentTree(PriorityTree):
 
 
 class ReplayMemory:
-    """Prioritised memory of one stream of records.
+    """Prioritised memory of one stream of records; its `capacity` is even.
 
-    Quirk A6: the legacy memory had its own constants for n and the discount; here they are arguments with
-    the legacy values as defaults.
-
-    Args:
-        device: where sampled tensors go.
-        capacity: number of records, even.
-        n: steps of the return.
-        discount: factor between the rewards of a return.
-        priority_weight: exponent of the importance weights (β), never annealed.
-        priority_exponent: exponent on the losses (ω).
-        max_attempts: how often `sample` redraws before it gives up.
+    Quirk A6: the legacy memory had its own constants for n and the discount; here they are arguments with the
+    legacy values as defaults. `priority_weight` is the exponent of the importance weights (β), never
+    annealed, `priority_exponent` that on the losses (ω); `sample` redraws `max_attempts` times before it
+    gives up.
     """
 
     def __init__(
@@ -217,14 +191,7 @@ class ReplayMemory:
         return self.transitions.num_elements()
 
     def sample(self, batch_size: int) -> Batch:
-        """Draw a batch in proportion to priority, one record from each of `batch_size` equal segments.
-
-        Returns:
-            Its `index` are the leaves of the records in the tree.
-
-        Raises:
-            RuntimeError: no attempt gave a valid batch, see `PriorityTree.draw`.
-        """
+        """Draw in proportion to priority, see `PriorityTree.draw`; `index` are the leaves of the records."""
         priorities, slots, leaves = self.transitions.draw(batch_size, self.n, self.max_attempts)
         window = self._window(slots)
         first, last = window[:, 0], window[:, self.n]

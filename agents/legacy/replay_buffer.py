@@ -12,11 +12,8 @@ class ReplayBuffer:
     """Ring of transitions `(state, action, reward, next_state, done)`, sampled uniformly without replacement.
 
     Quirk A2: the constructor reseeds Python's global generator with `seed`, so that exploration and sampling
-    do not depend on the agent's seed.
-
-    Attributes:
-        memory: deque of the stored tuples, oldest first.
-        seed: `None`, what `random.seed` returned.
+    do not depend on the agent's seed. `memory` holds the oldest first; `seed` is `None`, what `random.seed`
+    returns.
     """
 
     def __init__(
@@ -38,14 +35,7 @@ class ReplayBuffer:
         self.add((state, action, reward, next_state, done))
 
     def sample(self) -> tuple[StateBatch, list, list, StateBatch, list]:
-        """Draw `batch_size` transitions with `random.sample`; the batch keeps the order drawn.
-
-        Returns:
-            Stacked states, actions, rewards, stacked next states, dones.
-
-        Raises:
-            ValueError: fewer transitions are stored.
-        """
+        """Stacked states, actions, rewards, stacked next states, dones, in the order of `random.sample`."""
         items = random.sample(self.memory, k=self.batch_size)
         states, actions, rewards, next_states, dones = map(list, zip(*items, strict=True))
         return self.state_batch(states), actions, rewards, self.state_batch(next_states), dones

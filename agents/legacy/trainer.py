@@ -13,38 +13,23 @@ from marinenav_env.files import replacing
 
 
 class Collaborators(NamedTuple):
-    """What the trainer shares with the other pipeline, and is handed: how runs are scheduled and judged.
+    """What the trainer shares with the other pipeline, and is handed: how runs are scheduled and judged."""
 
-    Attributes:
-        schedule: makes the schedule of a run.
-        draw_episodes: draws the evaluation episodes of a schedule from a world.
-        evaluate: plays episodes with an agent in a world.
-        record: makes an empty record of evaluations.
-        report: text about a training episode.
-    """
-
-    schedule: Callable[..., Any]
-    draw_episodes: Callable[[Any, dict[str, list]], list[dict]]
-    evaluate: Callable[[Any, Any, list[dict]], list]
-    record: Callable[[], Any]
-    report: Callable[..., str]
+    schedule: Callable[..., Any]  # of a run
+    draw_episodes: Callable[[Any, dict[str, list]], list[dict]]  # of a schedule, from a world
+    evaluate: Callable[[Any, Any, list[dict]], list]  # plays episodes with an agent in a world
+    record: Callable[[], Any]  # an empty one, of evaluations
+    report: Callable[..., str]  # text about a training episode
 
 
 @dataclass
 class Episode:
-    """Bookkeeping of the training episode under way.
+    """Bookkeeping of the training episode under way."""
 
-    Attributes:
-        states: Observation pair of every robot, before the next step.
-        rewards: Discounted return of every robot so far.
-        ended_at: Step index at which a robot was taken out of the water, -1 while it is in.
-        length: Index of the next step.
-    """
-
-    states: list
-    rewards: list[float]
-    ended_at: list[int]
-    length: int = 0
+    states: list  # observation pair of every robot, before the next step
+    rewards: list[float]  # discounted return of every robot so far
+    ended_at: list[int]  # step index at which a robot was taken out of the water, -1 while it is in
+    length: int = 0  # index of the next step
 
 
 class Trainer:
@@ -52,17 +37,12 @@ class Trainer:
 
     Args:
         train_env: Training world, with its curriculum.
-        eval_env: Evaluation world; the evaluation episodes are drawn from it here.
-        eval_schedule: Of the evaluation episodes.
-        rl_agent: The agent that learns.
+        eval_env: Evaluation world; the evaluation episodes are drawn from it here, by ``eval_schedule``.
         UPDATE_EVERY: Timesteps between two gradient updates.
         learning_starts: First timestep that may learn; 0 with imitation.
         target_update_interval: Timesteps between two target copies.
-        exploration_fraction: Part of the run over which epsilon falls.
-        initial_eps: Epsilon at timestep 0.
-        final_eps: Epsilon after that part.
-        imitation: Act with ``il_agent`` instead of the learner.
-        il_agent: Agent with ``act(observation)``.
+        exploration_fraction: Part of the run over which epsilon falls from ``initial_eps`` to ``final_eps``.
+        imitation: Act with ``il_agent`` instead of the learner ``rl_agent``.
         shared: What both pipelines have.
 
     Attributes:
@@ -131,14 +111,11 @@ class Trainer:
         verbose: bool = True,
         between_steps: Callable[[], None] = lambda: None,
     ) -> None:
-        """Run the loop up to and including timestep ``total_timesteps`` (Defect T3).
+        """Run the loop up to and including timestep ``total_timesteps``, at least 1 (Defects T3, T20).
 
-        Args:
-            total_timesteps: Index of the last timestep, at least 1 (Defect T20).
-            eval_freq: Timesteps between two evaluations.
-            eval_log_path: Existing folder for ``evaluations.npz`` and the latest model.
-            verbose: Print a report after every training episode.
-            between_steps: Called after every timestep; what it raises ends the loop there.
+        ``eval_freq`` is the timesteps between two evaluations, ``eval_log_path`` an existing folder for
+        ``evaluations.npz`` and the latest model; what ``between_steps``, called after every timestep, raises
+        ends the loop there.
         """
         schedule = self._schedule(total_timesteps, eval_freq)
         episodes = 0

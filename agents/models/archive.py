@@ -55,7 +55,6 @@ def _rebuild_tensor(
 
 
 def _untagged(value: object, *_: object) -> object:
-    """Value of a list that was pickled as ``build_intlist(value)`` or with a type tag."""
     return value
 
 
@@ -116,7 +115,6 @@ def _named_tensors(module: _ScriptModule, prefix: str = "") -> Iterator[tuple[st
 
 
 def _archive_root(archive: zipfile.ZipFile) -> str:
-    """The one top folder of the archive, named by whoever saved it."""
     roots = [name[: -len("data.pkl")] for name in archive.namelist() if name.endswith("/data.pkl")]
     if len(roots) != 1 or f"{roots[0]}constants.pkl" not in archive.namelist():
         raise ValueError("it is a zip archive without a TorchScript module")
@@ -126,14 +124,10 @@ def _archive_root(archive: zipfile.ZipFile) -> str:
 
 
 def read_parameters(path: str | Path) -> dict[str, Tensor]:
-    """Read every tensor of a TorchScript file without executing it.
+    """Read every tensor of a file written by ``torch.jit.save`` without executing it.
 
-    Args:
-        path: a file written by ``torch.jit.save``.
-
-    Returns:
-        Tensors by dotted name, as ``state_dict`` of the loaded module would name them, in their stored dtype;
-        plain tensor attributes, if the file has any, are included.
+    Names are dotted, as in ``state_dict`` of the loaded module, dtypes as stored; plain tensor attributes, if
+    the file has any, are included.
 
     Raises:
         ModelFileError: the file is missing, is no TorchScript archive, or holds what this reader refuses.

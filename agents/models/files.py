@@ -30,21 +30,14 @@ def files_of(network: str) -> ModelFiles:
 
 
 class ModelFileError(ValueError):
-    """A model file or folder that is missing, malformed, or of another kind than asked for.
-
-    The message is one line that begins with the path.
-    """
+    """A model file or folder that is missing, malformed or of another kind: one line that begins with it."""
 
     def __init__(self, path: str | Path, reason: object) -> None:
         super().__init__(" ".join(f"{path}: {reason}".split()))
 
 
 def read_constructor_parameters(path: Path) -> dict[str, Any]:
-    """Read the JSON object of one network's constructor parameters.
-
-    Raises:
-        ModelFileError: the file is missing, is not JSON, or not an object.
-    """
+    """The JSON object of one network's constructor parameters; ModelFileError if the file holds none."""
     try:
         parameters = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -59,8 +52,7 @@ def read_constructor_parameters(path: Path) -> dict[str, Any]:
 def read_weights(path: Path, device: str | torch.device = "cpu") -> dict[str, Tensor]:
     """Read one network's ``state_dict``, with an unpickler that runs no code of the file.
 
-    Raises:
-        ModelFileError: the file is missing, unreadable, or holds anything but named floating-point tensors.
+    ModelFileError if it is unreadable, or holds anything but named floating-point tensors.
     """
     try:
         weights = torch.load(path, map_location=device, weights_only=True)
@@ -81,17 +73,7 @@ def read_weights(path: Path, device: str | torch.device = "cpu") -> dict[str, Te
 
 
 def check_weights(network: nn.Module, weights: dict[str, Tensor], path: str | Path, label: str) -> None:
-    """Refuse weights that are not those of a network, or that no network can act with.
-
-    Args:
-        network: the network they are meant for.
-        weights: tensors by name.
-        path: the file they come from, for the message.
-        label: what the network is, for the message.
-
-    Raises:
-        ModelFileError: a name is missing or unknown, a shape differs, or a number is not finite.
-    """
+    """Refuse weights that are not those of a network, or not finite: ModelFileError with path and label."""
     expected = network.state_dict()
     if missing := expected.keys() - weights.keys():
         raise ModelFileError(path, f"not the weights of {label}: {', '.join(sorted(missing))} missing")
@@ -106,11 +88,7 @@ def check_weights(network: nn.Module, weights: dict[str, Tensor], path: str | Pa
 
 
 def check_parameters(network: nn.Module, parameters: dict[str, Any], path: Path, label: str) -> None:
-    """Refuse constructor parameters of another network; only the seed may differ.
-
-    Raises:
-        ModelFileError: a key is missing or unknown, or a value differs.
-    """
+    """Refuse constructor parameters of another network with a ModelFileError; only the seed may differ."""
     # As JSON gives them back: a range may have been built as a tuple.
     expected = json.loads(json.dumps(network.get_constructor_parameters()))
     if parameters.keys() != expected.keys():

@@ -52,13 +52,9 @@ class _PlannerModule(nn.Module):
 
 
 def export_traced(learner: Learner, path: str | Path) -> None:
-    """Write the traced acting network of a learner for the planner; written aside, then renamed.
+    """Write the traced acting network for the planner, aside, then renamed; a learner in float64 on the CPU.
 
     Rainbow's noise buffers are in the file, but it computes with the mean weights.
-
-    Args:
-        learner: a learner in float64 on the CPU (`Learner.to_dtype`).
-        path: of the file.
     """
     with warnings.catch_warnings():
         # torch.jit is deprecated in favour of torch.export; libtorch on the vehicles loads TorchScript.

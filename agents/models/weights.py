@@ -28,13 +28,9 @@ from marinenav_env.files import replacing
 
 
 def save_model(learner: Learner, directory: str | Path) -> None:
-    """Write the local networks of a learner as a legacy model folder.
+    """Write the local networks of a learner as a legacy model folder, which must exist.
 
     All files are written aside before the first of them takes its place.
-
-    Args:
-        learner: the learner; its ``policy_local`` is written.
-        directory: an existing folder; files of the same names are replaced.
     """
     directory = Path(directory)
     with ExitStack() as files:
@@ -46,19 +42,15 @@ def save_model(learner: Learner, directory: str | Path) -> None:
 
 
 def load_model(learner: Learner, directory: str | Path, device: str | torch.device = "cpu") -> None:
-    """Load a legacy model folder into the networks of a learner, local and target.
+    """Load a legacy model folder into the networks of a learner of its type and sizes, local and target.
 
     The parameters are overwritten in place, so that the optimisers go on with them, and the target starts as
     their copy. The legacy loader put new networks in place of the local ones, and a run started from a model
-    never learned (Defects A12, T10). No random generator is touched. Nothing changes if anything is wrong.
-
-    Args:
-        learner: a learner of the type and the sizes of the folder.
-        directory: the model folder.
-        device: where the weights are read to, on their way to the networks' own device.
+    never learned (Defects A12, T10). No random generator is touched. `device` is where the weights are read
+    to, on their way to the networks' own device.
 
     Raises:
-        ModelFileError: a file is missing or malformed, or holds networks of another type or size.
+        ModelFileError: a file is missing or malformed, or holds other networks; nothing changed.
     """
     directory = Path(directory)
     try:
@@ -78,7 +70,6 @@ def load_model(learner: Learner, directory: str | Path, device: str | torch.devi
 def _read_folder(
     learner: Learner, directory: Path, device: str | torch.device
 ) -> dict[str, tuple[dict[str, Tensor], int]]:
-    """Weights and seed of every network of a folder that fits a learner."""
     contents = {}
     for name, network in learner.networks(learner.policy_local).items():
         files = files_of(name)
@@ -97,10 +88,9 @@ def acting_files(agent_type: str) -> ModelFiles:
 
 
 def folder_agent_type(directory: Path) -> str:
-    """Find out the agent type of a model folder from its file names and the names of its weights.
+    """The agent type of a model folder, from its file names and the names of its weights.
 
-    Raises:
-        ModelFileError: it is no model folder, incomplete, or of none of the known types.
+    ModelFileError if it is no model folder, incomplete, or of none of the known types.
     """
     best = max(LEARNERS.values(), key=lambda learner: _files_present(learner, directory)).network_names
     if not any((directory / file).is_file() for name in best for file in files_of(name)):
@@ -123,7 +113,6 @@ def _files_present(learner: type[Learner], directory: Path) -> tuple[int, int]:
 
 @cache
 def _weight_names(agent_type: str) -> dict[str, set[str]]:
-    """Names of the weights of each network; they do not depend on the sizes."""
     learner = LEARNERS[agent_type](LEARNERS[agent_type].Settings(), training=False)
     networks = learner.networks(learner.policy_local)
     return {name: set(network.state_dict()) for name, network in networks.items()}

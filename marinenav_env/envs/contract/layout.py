@@ -7,15 +7,10 @@ from typing import NamedTuple
 
 
 class Field(NamedTuple):
-    """One number of an observation.
+    """One number of an observation."""
 
-    Attributes:
-        scale: Factor that brings it to about 1 (see `torchrl_gpu.learn.scale`).
-        unit: Its unit, in the robot frame (forward, starboard).
-    """
-
-    scale: float
-    unit: str
+    scale: float  # factor that brings it to about 1 (see `torchrl_gpu.learn.scale`)
+    unit: str  # in the robot frame (forward, starboard)
 
 
 SELF = {
@@ -41,12 +36,6 @@ OBJECT = {
 Its scales are larger than 1 where it is far away: within the metre that decides over a collision a network
 must still tell positions apart. A third of them learned to avoid collisions later and less.
 """
-
-TRAJECTORY = (
-    "x", "y", "theta", "water_x", "water_y", "water_yaw", "ground_x", "ground_y", "ground_yaw",
-    "left_pos", "right_pos", "left_thrust", "right_thrust",
-)  # fmt: skip
-"""Columns of a trajectory (environment spec 13.4); velocities in world axes."""
 
 OBJECT_ROWS = 5
 """Objects observed at most, nearest first; missing ones are zero rows."""

@@ -37,18 +37,12 @@ _CUT_OFF, _ABSENT = int(Outcome.TOO_LONG_EPISODE), int(Outcome.ABSENT)
 
 
 def ending_flags(outcome: Array) -> tuple[dict[str, Array], dict[str, Array]]:
-    """Done flags of robots and environments; they follow from the outcomes alone.
+    """Done flags of robots and environments; they follow from the outcomes (int8, (E, R, 1)) alone.
 
-    A robot terminates by collision or arrival and stays terminated; on the cut-off step it is done but not
-    terminated, whatever else happened to it (environment spec 12, Quirk W23). An environment terminates when
-    its last robot has, and is truncated by the cut-off.
-
-    Args:
-        outcome: ``Outcome`` numbers, int8 NumPy array or torch tensor of shape (E, R, 1).
-
-    Returns:
-        Bool flags of the kind given: ``terminated`` and ``done`` of the robots (E, R, 1), and ``terminated``,
-        ``truncated`` and ``done`` of the environments (E, 1).
+    Bool, NumPy or torch as given: ``terminated``, ``done`` of robots (E, R, 1); ``terminated``,
+    ``truncated``, ``done`` of environments (E, 1). A robot terminates by collision or arrival and stays
+    terminated; on the cut-off step it is done but not terminated, whatever else happened to it (environment
+    spec 12, Quirk W23). An environment terminates when its last robot has, and is truncated by the cut-off.
     """
     terminated = (outcome >= _FIRST_ENDED) & (outcome <= _LAST_ENDED)
     truncated = (outcome == _CUT_OFF).any(1)

@@ -10,21 +10,13 @@ from typing import NamedTuple
 
 
 class Term(NamedTuple):
-    """Weight of one term of the reward.
+    """Weight of one term of the reward; `low` and `high` bound what a config may give."""
 
-    Attributes:
-        default: The legacy world's weight; of a term that it lacks 0, which switches the term off.
-        meaning: What the weight is multiplied with, for the reference of keys.
-        low: Least weight that a config may give.
-        high: Greatest such weight.
-        legacy: Whether every episode file holds it; old files lack the others, which take their default.
-    """
-
-    default: float
-    meaning: str
+    default: float  # the legacy world's; 0, which switches the term off, where that lacks it
+    meaning: str  # what the weight is multiplied with, for the reference of keys
     low: float
     high: float
-    legacy: bool = False
+    legacy: bool = False  # whether every episode file holds it; others take the default
 
 
 REWARDS = {

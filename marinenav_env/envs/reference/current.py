@@ -9,13 +9,9 @@ NO_CURRENT = (0.0, 0.0, 0.0)
 
 
 class Core:
-    """Vortex core.
+    """Vortex core at north x, east y (m), of circulation Gamma (m^2/s).
 
-    Args:
-        x: centre, north (m).
-        y: centre, east (m).
-        clockwise: sense of rotation. Quirk W2: seen from above on the north-up map it is the opposite one.
-        Gamma: circulation (m^2/s).
+    Quirk W2: seen from above on the north-up map it turns the other way than `clockwise` says.
     """
 
     def __init__(self, x: float, y: float, clockwise: int, Gamma: float) -> None:

@@ -11,11 +11,7 @@ __all__ = ["Perception", "Robot"]
 
 
 class Robot(TrafficVessel):
-    """A vessel with a sensor. `apply_COLREGs` does not exist before the first look.
-
-    Args:
-        seed: seed of the sensor noise.
-    """
+    """A vessel with a sensor, its noise from `seed`. `apply_COLREGs` does not exist before the first look."""
 
     apply_COLREGs: bool
 
@@ -26,14 +22,11 @@ class Robot(TrafficVessel):
     def perception_output(
         self, obstacles: Sequence[Any], robots: Sequence["Robot"], in_robot_frame: bool = True
     ) -> tuple[tuple[list[float] | None, list[list[float]] | None], bool, bool]:
-        """Look around, update flags and COLREGs (environment spec 7).
+        """Look around, update flags and COLREGs (environment spec 7); `obstacles` are discs `x`, `y`, `r`.
 
-        A deactivated robot sees nothing, draws no noise and keeps its stale values.
-
-        Args:
-            obstacles: discs with `x`, `y`, `r`.
-            robots: all robots; itself and the deactivated ones are not seen (Quirk W17: finished ones are).
-            in_robot_frame: frame of the observation. Quirk W14: in the world frame the state has no heading.
+        A deactivated robot sees nothing, draws no noise and keeps its stale values. Of `robots` it sees
+        neither itself nor deactivated ones (Quirk W17: finished ones it does). Quirk W14: in the world frame
+        the state has no heading.
 
         Returns:
             ((self state of 7 or 9 floats, up to `max_obj_num` objects [x, y, vx, vy, radius], nearest first),

@@ -30,14 +30,10 @@ def _distance(a: Sequence[float], b: Sequence[float]) -> float:
 
 
 class Scenario:
-    """A map with robots, vortices and obstacles, and the random stream `rd` that places them.
+    """A map with robots, vortices and obstacles, and the stream `rd`, from `seed`, that places them.
 
-    Quirk W1: the map has no boundary; robots and currents leave it without effect.
-
-    Args:
-        seed: seed of `rd`.
-        schedule: curriculum of equally long lists `timesteps`, `num_robots`, `num_cores`, `num_obstacles`,
-            `min_start_goal_dis`; or None.
+    `schedule` is as in `contract.stage`, or None. Quirk W1: the map has no boundary; robots and currents
+    leave it without effect.
     """
 
     def __init__(self, seed: int = 0, schedule: Schedule | None = None) -> None:
@@ -219,17 +215,10 @@ class Scenario:
         return core_speed(Gamma, d, self.r)
 
     def get_velocity(self, x: float, y: float) -> np.ndarray:
-        """Current at a position (m), world frame, array (3,): vx, vy (m/s) and 0.
-
-        Quirk W3: every core contributes, whatever lies between.
-
-        Raises:
-            ValueError: a non-finite position while there are cores.
-        """
+        """Current at a position (m), world frame, (3,): vx, vy (m/s) and 0; ValueError if not finite."""
         return np.array(self._current()(float(x), float(y)))
 
     def _current(self) -> Current:
-        """The vortex field of the present cores."""
         return current_field(self.cores, self.r)
 
     def index_cores(self) -> None:
@@ -244,14 +233,9 @@ class Scenario:
 
 @cache
 def room_for(stage: Stage) -> Stage:
-    """The most robots, cores and obstacles of a stage that found room in a scenario of the default map.
-
-    Placing is random and gives up (Quirk W9), so that no formula tells: scenarios of a fixed stream are
-    drawn, until everything fits into one, `TRIALS` at most.
-
-    Args:
-        stage: numbers of at least 0; what it asks for is never exceeded.
-    """
+    """The most robots, cores and obstacles of a stage that found room in a scenario of the default map."""
+    # Placing is random and gives up (Quirk W9), so that no formula tells: scenarios of a fixed stream are
+    # drawn, until everything fits into one, `TRIALS` at most.
     scenario = Scenario()
     most = Stage(0, 0, 0, stage.min_start_goal_dis)
     for _ in range(TRIALS):

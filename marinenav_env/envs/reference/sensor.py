@@ -10,14 +10,11 @@ from marinenav_env.envs.reference.streams import set_stream_state, stream_state
 
 
 class Perception:
-    """Sensor parameters, noise stream and last observation.
+    """Sensor parameters, noise stream `rd` and last observation.
 
     Attributes `range` (m), `angle` (full sector, rad), `max_obj_num`, `pos_std` (m), `vel_std` (m/s),
-    `r_kappa` and `r_mean_ratio` may change at any time. `observed_obs` and `observed_objs` hold the
-    indices of the detected obstacles and robots, `observation` the last self state and all detected objects.
-
-    Args:
-        seed: seed of the noise stream `rd`.
+    `r_kappa` and `r_mean_ratio` may change at any time. `observed_obs` and `observed_objs` hold the indices
+    of the detected obstacles and robots, `observation` the last self state and all detected objects.
     """
 
     range = 20.0

@@ -165,11 +165,7 @@ class Vessel:
         return np.array([[c, -s], [s, c]]), np.array([[self.x], [self.y]])
 
     def project_to_robot_frame(self, x: np.ndarray, is_vector: bool = True) -> np.ndarray:
-        """Express a world vector (2,), or with `is_vector` False a world point (m), in the body frame.
-
-        Raises:
-            AssertionError: `x` is no array, or not of shape (2,).
-        """
+        """Express a world vector (2,), or with `is_vector` False a world point (m), in the body frame."""
         if not isinstance(x, np.ndarray):
             raise AssertionError("the input needs to be an numpy array")
         if x.shape != (2,):
@@ -184,11 +180,7 @@ class Vessel:
     # ---- motion -----------------------------------------------------------------------------------------
 
     def thrust_rates(self, action: Any, is_continuous_action: bool = True) -> Rates:
-        """Rates of change of the left and the right thrust (N/s) that an action asks for.
-
-        Args:
-            action: two commands in [-1, 1], or an index into `actions`.
-            is_continuous_action: how to read `action`.
+        """Rates of change (N/s) of left and right thrust that two commands in [-1, 1], or an index, ask for.
 
         Raises:
             TypeError, IndexError, ValueError: `action` is no action of that kind, or not finite.
@@ -209,11 +201,7 @@ class Vessel:
             raise type(error)(f"action: {allowed} needed, not {action!r}") from error
 
     def execute(self, action: Any, current_at: Current, is_continuous_action: bool = True) -> None:
-        """One environment step: the thrusts of an action, then `N` sub-steps (environment spec 6.1).
-
-        Raises:
-            TypeError, IndexError, ValueError: as `thrust_rates`.
-        """
+        """One environment step: the thrusts of an action, then `N` sub-steps (environment spec 6.1)."""
         self.move(self.thrust_rates(action, is_continuous_action), current_at)
 
     def move(self, rates: Rates, current_at: Current) -> None:
@@ -233,21 +221,15 @@ class Vessel:
         is_new_action: bool = False,
         is_continuous_action: bool = True,
     ) -> None:
-        """Advance by one sub-step of `dt` in a current (3,), world frame (environment spec 6.2).
-
-        The action is read only if it is new, as `thrust_rates` does, which raises for what is none.
-        """
+        """Advance by one sub-step of `dt` in a current (3,), world frame (environment spec 6.2)."""
+        # The action is read only if it is new, as `thrust_rates` does, which raises for what is none.
         current = tuple(map(float, current_velocity))
         if is_new_action:
             self._change_thrust(self.thrust_rates(action, is_continuous_action))
         self._advance(lambda x, y: current, 1)
 
     def compute_motion(self) -> None:
-        """Set `velocity_r`, a new array (3,), from yaw, thrusts and velocities (environment spec 6.4).
-
-        Raises:
-            numpy.linalg.LinAlgError: the inertia matrix `M_RB + M_A` is singular.
-        """
+        """Set `velocity_r`, a new array (3,), from yaw, thrusts and velocities (environment spec 6.4)."""
         wx, wy, _ = map(float, self.velocity_r)
         self.velocity_r = np.array(self._motion()(self.theta, wx, wy, *map(float, self.velocity)))
 
@@ -285,9 +267,8 @@ class Vessel:
     def _motion(self) -> Callable[..., tuple[float, float, float]]:
         """Bind the equation of motion to the present parameters and thrusts (environment spec 6.4).
 
-        Returns:
-            Function of yaw, velocity through the water (2), velocity over ground (2), all world frame, and
-            yaw rate; gives `velocity_r` one `dt` later.
+        The function takes yaw, velocity through the water (2), velocity over ground (2), all world frame, and
+        yaw rate; it gives `velocity_r` one `dt` later.
         """
         dt, m = self.dt, self.m
         inertia = (self.M_RB + self.M_A).tolist()

@@ -252,7 +252,6 @@ class MarineNavEnv3(Scenario):
         return reward + self.thrust_change_penalty * change / 1000
 
     def _outcome(self, robot: Robot) -> tuple[float, bool, str]:
-        """Reward of the event, done and info of a robot after it moved."""
         if robot.deactivated:
             if robot.collision:
                 return 0.0, True, "deactivated after collision"

@@ -116,10 +116,8 @@ def thrust_change(before: Tensor, after: Tensor) -> Tensor:
 def step_reward(
     progress: Tensor, change: Tensor, seen: Perception, cut_off: Tensor, limits: MapParams
 ) -> Tensor:
-    """Reward of a robot in the water, [R, E], terms in the legacy order (environment spec 10).
-
-    Quirk W23: on the cut-off step neither collision nor arrival counts. A collision outranks an arrival.
-    """
+    """Reward of a robot in the water, [R, E], terms in the legacy order (environment spec 10)."""
+    # Quirk W23: on the cut-off step neither collision nor arrival counts. A collision outranks an arrival.
     event = torch.where(seen.reach_goal > 0, limits.goal_reward, 0.0)
     event = torch.where(seen.collision > 0, limits.collision_penalty, event)
     colregs = limits.COLREGs_penalty * seen.phi  # 0 where no turn is asked for

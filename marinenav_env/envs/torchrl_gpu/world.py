@@ -236,7 +236,6 @@ class VectorWorld:
 
     @property
     def _pool_serves(self) -> bool:
-        """Whether there are beginnings of what the environments ask for."""
         return self._pool is not None and self._pool_of == self._curriculum.changes
 
     def _new_pool(self) -> ScenarioPool:

@@ -161,7 +161,7 @@ def nearest(features: list[Tensor], gap: Tensor, p: RobotParams) -> tuple[list[t
             rows.append((empty,) * len(features))
             continue
         found = (order[row] < limit) & (row < p.max_obj_num)
-        picked = pick(features, order[row] & _index_mask(size))
+        picked = pick(features, order[row] & ((1 << _index_bits(size)) - 1))
         rows.append(tuple(torch.where(found, value, 0.0) for value in picked))
         count = count + found.int()
     return rows, count
@@ -222,7 +222,3 @@ def _top(gap: Tensor) -> int:
 
 def _index_bits(size: int) -> int:
     return max(size - 1, 0).bit_length()
-
-
-def _index_mask(size: int) -> int:
-    return (1 << _index_bits(size)) - 1
