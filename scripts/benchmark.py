@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from scripts.command_line import InputError, called_as, new_parser, output_path, run, table
+from scripts.command_line import InputError, called_as, new_parser, output_path, refused, run, table
 from torchrl_gpu.runs.sweep import check_device, positive
 from torchrl_gpu.settings.parse import ConfigError, read_config
 
@@ -83,12 +83,10 @@ def usable(args: argparse.Namespace) -> dict[str, Any]:
     for agent in args.agents:
         if agent not in LEARNERS:
             raise InputError(f"--agents {agent}: must be of {', '.join(LEARNERS)}")
-    try:
+    with refused(ConfigError):
         experiment = read_config(args.config)
         check_device(args.device)
         train_rl_agents.check(experiment.trials[0], 1)
-    except ConfigError as error:
-        raise InputError(str(error)) from None
     stages = len(experiment.written["training_schedule"]["timesteps"])
     if not -stages <= args.stage < stages:
         raise InputError(f"--stage {args.stage} does not exist; allowed are {-stages} to {stages - 1}")

@@ -6,7 +6,8 @@ argument and what is allowed.
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
@@ -65,11 +66,19 @@ def reason(error: Exception) -> str:
     return " ".join(str(error.args[0] if isinstance(error, KeyError) and error.args else error).split())
 
 
-def existing_file(path: Path) -> Path:
-    """Return ``path``; raise InputError when there is no such file."""
+@contextmanager
+def refused(*kinds: type[Exception]) -> Iterator[None]:
+    """Turn errors whose text is for the user into InputError."""
+    try:
+        yield
+    except kinds as error:
+        raise InputError(str(error)) from error
+
+
+def check_file(path: Path) -> None:
+    """Raise InputError when there is no such file."""
     if not path.is_file():
         raise InputError(f"{path}: no such file" if not path.exists() else f"{path}: is a folder, not a file")
-    return path
 
 
 def output_path(path: Path, suffixes: Sequence[str]) -> Path:

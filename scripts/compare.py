@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from scripts.command_line import InputError, new_parser, run, table
+from scripts.command_line import InputError, new_parser, refused, run, table
 from torchrl_gpu.runs.comparison import Comparison, Point, compare
 
 EXAMPLES = """\
@@ -58,10 +58,8 @@ def cell(point: Point | None) -> str:
 def work(argv: Sequence[str] | None) -> None:
     """Read, compare, print."""
     args = build_parser().parse_args(argv)
-    try:
+    with refused(FileNotFoundError, ValueError):
         comparison = compare(args.folders)
-    except (FileNotFoundError, ValueError) as error:
-        raise InputError(str(error)) from None
     if len(comparison.sides) < 2:
         raise InputError(f"{args.folders[0]}: one side only; there is nothing to compare it with")
     for k, side in enumerate(comparison.sides):

@@ -7,7 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scripts.command_line import InputError, agent_type, new_parser, output_path, pick, reason, run, table
+from scripts.command_line import (
+    InputError,
+    agent_type,
+    new_parser,
+    output_path,
+    pick,
+    reason,
+    refused,
+    run,
+    table,
+)
 from scripts.diagnosis import ending_of, endings_table, worst_episodes
 from scripts.episodes_played import Task, make_task, task_from_episodes
 from torchrl_gpu.evaluation.metrics import EpisodeResult, Metrics
@@ -145,10 +155,8 @@ def recorded(folder: Path, evaluation: int) -> tuple[Task, list[EpisodeResult]]:
     from torchrl_gpu.evaluation.record import EPISODE_KEYS, EvaluationFileError, EvaluationRecord
 
     task = task_from_episodes(folder / "eval_configs.json")
-    try:
+    with refused(EvaluationFileError):
         record = EvaluationRecord.load(folder)
-    except EvaluationFileError as error:
-        raise InputError(str(error)) from error
     k = pick(evaluation, len(record), "--evaluation")
     if len(record.rewards[k]) != len(task.episodes):
         raise InputError(f"{folder}: {len(task.episodes)} episodes, but results of {len(record.rewards[k])}")
@@ -227,13 +235,11 @@ def played(args: argparse.Namespace) -> tuple[Task, list[EpisodeResult], dict[st
     from agents.models.folder import load_agent
     from torchrl_gpu.seeding import seed_everything
 
-    try:
+    with refused(ConfigError, ModelFileError):
         check_device(args.device)
         dtype = getattr(torch, args.dtype) if args.dtype else None
         agent = load_agent(args.model, args.device, dtype, args.agent_type, args.trust)
         task = make_task(args)
-    except (ConfigError, ModelFileError) as error:
-        raise InputError(str(error)) from error
     agent.GAMMA = task.discount
     seed_everything(args.seed)
     model = {

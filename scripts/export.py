@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scripts.command_line import InputError, new_parser, output_path, run
+from scripts.command_line import InputError, new_parser, output_path, refused, run
 
 if TYPE_CHECKING:
     from agents.learners.base import Learner
@@ -60,10 +60,8 @@ def work(argv: Sequence[str] | None) -> None:
 
     formats = {"torchscript": (traced_name, export_traced)}
     name, write = formats[args.format]
-    try:
+    with refused(ModelFileError):
         agent = load_agent(args.model, dtype=torch.float64)
-    except ModelFileError as error:
-        raise InputError(str(error)) from error
     path = output_path(args.output_dir / name(agent.agent_type), (".pt",))
     write(agent.learner, path)
     print(f"{path}: {signature(agent.learner)}")

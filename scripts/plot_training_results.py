@@ -47,8 +47,10 @@ def work(argv: Sequence[str] | None) -> None:
 
     curves = curves_of_runs(map(label_and_folder, options.runs), options.over)
     for curve in curves:
-        finals = ", ".join(trial.last_success() for trial in curve.trials)
-        print(f"{curve.label}: final success rate of {finals}")
+        finals = [
+            f"seed {each.config.get('seed', '?')}: {each.metrics['success'][-1]:.2f}" for each in curve.trials
+        ]
+        print(f"{curve.label}: final success rate of {', '.join(finals)}")
     save_figure(learning_curves(curves, options.spread, options.over), output)
     print(output)
 

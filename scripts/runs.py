@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from scripts.command_line import InputError, new_parser, run, table
+from scripts.command_line import new_parser, refused, run, table
 from torchrl_gpu.runs.listing import RunInfo, list_runs
 
 EXAMPLES = """\
@@ -55,10 +55,8 @@ def cells(info: RunInfo) -> list[str]:
 def work(argv: Sequence[str] | None) -> None:
     """Read, sort, print."""
     args = build_parser().parse_args(argv)
-    try:
+    with refused(FileNotFoundError, ValueError):
         infos = sorted(list_runs(args.folders), key=SORTED_BY[args.sort])
-    except (FileNotFoundError, ValueError) as error:
-        raise InputError(str(error)) from None
     if args.json:
         print(json.dumps([info.as_dict() for info in infos], indent=2))
         return

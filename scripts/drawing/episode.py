@@ -191,17 +191,14 @@ class EpisodeView:
         if recording.in_water(index, step):
             draw_vessel(self.map, recording.world.robots[index], row[:3], colour, row[9:11], zorder=8)
             perception.arrow(self.map, (row[1], row[0]), (row[7], row[6]), style.INK, 9)
-            chart.number(self.map, index, self._beside(row), 11, zorder=10)
+            # 3 m abeam to port a number is clear of the hull, the bow and the trail.
+            beside = row[0] + 3.0 * np.sin(row[2]), row[1] - 3.0 * np.cos(row[2])
+            chart.number(self.map, index, beside, 11, zorder=10)
         last = step >= len(recording.trajectories[index]) - 1
         if last and recording.collided(index):
             self.map.plot(row[1], row[0], "X", ms=11, mfc=style.DUTY, mec="white", zorder=11)
         elif not recording.in_water(index, step):
             self.map.plot(row[1], row[0], "o", ms=6, mfc=colour, mec="white", zorder=7)
-
-    @staticmethod
-    def _beside(row: np.ndarray) -> tuple[float, float]:
-        """Point (x, y) 3 m abeam to port, clear of the hull, the bow and the trail."""
-        return row[0] + 3.0 * np.sin(row[2]), row[1] - 3.0 * np.cos(row[2])
 
     def _draw_thrusts(self, shown: int, step: int) -> None:
         """Thrusts of the shown robot: the past strong, the future faint; the present command in words."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from marinenav_env.envs.contract import episode as schema
 from marinenav_env.envs.reference.world import MarineNavEnv3
-from scripts.command_line import InputError, existing_file, reason
+from scripts.command_line import InputError, check_file, reason
 
 Episode = dict[str, Any]
 
@@ -16,7 +16,7 @@ LARGEST = 1e6
 
 def read_json(path: Path) -> Any:
     """Content of a JSON file; InputError when it is none."""
-    existing_file(path)
+    check_file(path)
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
@@ -25,7 +25,7 @@ def read_json(path: Path) -> Any:
 
 def read_episodes(path: Path) -> list[Episode]:
     """Episode dictionaries of a file that holds one, or a list of them as ``eval_configs.json`` does."""
-    existing_file(path)
+    check_file(path)
     try:
         episodes = schema.read_episodes(path)
     except (ValueError, LookupError, TypeError, RecursionError) as error:

@@ -42,10 +42,6 @@ class Trial:
     metrics: dict[str, np.ndarray]
     minutes: dict[int, float] = field(default_factory=dict)
 
-    def last_success(self) -> str:
-        """Seed and final success rate, for print."""
-        return f"seed {self.config.get('seed', '?')}: {self.metrics['success'][-1]:.2f}"
-
 
 @dataclass
 class Curve:

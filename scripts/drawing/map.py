@@ -112,11 +112,11 @@ def draw_goal(axes: Axes, robot: Robot, index: int, size: float = 1.0) -> None:
     number(axes, index, (x, y), 9 * size, offset=(8 * size, 5.5 * size))
 
 
-def draw_start(axes: Axes, robot: Robot, index: int, size: float = 1.0) -> None:
+def draw_start(axes: Axes, robot: Robot, index: int) -> None:
     """Start of one robot: ring in its colour."""
     x, y = robot.start
     edge = style.robot_colour(index)
-    axes.plot(y, x, "o", ms=7 * size, mfc="white", mec=edge, mew=1.8, zorder=5, clip_on=False)
+    axes.plot(y, x, "o", ms=7, mfc="white", mec=edge, mew=1.8, zorder=5, clip_on=False)
 
 
 def number(

@@ -11,7 +11,7 @@ from marinenav_env.envs.contract.constants import CONTINUOUS_THRUST_RATE
 from marinenav_env.envs.contract.layout import OBJECT_SIZE, SELF_SIZE
 from marinenav_env.envs.reference.robot import Robot
 from marinenav_env.envs.reference.world import MarineNavEnv3
-from scripts.command_line import InputError, pick, reason
+from scripts.command_line import InputError, pick, reason, refused
 from scripts.drawing.episodes import Episode, read_episodes, world_of
 from torchrl_gpu.evaluation.record import FILE_NAME, EvaluationFileError, EvaluationRecord
 
@@ -133,10 +133,8 @@ def check_step(recording: Recording, robot: int, step: int, where: str) -> None:
 def read_evaluation(folder: Path, evaluation: int, episode: int) -> Recording:
     """One episode of one evaluation of a trial folder; negative indices count from the end."""
     episodes = read_episodes(folder / "eval_configs.json")
-    try:
+    with refused(EvaluationFileError):
         record = EvaluationRecord.load(folder)
-    except EvaluationFileError as error:
-        raise InputError(str(error)) from None
     k = pick(evaluation, len(record), "--evaluation")
     e = pick(episode, len(record.rewards[k]), "--episode")
     if e >= len(episodes):

@@ -14,7 +14,7 @@ import numpy as np
 from scripts.command_line import InputError
 from scripts.drawing.episode import EpisodeView
 from scripts.drawing.episodes import read_episodes, read_json
-from scripts.drawing.learning import NOT_COMPARED, Curve, Trial, learning_curves
+from scripts.drawing.learning import NOT_COMPARED, Curve, Trial, learning_curves, mean_of
 from scripts.drawing.output import player
 from scripts.drawing.recording import read_recording
 from scripts.episodes_played import stages_in
@@ -32,9 +32,9 @@ def rows_of(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     return f'<div class="scroll"><table>\n{body}\n</table></div>'
 
 
-def number(value: float | None, digits: int = 2) -> str:
-    """A number, or a dash for none."""
-    return "-" if value is None or value != value else f"{value:,.{digits}f}"
+def number(value: float, digits: int) -> str:
+    """A number, or a dash for NaN."""
+    return "-" if np.isnan(value) else f"{value:,.{digits}f}"
 
 
 def spread(values: Sequence[float], digits: int) -> str:
@@ -93,18 +93,12 @@ def stage_table(curve: Curve) -> str:
             sum(each.episodes for each in found),
             spread([each.success_rate for each in found], 3),
             spread([each.mean_return for each in found], 2),
-            number(mean_of([each.mean_time for each in found]), 1),
+            number(mean_of(np.array([each.mean_time for each in found], dtype=float)), 1),
         ]
         for stage, found in columns.items()
     ]
     names = ["stage", "robots", "vortices", "obstacles", "episodes", "success", "return", "travel time (s)"]
     return f"<h3>{html.escape(curve.label)}</h3>\n{rows_of(names, rows)}"
-
-
-def mean_of(values: Sequence[float | None]) -> float | None:
-    """Mean of what is there."""
-    there = [value for value in values if value is not None]
-    return sum(there) / len(there) if there else None
 
 
 def best_evaluation(trial: Trial) -> tuple[EvaluationRecord, int]:
