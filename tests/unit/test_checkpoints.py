@@ -348,6 +348,15 @@ def test_a_checkpoint_of_another_trial_is_refused(tmp_path):
     assert "made by another trial: agent_type 'DQN', here 'AC-IQN'" in warnings[0]
 
 
+def test_a_checkpoint_without_a_part_is_refused_in_one_line(tmp_path, monkeypatch):
+    trial, folder, *_ = saved(tmp_path, 20)
+    trainer, checkpoints, warnings = start(trial, folder)
+    monkeypatch.setattr(trainer, "load_state_dict", lambda state: {}["learner"])
+    with pytest.raises(NoUsableCheckpointError):
+        checkpoints.restore()
+    assert warnings[0].endswith("cannot be used: it lacks 'learner'; another version wrote it")
+
+
 def test_keys_that_change_nothing_may_change(tmp_path):
     _, folder, *_ = saved(tmp_path, 20)
     trainer, checkpoints, _ = start(trial_of(checkpoint_every=7, save_dir="elsewhere"), folder)
