@@ -354,7 +354,9 @@ def test_a_checkpoint_without_a_part_is_refused_in_one_line(tmp_path, monkeypatc
     monkeypatch.setattr(trainer, "load_state_dict", lambda state: {}["learner"])
     with pytest.raises(NoUsableCheckpointError):
         checkpoints.restore()
-    assert warnings[0].endswith("cannot be used: it lacks 'learner'; another version wrote it")
+    (line,) = warnings
+    assert "cannot be used" in line
+    assert line.endswith("'learner'")
 
 
 def test_keys_that_change_nothing_may_change(tmp_path):

@@ -119,9 +119,6 @@ class Checkpoints:
         for path in paths:
             try:
                 self._load(path)
-            except KeyError as error:
-                self.warn(f"checkpoint {path} cannot be used: it lacks {error}; another version wrote it")
-                continue
             except (CheckpointError, OSError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
                 self.warn(f"checkpoint {path} cannot be used: {_line(error)}")
                 continue
