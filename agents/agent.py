@@ -13,6 +13,8 @@ from agents.learners import LEARNERS
 from agents.models.weights import load_model, save_model
 from agents.networks import calculate_huber_loss
 from agents.settings import LearnerSettings
+from marinenav_env.envs.contract.constants import NUM_ACTIONS
+from marinenav_env.envs.contract.layout import OBJECT_ROWS, OBJECT_SIZE, SELF_SIZE
 
 __all__ = ["Agent", "calculate_huber_loss"]
 
@@ -51,15 +53,15 @@ class Agent:
 
     def __init__(
         self,
-        self_dimension: int = 7,
-        object_dimension: int = 5,
-        max_object_num: int = 5,
+        self_dimension: int = SELF_SIZE,
+        object_dimension: int = OBJECT_SIZE,
+        max_object_num: int = OBJECT_ROWS,
         self_feature_dimension: int = 56,
         object_feature_dimension: int = 40,
         concat_feature_dimension: int = 256,
         hidden_dimension: int = 128,
         value_ranges_of_action: list[list[float]] = [[-1.0, 1.0], [-1.0, 1.0]],  # noqa: B006 (copied below)
-        action_size: int = 25,
+        action_size: int = NUM_ACTIONS,
         multi_steps: int = 3,
         BATCH_SIZE: int = 64,
         BUFFER_SIZE: int = 1_000_000,

@@ -30,6 +30,17 @@ class Observation(NamedTuple):
         return type(self)(self.self_state, None, None)
 
 
+def row_size(continuous: bool) -> int:
+    """Numbers of a row: observation, action (2 numbers or an index), reward, end flag, next observation."""
+    return 2 * OBSERVATION_SIZE + (2 if continuous else 1) + 2
+
+
+def split_rows(rows: Tensor) -> tuple[Tensor, ...]:
+    """Observation, action, reward (..., 1), end flag (..., 1), next observation: the columns of rows."""
+    width = rows.shape[-1] - 2 * OBSERVATION_SIZE - 2
+    return rows.split((OBSERVATION_SIZE, width, 1, 1, OBSERVATION_SIZE), dim=-1)
+
+
 class Batch(NamedTuple):
     """N transitions."""
 
@@ -45,15 +56,8 @@ class Batch(NamedTuple):
     def of(
         cls, rows: Tensor, continuous: bool, index: Tensor | None = None, weight: Tensor | None = None
     ) -> Self:
-        """Split rows, float32 (N, 77 or 78); nothing of the batch is a view into them.
-
-        Columns: observation, action (an index, or 2 numbers where `continuous`), reward, end flag, next
-        observation.
-        """
-        width = rows.shape[1] - 2 * OBSERVATION_SIZE - 2
-        state, action, reward, done, following = rows.split(
-            (OBSERVATION_SIZE, width, 1, 1, OBSERVATION_SIZE), dim=1
-        )
+        """From rows, float32 (N, `row_size`); nothing of the batch is a view into them."""
+        state, action, reward, done, following = split_rows(rows)
         return cls(
             Observation.of(state),
             action.contiguous() if continuous else action.long(),
@@ -76,7 +80,9 @@ State = tuple[Sequence[float], Sequence[Sequence[float]]]
 StateBatch = tuple[list, list, list]
 
 
-def state_batch(states: Sequence[State], object_dimension: int = 5, max_object_num: int = 5) -> StateBatch:
+def state_batch(
+    states: Sequence[State], object_dimension: int = OBJECT_SIZE, max_object_num: int = OBJECT_ROWS
+) -> StateBatch:
     """Stack B pairs (7 floats, 0..5 objects of 5 floats), padding with zero rows (agents spec 1.1).
 
     Gives nested lists: self states (B, 7), objects (B, 5, 5), masks (B, 5) of 1.0 and 0.0. If no state of the

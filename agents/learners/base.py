@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from agents.batch import Batch, Observation
 from agents.networks import DEFAULT_SIZES, ObservationNetwork
 from agents.settings import LearnerSettings
+from marinenav_env.envs.contract.constants import NUM_ACTIONS
 
 Noise = dict[str, Tensor]
 Gradients = tuple[Tensor | None, ...]
@@ -85,7 +86,7 @@ class Learner:
         *,
         sizes: tuple[int, ...] = DEFAULT_SIZES,
         value_ranges_of_action: Sequence[Sequence[float]] = ((-1.0, 1.0), (-1.0, 1.0)),
-        action_size: int = 25,
+        action_size: int = NUM_ACTIONS,
         device: str | torch.device = "cpu",
         seed: int = 0,
         training: bool = True,

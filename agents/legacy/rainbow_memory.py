@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 
 from agents.batch import Batch, Observation, State, StateBatch, state_batch
+from marinenav_env.envs.contract.layout import OBJECT_ROWS, OBJECT_SIZE, SELF_SIZE
 
 RECORD = np.dtype(
     [
         ("timestep", np.int32),
-        ("self_state", np.float32, 7),
-        ("object_states", np.float32, (5, 5)),
-        ("object_state_masks", np.float32, 5),
+        ("self_state", np.float32, SELF_SIZE),
+        ("object_states", np.float32, (OBJECT_ROWS, OBJECT_SIZE)),
+        ("object_state_masks", np.float32, OBJECT_ROWS),
         ("action", np.int32),
         ("reward", np.float32),
         ("nonterminal", np.bool_),

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agents.batch import State
+from agents.batch import State, row_size
 from marinenav_env.envs.contract.constants import EPISODE_LIMIT
 from marinenav_env.envs.contract.layout import OBJECT_SIZE, SELF_SIZE
 from marinenav_env.envs.contract.outcome import OUTCOME_OF_STATE, Outcome
@@ -16,7 +16,7 @@ from marinenav_env.envs.reference.robot import deactivate_finished
 from marinenav_env.envs.torchrl_gpu import MarineNavTorchRLEnv
 from torchrl_gpu.collect.policy_wrapper import PolicyWrapper
 from torchrl_gpu.collect.step import Lap, Step
-from torchrl_gpu.replay.rows import plain_row, row_size
+from torchrl_gpu.replay.rows import plain_row
 
 
 class PlainSteps:

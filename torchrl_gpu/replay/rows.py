@@ -21,7 +21,6 @@ from marinenav_env.envs.contract.layout import (
     OBJECT_ROWS,
     OBJECT_SIZE,
     OBSERVATION_KEYS,
-    OBSERVATION_SIZE,
 )
 from torchrl_gpu.learn.scale import ObservationScale
 
@@ -38,17 +37,6 @@ class Draw(NamedTuple):
     rows: Tensor  # transitions, float32 (N, 77) or, with continuous actions, (N, 78)
     index: Tensor | None = None  # their slots, int64 (N,), where priorities need them
     weight: Tensor | None = None  # importance, float32 (N,); None: all are 1
-
-
-def row_size(continuous: bool) -> int:
-    """Numbers of a row."""
-    return 2 * OBSERVATION_SIZE + (2 if continuous else 1) + 2
-
-
-def parts(rows: Tensor) -> tuple[Tensor, ...]:
-    """State and action, reward (..., 1), end flag (..., 1), next observation: the columns of rows."""
-    after = (1, 1, OBSERVATION_SIZE)
-    return rows.split((rows.shape[-1] - sum(after), *after), dim=-1)
 
 
 def robot_rows(step: TensorDictBase, done: str = "done", scale: ObservationScale | None = None) -> Tensor:

@@ -5,7 +5,7 @@ from collections import deque
 import torch
 from torch import Tensor
 
-from torchrl_gpu.replay.rows import parts
+from agents.batch import split_rows
 
 
 class RobotWindows:
@@ -29,15 +29,16 @@ class RobotWindows:
         if len(self._steps) < self.n:
             return None
         *earlier, (last, _, _) = self._steps
-        _, total, end, following = parts(last)
+        _, _, total, end, following = split_rows(last)
         missing = self._missing(end, self.n)
         for k, (row, _, stops) in zip(range(self.n - 1, 0, -1), reversed(earlier), strict=True):
-            _, reward, end, after = parts(row)
+            _, _, reward, end, after = split_rows(row)
             total = reward + self.discount * ~stops * total
             missing = torch.where(stops, self._missing(end, k), missing)
             following = torch.where(stops, after, following)
         first, acted, _ = self._steps[0]
-        return torch.cat((parts(first)[0], total, missing, following), dim=1), acted
+        own, action, *_ = split_rows(first)
+        return torch.cat((own, action, total, missing, following), dim=1), acted
 
     def _missing(self, end: Tensor, k: int) -> Tensor:
         """End flags (N, 1) of windows of k steps, from those of their last steps."""
@@ -67,7 +68,7 @@ class RecordWindows:
 
         What follows a terminal record, of whichever robot (Quirk A3), is blank: all zeros, and terminal.
         """
-        own, rewards, ends, following = parts(windows)
+        own, actions, rewards, ends, _ = split_rows(windows)
         ended = ends.squeeze(2).cumsum(1) > 0  # (B, n + 1)
         blank = torch.cat((torch.zeros_like(ended[:, :1]), ended[:, :-1]), dim=1)
         rewards = rewards.squeeze(2)[:, : self.n].masked_fill(blank[:, : self.n], 0.0)
@@ -76,10 +77,11 @@ class RecordWindows:
         return torch.cat(
             (
                 own[:, 0],
+                actions[:, 0],
                 total.unsqueeze(1),
                 # Quirk A6b: the flag of the record bootstrapped from, not of the last rewarded one.
                 ends[:, self.n].masked_fill(last_blank, 1.0),
-                own[:, self.n, : following.shape[2]].masked_fill(last_blank, 0.0),
+                own[:, self.n].masked_fill(last_blank, 0.0),
             ),
             dim=1,
         )

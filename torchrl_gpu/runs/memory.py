@@ -7,10 +7,10 @@ from pathlib import Path
 import psutil
 import torch
 
-from torchrl_gpu.replay.rows import OBSERVATION_SIZE
+from agents.batch import row_size
 from torchrl_gpu.settings.parse import ConfigError, Trial
 
-BYTES_PER_TRANSITION = (2 * OBSERVATION_SIZE + 2 + 2) * 4
+BYTES_PER_TRANSITION = row_size(continuous=True) * 4
 """A row of float32 numbers, see `torchrl_gpu.replay.rows`."""
 BYTES_PER_PRIORITY = 10
 """A priority and its share of the sums above it, see `torchrl_gpu.replay.priority_tree`."""
