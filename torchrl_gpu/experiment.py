@@ -136,7 +136,7 @@ def build_env(trial: Trial, device: str, dtype: torch.dtype) -> MarineNavTorchRL
         dtype=dtype,
         device=device,
         compile=trial.run.compile and world.backend == "torch",
-        collision_penalty=world.collision_penalty,
+        **world.rewards,
     )
     if world.stage_mix:
         env.world.pin(torch.arange(world.num_envs) % len(world.training_schedule))

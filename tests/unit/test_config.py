@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from agents.learners import LEARNERS
+from marinenav_env.envs.contract.rewards import DEFAULT_REWARDS
 from torchrl_gpu.settings import reference
 from torchrl_gpu.settings.errors import ConfigError
 from torchrl_gpu.settings.parse import expand, make_trials, read_config
@@ -40,6 +41,12 @@ def test_schedules_are_shared_and_never_expanded():
         assert trial["training_schedule"] == trial.world.training_schedule.model_dump()
         assert trial["training_schedule"] == LEGACY["training_schedule"]
         assert list(trial.values)[-2:] == ["training_schedule", "eval_schedule"]
+
+
+def test_every_weight_of_the_reward_is_a_key_with_the_default_of_its_term():
+    (trial,) = make_trials(config(goal_reward=12))
+    assert trial.world.rewards == DEFAULT_REWARDS | {"goal_reward": 12}
+    assert trial.changed_throughput_keys == ("goal_reward",)
 
 
 def test_folders_hold_every_swept_key():

@@ -10,10 +10,11 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, create_model, model_validator
 from pydantic_core import PydanticCustomError
 
 from agents.settings import LearnerSettings, Section, key
+from marinenav_env.envs.contract.rewards import REWARDS, Term
 from marinenav_env.envs.contract.stage import COLUMNS, stages_of
 from torchrl_gpu.learn.schedule import LONGEST, Schedule
 
@@ -147,7 +148,18 @@ class RunSettings(Section):
         return self
 
 
-class WorldSettings(Section):
+def _weight(term: Term) -> Any:
+    meaning = f"{term.meaning}, in training; evaluations keep the default"
+    return key(term.default, meaning, throughput=True, ge=term.low, le=term.high)
+
+
+RewardSettings = create_model(
+    "RewardSettings", __base__=Section, **{name: (float, _weight(term)) for name, term in REWARDS.items()}
+)
+"""A key for the weight of every term of the reward."""
+
+
+class WorldSettings(RewardSettings):
     """The worlds in which robots train."""
 
     training_schedule: TrainingSchedule = key(..., "curriculum: equally long lists, see below")
@@ -156,13 +168,11 @@ class WorldSettings(Section):
         "numpy", "world: NumPy reference or tensors on the device", throughput=True
     )
     stage_mix: bool = key(False, "spread the environments over all stages of the curriculum", throughput=True)
-    collision_penalty: float = key(
-        -5.0,
-        "reward of a collision in training; evaluations keep that of the legacy world",
-        throughput=True,
-        ge=-1000,
-        le=0,
-    )
+
+    @property
+    def rewards(self) -> dict[str, float]:
+        """Weights of the terms of the reward."""
+        return {name: getattr(self, name) for name in REWARDS}
 
     @model_validator(mode="after")
     def _mixable(self) -> "WorldSettings":
