@@ -34,6 +34,7 @@ COMMANDS = {
     "view": Command("scripts.view_episode", "look at an episode: picture, film, or page that plays it"),
     "report": Command("scripts.report", "write a page about runs: curves, tables, best episodes, settings"),
     "export": Command("scripts.export", "write a model for the vehicles' planner"),
+    "study": Command("scripts.study", "train for several seeds, and evaluate each on fresh episodes"),
     "benchmark": Command("scripts.benchmark", "measure both pipelines side by side"),
 }
 
