@@ -37,11 +37,13 @@ def new_parser(name: str, description: str, examples: str) -> argparse.ArgumentP
     return parser
 
 
-def run(name: str, work: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None = None) -> int:
-    """Call ``work(argv)`` and turn what it raises into an exit status and one line on standard error."""
+def run(
+    name: str, work: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] | None = None
+) -> int:
+    """Call ``work(argv)`` for its exit status, None for 0; an error becomes one line on standard error."""
     name = called_as.get() or name
     try:
-        work(argv)
+        return work(argv) or 0
     except InputError as error:
         print(f"{name}: error: {error}", file=sys.stderr)
         return 2
@@ -51,7 +53,6 @@ def run(name: str, work: Callable[[Sequence[str] | None], None], argv: Sequence[
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)
         return 1
-    return 0
 
 
 def agent_type(text: str) -> str:

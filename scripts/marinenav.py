@@ -27,6 +27,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "train": Command("torchrl_gpu.train_torchrl_gpu", "train agents, or go on with an interrupted run"),
+    "reproduce": Command("scripts.reproduce", "train the legacy experiments, or go on with them"),
     "evaluate": Command("scripts.evaluate", "play evaluation episodes, or say how recorded ones ended"),
     "runs": Command("scripts.runs", "list runs: how each stands and how well it did"),
     "compare": Command("scripts.compare", "show what differs between runs, and their curves as a table"),

@@ -128,6 +128,7 @@ NOT_RUN_HERE = {
     '.venv/bin/python -m pip install --editable ".[dev]"': "what `make` does, see run_make",
     "source .venv/bin/activate": "changes the shell; there is no such environment here",
     "pip install --upgrade torch torchrl": "needs the network and minutes",
+    "marinenav reproduce --fast -P 2 -o runs/legacy": "takes hours; shortened in test_reproduce.py",
     "python -m torchrl_gpu.settings": "what it writes is compared in test_config.py",
     "python -m tests.e2e.bad_inputs": "what it writes is compared row by row in test_bad_inputs.py",
 }

@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from torchrl_gpu.runs.folder import (
@@ -30,8 +30,28 @@ def resume(args: argparse.Namespace, run_trial: RunTrial, check: Check, lost_res
     or 2, see :mod:`torchrl_gpu.runs.sweep`.
     """
     try:
-        check_device(args.device)
         found = trials_in(Path(args.resume))
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return go_on(found, args, run_trial, check, lost_results)
+
+
+def go_on(
+    found: Mapping[Path, Trial],
+    args: argparse.Namespace,
+    run_trial: RunTrial,
+    check: Check,
+    lost_results: LostResults,
+    stamp: str | None = None,
+) -> int:
+    """Begin or go on with every unfinished trial of these folders, as `resume` does.
+
+    Folders need not be there yet, but those above them; trials that begin now get the time ``stamp``, or
+    that of the run's folder.
+    """
+    try:
+        check_device(args.device)
         left = {folder: trial for folder, trial in found.items() if not _is_done(folder, trial, lost_results)}
         at_once = min(args.num_procs, len(left))
         for folder, trial in left.items():
@@ -44,7 +64,7 @@ def resume(args: argparse.Namespace, run_trial: RunTrial, check: Check, lost_res
     if args.verbosity != "quiet":
         print(f"{len(found) - len(left)} of {len(found)} trials are finished")
     jobs = [
-        Job(run_trial, trial, folder, _stamp(folder), args.device, resumed=True)
+        Job(run_trial, trial, folder, stamp or _stamp(folder), args.device, resumed=True)
         for folder, trial in left.items()
     ]
     return run_jobs(jobs, args.num_procs)
@@ -67,7 +87,7 @@ def _is_done(folder: Path, trial: Trial, lost_results: LostResults) -> bool:
 def trials_in(folder: Path) -> dict[Path, Trial]:
     """Trials of the folder of one trial, or of the folder of a run, those not yet begun included."""
     if (folder / TRIAL_FILE).is_file():
-        return {folder: _read_trial(folder)}
+        return {folder: read_trial(folder)}
     if not (folder / CONFIG_FILE).is_file():
         raise ConfigError(
             f"--resume: {folder} holds neither {TRIAL_FILE} nor {CONFIG_FILE}; it is no run folder"
@@ -75,7 +95,7 @@ def trials_in(folder: Path) -> dict[Path, Trial]:
     trials = {}
     for trial in read_config(folder / CONFIG_FILE).trials:
         each = folder / trial.name
-        trials[each] = _read_trial(each) if (each / TRIAL_FILE).is_file() else trial
+        trials[each] = read_trial(each) if (each / TRIAL_FILE).is_file() else trial
     return trials
 
 
@@ -83,7 +103,8 @@ def _stamp(folder: Path) -> str:
     return folder.absolute().parent.name.removeprefix("training_")
 
 
-def _read_trial(folder: Path) -> Trial:
+def read_trial(folder: Path) -> Trial:
+    """The trial that a folder's ``trial_config.json`` describes; ConfigError if it describes none."""
     path = folder / TRIAL_FILE
     try:
         values = json.loads(path.read_text(encoding="utf-8"))

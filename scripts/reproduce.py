@@ -1,0 +1,157 @@
+"""Train the six legacy experiments again, from their configs as they are."""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import config
+from scripts.command_line import InputError, new_parser, refused, run, table
+from torchrl_gpu.runs.folder import TRIAL_FILE
+from torchrl_gpu.runs.listing import RunInfo, differing_keys, list_runs
+from torchrl_gpu.runs.resuming import go_on, read_trial
+from torchrl_gpu.runs.sweep import positive
+from torchrl_gpu.settings.parse import ConfigError, Trial, read_config
+from torchrl_gpu.train_torchrl_gpu import check, lost_results, run_trial
+
+DESCRIPTION = """\
+Train the legacy experiments: the shipped configs of the six agents, unchanged but for what --fast and
+key=value say. Each agent and seed has a folder of its own, OUT/AGENT/seed_N. The same command begins what has
+not begun, goes on with what was stopped or killed, and leaves alone what is finished or being trained by
+another process. Each run keeps a checkpoint, a new one every 300,000 timesteps; with --fast evaluations leave
+their histories out, which for 6,000 episodes a run would fill the disk. Neither changes what is learned.
+
+Exit status: 0 all finished, 1 a run failed or was interrupted, 2 bad usage or bad input."""
+
+EXAMPLES = """\
+  python scripts/reproduce.py --fast -o runs/legacy -P 2
+  python scripts/reproduce.py --fast -o runs/legacy --agents AC-IQN,DQN seed=0..2
+  python scripts/reproduce.py --state -o runs/legacy"""
+
+CONFIGS = {
+    "AC-IQN": "ac_iqn.json",
+    "IQN": "iqn.json",
+    "SAC": "sac.json",
+    "DDPG": "ddpg.json",
+    "Rainbow": "rainbow.json",
+    "DQN": "dqn.json",
+}
+"""Agents of the legacy code base, and their configs."""
+
+KEPT = ("checkpoint_every=300000", "checkpoint_keep=1")
+"""Keys that let a killed run go on."""
+KEPT_FAST = ("record_histories=false",)
+HEADER = ("agent", "seed", "state", "timesteps", "of", "steps/s", "last", "best")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Parser of this command line."""
+    parser = new_parser("reproduce", DESCRIPTION, EXAMPLES)
+    add = parser.add_argument
+    add("-o", "--output", type=Path, default=Path("runs/legacy"), help="folder (default: %(default)s)")
+    add("--agents", type=agent_list, default=list(CONFIGS), metavar="A,B", help="default: all six")
+    add("-P", "--num-procs", type=positive, default=1, help="runs at a time (default: %(default)s)")
+    add("-D", "--device", default="cpu", help="cpu, cuda or cuda:N (default: %(default)s)")
+    add("--fast", action="store_true", help="throughput keys that suit the device; same schedule")
+    add("--state", action="store_true", help="only say how the runs stand")
+    add("overrides", nargs="*", metavar="key=value", help="keys that win over the configs: seed=0..2")
+    return parser
+
+
+def agent_list(text: str) -> list[str]:
+    """Legacy agents with commas in between, for argparse."""
+    names = text.split(",")
+    for name in names:
+        if name not in CONFIGS:
+            raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(CONFIGS)}")
+    return names
+
+
+def trials(args: argparse.Namespace) -> dict[Path, Trial]:
+    """Every run that is asked for by its folder: seed by seed, so that all agents have one first."""
+    fast_on = args.device if args.fast else None
+    given = {argument.partition("=")[0] for argument in args.overrides}
+    for key, option in {"agent_type": "--agents", "save_dir": "-o"}.items():
+        if key in given:
+            raise InputError(f"{key} is not for key=value here: {option} says it")
+    kept = [*KEPT, *(KEPT_FAST if args.fast else ())]
+    keys = [key for key in kept if key.partition("=")[0] not in given]
+    keys += [f"save_dir={json.dumps(str(args.output))}", *args.overrides]
+    found = {}
+    for agent in args.agents:
+        path = Path(config.__file__).parent / CONFIGS[agent]
+        with refused(ConfigError):
+            found |= {
+                args.output / agent / trial.name: trial for trial in read_config(path, keys, fast_on).trials
+            }
+    return dict(sorted(found.items(), key=lambda item: item[1].run.seed))
+
+
+def as_begun(folder: Path, trial: Trial) -> Trial:
+    """The trial that a folder has begun, with a line where it is another one; else the given one."""
+    if not (folder / TRIAL_FILE).is_file():
+        return trial
+    with refused(ConfigError):
+        begun = read_trial(folder)
+    for key in differing_keys([begun.values, trial.values]):
+        print(f"{folder} goes on as it began: {key} is {begun[key]}, not {trial[key]}", file=sys.stderr)
+    return begun
+
+
+def states(wanted: dict[Path, Trial]) -> dict[Path, RunInfo]:
+    """How the runs stand that have begun."""
+    begun = [folder for folder in wanted if (folder / TRIAL_FILE).is_file()]
+    with refused(ValueError):
+        return {info.folder: info for info in list_runs(begun)}
+
+
+def state_table(wanted: dict[Path, Trial]) -> str:
+    """How every run stands."""
+    infos, rows = states(wanted), []
+    for folder, trial in wanted.items():
+        info = infos.get(folder)
+        row = ["waiting", "0", "-", "-", "-"] if info is None else cells(info)
+        total = f"{trial.schedule.total_timesteps:,}"
+        rows.append([trial.run.agent_type, str(trial.run.seed), *row[:2], total, *row[2:]])
+    return table(HEADER, rows, left=3)
+
+
+def cells(info: RunInfo) -> list[str]:
+    """What a run's files say of it."""
+    rates = ["-" if rate is None else f"{rate:.2f}" for rate in (info.last, info.best)]
+    return [info.state, f"{info.timesteps:,}", "-" if info.speed is None else f"{info.speed:,.0f}", *rates]
+
+
+def work(argv: Sequence[str] | None) -> int:
+    """Say how the runs stand, and go on with them."""
+    args = build_parser().parse_intermixed_args(argv)
+    wanted = trials(args)
+    print(state_table(wanted), flush=True)
+    if args.state:
+        return 0
+    infos = states(wanted)
+    free = {
+        folder: as_begun(folder, trial)
+        for folder, trial in wanted.items()
+        if folder not in infos or infos[folder].state != "running"
+    }
+    for folder in free:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    args.verbosity = "normal"
+    stamp = time.strftime("%Y-%m-%d-%H-%M-%S")
+    status = go_on(free, args, run_trial, partial(check, device=args.device), lost_results, stamp)
+    if status != 2:
+        print(state_table(wanted))
+    return status
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; see the module's first line."""
+    return run("reproduce", work, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
