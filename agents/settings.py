@@ -4,12 +4,24 @@ A section is a class whose fields are keys of the flat JSON config. Its owner de
 keys mean to each other, and is handed an instance of it; nothing is mapped.
 """
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
+"""What NumPy and torch take."""
 
-def key(default: Any, meaning: str, *, throughput: bool = False, legacy: bool = True, **bounds: Any) -> Any:
+
+def key(
+    default: Any,
+    meaning: str,
+    *,
+    throughput: bool = False,
+    legacy: bool = True,
+    free: bool = False,
+    only: tuple[str, bool] | None = None,
+    **bounds: Any,
+) -> Any:
     """Declare one key of a section.
 
     Args:
@@ -17,9 +29,12 @@ def key(default: Any, meaning: str, *, throughput: bool = False, legacy: bool = 
         meaning: One sentence for the reference of keys.
         throughput: Whether another value than the default leaves reproduction mode.
         legacy: Whether the legacy pipeline takes another value, too; never where `throughput` is true.
+        free: Whether a run may go on from its checkpoint with another value.
+        only: An attribute of learners and its value, ``("continuous", True)``; to others the key means
+            nothing, and they do not have it.
         **bounds: As of `pydantic.Field`: ``gt``, ``ge``, ``lt``, ``le``, ``min_length``, ...
     """
-    flags = {"throughput": throughput, "legacy": legacy and not throughput}
+    flags = {"throughput": throughput, "legacy": legacy and not throughput, "free": free, "only": only}
     return Field(default, description=meaning, json_schema_extra=flags, **bounds)
 
 
@@ -30,7 +45,7 @@ class Section(BaseModel):
 
     @classmethod
     def flagged(cls, flag: str, value: bool = True) -> list[str]:
-        """Keys whose flag, ``"throughput"`` or ``"legacy"``, has a value."""
+        """Keys whose flag, ``"throughput"``, ``"legacy"`` or ``"free"``, has a value."""
         return [name for name, field in cls.model_fields.items() if field.json_schema_extra[flag] is value]
 
     def changed(self, names: list[str]) -> list[str]:
