@@ -11,6 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 """What NumPy and torch take."""
 
+FLAGS = ("throughput", "legacy", "free", "only")
+"""What a key says about itself besides its JSON schema, see `key`."""
+
 
 def key(
     default: Any,
@@ -34,8 +37,8 @@ def key(
             nothing, and they do not have it.
         **bounds: As of `pydantic.Field`: ``gt``, ``ge``, ``lt``, ``le``, ``min_length``, ...
     """
-    flags = {"throughput": throughput, "legacy": legacy and not throughput, "free": free, "only": only}
-    return Field(default, description=meaning, json_schema_extra=flags, **bounds)
+    flags = zip(FLAGS, (throughput, legacy and not throughput, free, only), strict=True)
+    return Field(default, description=meaning, json_schema_extra=dict(flags), **bounds)
 
 
 class Section(BaseModel):

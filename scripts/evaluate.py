@@ -121,14 +121,14 @@ def play(agent: "Agent", task: Task, args: argparse.Namespace) -> list[EpisodeRe
     """Play all episodes in the world that is asked for."""
     if args.backend == "numpy":
         return evaluate(agent, task)
-    from torchrl_gpu.evaluation.batched import BatchedEvaluation
+    from torchrl_gpu.evaluation.batched import BatchedEvaluation, RecordSettings
 
     return BatchedEvaluation(
         agent,
         task.episodes,
         args.device,
+        RecordSettings(record_histories=args.diagnose or args.keep is not None),
         dtype=agent.learner.dtype,
-        histories=args.diagnose or args.keep is not None,
         compile=args.compile,
         seed=args.seed,
         verbose=False,

@@ -22,14 +22,14 @@ from torchrl_gpu.evaluation.one_by_one import evaluate as play_one_by_one
 from torchrl_gpu.experiment import build_trainer
 from torchrl_gpu.runs import surroundings
 from torchrl_gpu.runs.checkpoint import Checkpoints
-from torchrl_gpu.runs.folder import create_run_folders, locked, mark_finished
+from torchrl_gpu.runs.folder import CHECKPOINTS, create_run_folders, locked, mark_finished
 from torchrl_gpu.runs.interruption import Interrupted, StopRequests
 from torchrl_gpu.runs.memory import check_memory, explaining_shortage
 from torchrl_gpu.runs.sweep import Job, check_device, check_model, one_thread, trial_folder
 from torchrl_gpu.seeding import EVAL_SEED, kept_generators, seed_everything
 from torchrl_gpu.settings.parse import ConfigError, Experiment, Trial, make_trials, read_config
 from torchrl_gpu.torchrl_trainer import TorchRLTrainer
-from torchrl_gpu.watch.loggers import check_logger, rewind
+from torchrl_gpu.watch.loggers import rewind
 from torchrl_gpu.watch.progress import Verbosity
 
 Config = Mapping[str, Any] | str | Path
@@ -169,7 +169,7 @@ def run_trial(
     with locked(folder), StopRequests() as requests, explaining_shortage(trial):
         trainer = build_trainer(trial, device, folder, Verbosity[verbosity.upper()])
         trainer.on_evaluation = on_evaluation
-        checkpoints = Checkpoints(trainer, trial, folder)
+        checkpoints = Checkpoints(trainer, trial.checkpoints, trial.identity, folder, folder / CHECKPOINTS)
         checkpoints.restore()
         rewind(folder, trainer.timestep, trainer.record)
         surroundings.note(folder, device)
@@ -196,9 +196,12 @@ def run_trial(
 
 def check_trial(trial: Trial, device: str, at_once: int = 1) -> None:
     """Refuse a trial that needs what is not there: a logger, a device, or memory for all that run at once."""
-    check_logger(trial)
-    if trial["replay_device"] != "auto":
-        check_device(trial["replay_device"], "key 'replay_device'")
+    try:
+        trial.logger.check_installed()
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    if trial.replay.replay_device != "auto":
+        check_device(trial.replay.replay_device, "key 'replay_device'")
     check_memory(trial, device, at_once)
 
 

@@ -14,7 +14,7 @@ from agents.agent import Agent
 from agents.learners import LEARNERS
 from marinenav_env.envs import MarineNavEnv3
 from tests.contract.goal_seeker import as_index, seek_goal
-from torchrl_gpu.evaluation.batched import BatchedEvaluation
+from torchrl_gpu.evaluation.batched import BatchedEvaluation, RecordSettings
 from torchrl_gpu.evaluation.record import EvaluationRecord
 
 DETERMINISTIC = ("AC-IQN", "DDPG", "DQN", "Rainbow")
@@ -218,7 +218,7 @@ def test_without_histories_the_metrics_are_the_same(episodes, step_limit, capsys
     step_limit(10)
     agent = GoalSeekingAgent(continuous=False)
     full = play(agent, episodes)
-    cheap = play(agent, episodes, histories=False, verbose=True)
+    cheap = play(agent, episodes, settings=RecordSettings(record_histories=False), verbose=True)
     assert "Average cumulative reward" in capsys.readouterr().out
     for a, b in zip(cheap, full, strict=True):
         assert (a.reward, a.success, a.time, a.energy) == (b.reward, b.success, b.time, b.energy)

@@ -5,7 +5,7 @@ import torch
 
 from agents.agent import Agent
 from agents.learners import LEARNERS
-from torchrl_gpu.learn.average import AveragedWeights
+from torchrl_gpu.learn.average import AveragedWeights, AverageSettings
 from torchrl_gpu.learn.scale import ObservationScale
 
 
@@ -24,7 +24,7 @@ def shift(learner, by):
 @pytest.mark.parametrize("agent_type", LEARNERS)
 def test_the_average_of_three_updates_and_the_weights_afterwards(agent_type):
     learner = Agent(agent_type=agent_type, BUFFER_SIZE=2).learner
-    average, first = AveragedWeights(learner, 0.25), weights(learner)
+    average, first = AveragedWeights(learner, AverageSettings(average_tau=0.25)), weights(learner)
     for _ in range(3):
         average.update()
         shift(learner, 1.0)
@@ -38,7 +38,7 @@ def test_the_average_of_three_updates_and_the_weights_afterwards(agent_type):
 
 def test_before_the_first_update_the_weights_themselves_are_in_place():
     learner = Agent(agent_type="DQN", BUFFER_SIZE=2).learner
-    average = AveragedWeights(learner, 0.25)
+    average = AveragedWeights(learner, AverageSettings(average_tau=0.25))
     shift(learner, 1.0)
     latest = weights(learner)
     with average.in_place():
@@ -47,7 +47,7 @@ def test_before_the_first_update_the_weights_themselves_are_in_place():
 
 def test_an_evaluation_that_fails_leaves_the_latest_weights():
     learner = Agent(agent_type="DQN", BUFFER_SIZE=2).learner
-    average = AveragedWeights(learner, 0.25)
+    average = AveragedWeights(learner, AverageSettings(average_tau=0.25))
     average.update()
     shift(learner, 1.0)
     latest = weights(learner)
@@ -58,7 +58,7 @@ def test_an_evaluation_that_fails_leaves_the_latest_weights():
 
 def test_a_scale_folds_into_the_average():
     learner, scale = Agent(agent_type="DDPG", BUFFER_SIZE=2).learner, ObservationScale("cpu")
-    average = AveragedWeights(learner, 0.25)
+    average = AveragedWeights(learner, AverageSettings(average_tau=0.25))
     average.update()
     shift(learner, 1.0)
     average.update()

@@ -16,6 +16,7 @@ from torchrl_gpu.collect.plain_steps import PlainSteps
 from torchrl_gpu.evaluation.record import EvaluationRecord
 from torchrl_gpu.experiment import build_trainer
 from torchrl_gpu.runs.checkpoint import Checkpoints, NoUsableCheckpointError
+from torchrl_gpu.runs.folder import CHECKPOINTS
 from torchrl_gpu.runs.interruption import Interrupted
 from torchrl_gpu.seeding import Generators
 from torchrl_gpu.settings.parse import make_trials
@@ -67,7 +68,8 @@ def start(trial, folder, device="cpu"):
     folder.mkdir(exist_ok=True)
     trainer = build_trainer(trial, device, folder, Verbosity.QUIET)
     warnings = []
-    return trainer, Checkpoints(trainer, trial, folder, warnings.append), warnings
+    keys = trial.checkpoints, trial.identity
+    return trainer, Checkpoints(trainer, *keys, folder, folder / CHECKPOINTS, warnings.append), warnings
 
 
 def run(trial, folder, *stops):

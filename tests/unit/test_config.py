@@ -12,7 +12,7 @@ from marinenav_env.envs.contract.rewards import DEFAULT_REWARDS
 from torchrl_gpu.settings import reference
 from torchrl_gpu.settings.errors import ConfigError
 from torchrl_gpu.settings.parse import expand, make_trials, read_config
-from torchrl_gpu.settings.sections import SECTIONS, learners, owners
+from torchrl_gpu.settings.sections import learners, owners, sections
 
 CONFIGS = Path(__file__).parents[2] / "config"
 LEGACY = json.loads((CONFIGS / "ac_iqn.json").read_text())
@@ -156,7 +156,7 @@ def test_the_reference_and_the_schema_are_fresh():
 
 def test_the_reference_lists_every_key():
     lines = [line for line in reference.reference().splitlines() if line.startswith("| `")]
-    keys = [key for section in SECTIONS.values() for key in section.model_fields]
+    keys = [key for section in sections().values() for key in section.model_fields]
     assert set(keys) < {line.split("`")[1] for line in lines}
     assert set(owners()) < {line.split("`")[1] for line in lines}
 
@@ -172,7 +172,7 @@ def test_the_schema_knows_the_keys_of_every_learner():
 def test_every_default_is_allowed():
     assert make_trials(config(**{
         key: field.default
-        for section in SECTIONS.values()
+        for section in sections().values()
         for key, field in section.model_fields.items()
         if not field.is_required()
     }))  # fmt: skip

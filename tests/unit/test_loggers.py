@@ -9,11 +9,11 @@ from torchrl_gpu.evaluation.metrics import EpisodeResult
 from torchrl_gpu.evaluation.record import EvaluationRecord
 from torchrl_gpu.settings.parse import ConfigError, make_trials
 from torchrl_gpu.watch import loggers
-from torchrl_gpu.watch.loggers import ScalarLog, check_logger, rewind
+from torchrl_gpu.watch.loggers import LoggerSettings, ScalarLog, rewind
 
 
 def test_csv_is_always_written(tmp_path):
-    log = ScalarLog(tmp_path, "csv")
+    log = ScalarLog(tmp_path, LoggerSettings())
     log({"train/return": 1.5, "loss/critic": 2.0}, 10)
     log({"train/return": -0.25}, 20)
     log.close()
@@ -36,7 +36,7 @@ def test_the_chosen_logger_comes_on_top(tmp_path, monkeypatch):
     monkeypatch.setattr(loggers, "WandbLogger", Recorder)
     folder = tmp_path / "training_x" / "seed_3"
     folder.mkdir(parents=True)
-    ScalarLog(folder, "wandb")({"loss/actor": 1.0}, 4)
+    ScalarLog(folder, LoggerSettings(logger="wandb"))({"loss/actor": 1.0}, 4)
     name = "training_x-seed_3"
     assert made[0] == (name, {"log_dir": str(folder), "project": "marinenav", "id": name})
     assert made[1] == ({"loss/actor": 1.0}, 4)
@@ -73,7 +73,7 @@ def test_rewinding_writes_the_series_of_evaluations_from_their_record(tmp_path):
 
 
 def test_a_full_disk_costs_rows_and_no_run(tmp_path, monkeypatch):
-    log = ScalarLog(tmp_path, "csv")
+    log = ScalarLog(tmp_path, LoggerSettings())
     with monkeypatch.context() as patch:
 
         def full(*args, **kwargs):
@@ -117,10 +117,10 @@ def test_a_missing_logger_is_refused_by_the_name_of_its_extra(name, tmp_path, mo
         train_torchrl_gpu.check(trial, 1, "cpu")
     assert list(tmp_path.iterdir()) == []
     monkeypatch.setattr(loggers, "find_spec", lambda module: find_spec("json"))
-    check_logger(trial)
+    trial.logger.check_installed()
 
 
 def test_csv_needs_nothing(tmp_path, monkeypatch):
     [trial] = make_trials({**CONFIG, "save_dir": str(tmp_path)})
     monkeypatch.setattr(loggers, "find_spec", lambda module: None)
-    check_logger(trial)
+    trial.logger.check_installed()

@@ -8,7 +8,7 @@ from torchrl.envs.utils import ExplorationType
 
 from agents.agent import Agent
 from marinenav_env.envs.torchrl_gpu import MarineNavTorchRLEnv
-from torchrl_gpu.collect.policy_wrapper import PolicyWrapper
+from torchrl_gpu.collect.policy_wrapper import PolicySettings, PolicyWrapper
 from torchrl_gpu.seeding import seed_everything
 
 SCHEDULE = {
@@ -86,7 +86,7 @@ def test_each_robot_explores_with_probability_eps(agent_type):
 
 
 def test_action_noise_moves_greedy_actions_and_keeps_them_in_range():
-    _, env, policy = setup("AC-IQN", num_envs=50, action_noise=0.1)
+    _, env, policy = setup("AC-IQN", num_envs=50, settings=PolicySettings(action_noise=0.1))
     state = env.reset()
     with set_exploration_type(ExplorationType.DETERMINISTIC):
         greedy = policy(state.clone())["agents", "action"]
@@ -98,7 +98,7 @@ def test_action_noise_moves_greedy_actions_and_keeps_them_in_range():
 @pytest.mark.parametrize("agent_type", ["AC-IQN", "DQN"])
 def test_only_the_exploring_environments_explore(agent_type):
     seed_everything(4)
-    _, env, policy = setup(agent_type, num_envs=10, exploring_envs=4)
+    _, env, policy = setup(agent_type, num_envs=10, settings=PolicySettings(exploring_envs=0.35))
     state = env.reset()
     with set_exploration_type(ExplorationType.DETERMINISTIC):
         greedy = policy(state.clone())["agents", "action"]

@@ -10,10 +10,14 @@ from torchrl.data.replay_buffers import samplers as torchrl_samplers
 
 from agents.legacy.rainbow_memory import SegmentTree
 from torchrl_gpu.replay.priority_tree import PriorityTree
-from torchrl_gpu.replay.samplers import PrioritizedSampler
+from torchrl_gpu.replay.samplers import PrioritizedSampler, PrioritySettings
 
 SHAPES = [(1, 4, 4), (7, 2, 2), (64, 4, 4), (100, 8, 5), (1000, 4, 16), (5000, 64, 2**14), (5000, 8, 8)]
 """Sizes, fan-outs and roots; sizes are no powers of them."""
+
+
+def powers(exponent, weight):
+    return PrioritySettings(priority_exponent=exponent, priority_weight=weight)
 
 
 def numbers(seed):
@@ -112,7 +116,7 @@ def filled(size, seed):
         torchrl = torchrl_samplers.PrioritizedSampler(size, alpha=0.6, beta=0.4, device="cpu")
     except RuntimeError:
         pytest.skip("TorchRL's compiled extension does not load")
-    ours, storage = PrioritizedSampler(size, 0.6, 0.4), LazyTensorStorage(size)
+    ours, storage = PrioritizedSampler(size, powers(0.6, 0.4)), LazyTensorStorage(size)
     storage.set(range(size), torch.zeros(size))
     losses = 10.0 ** (8 * torch.rand(size, generator=numbers(seed)) - 4)
     ours.extend(torch.arange(size))
@@ -148,7 +152,7 @@ def test_draws_and_weights_are_those_of_torchrl(size):
 
 def test_what_is_drawn_has_the_probabilities_of_the_priorities():
     """Chi-square over 100 slots at 200 thousand draws: above 149 once in a thousand seeds."""
-    sampler = PrioritizedSampler(130, 0.5, 1.0)
+    sampler = PrioritizedSampler(130, powers(0.5, 1.0))
     sampler.extend(torch.arange(100))
     losses = torch.linspace(0.01, 9.0, 100)
     sampler.update_priority(torch.arange(100), losses)
@@ -166,7 +170,7 @@ def test_what_is_drawn_has_the_probabilities_of_the_priorities():
 
 
 def test_new_transitions_have_the_largest_priority_so_far():
-    sampler = PrioritizedSampler(10, 1.0, 0.4)
+    sampler = PrioritizedSampler(10, powers(1.0, 0.4))
     sampler.extend(torch.arange(3))
     assert sampler.tree[torch.arange(4)].tolist() == pytest.approx([1, 1, 1, 0])
     sampler.update_priority(torch.tensor([1]), torch.tensor([7.0]))

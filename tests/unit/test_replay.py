@@ -15,7 +15,12 @@ from torchrl_gpu.learn.scale import ObservationScale
 from torchrl_gpu.replay.buffer import Replay
 from torchrl_gpu.replay.ring import ROW, DeviceRing, HostRing
 from torchrl_gpu.replay.rows import Draw, plain_row
-from torchrl_gpu.replay.samplers import LegacyUniformSampler, PrioritizedSampler, UniformSampler
+from torchrl_gpu.replay.samplers import (
+    LegacyUniformSampler,
+    PrioritizedSampler,
+    PrioritySettings,
+    UniformSampler,
+)
 from torchrl_gpu.replay.windows import RobotWindows
 
 GAMMA = 0.9
@@ -251,7 +256,7 @@ def test_the_device_ring_keeps_the_newest_transitions_of_robots_that_acted(devic
 
 
 def test_priorities_follow_the_losses():
-    replay = on_host(8, 4, PrioritizedSampler(8, 1.0, 0.4))
+    replay = on_host(8, 4, PrioritizedSampler(8, PrioritySettings(priority_exponent=1.0)))
     for t in range(6):
         replay.store(*stored_step(t, [True], [False]))
     [batch] = replay.sample(1)
@@ -272,7 +277,7 @@ def test_priorities_follow_the_losses():
 def test_priorities_do_not_depend_on_who_keeps_the_ring():
     """Slots that the device ring gives to nobody have no priority, also where it wraps around."""
     rings = HostRing(10), DeviceRing(10, "cpu", 4)
-    one, two = (Replay(ring, PrioritizedSampler(10, 0.5, 0.4), 4) for ring in rings)
+    one, two = (Replay(ring, PrioritizedSampler(10, PrioritySettings()), 4) for ring in rings)
     for t in range(12):
         step = stored_step(t, [t % 2 == 0, t % 3 > 0, False, True], [False] * 4)
         drawn = []

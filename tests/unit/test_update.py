@@ -7,10 +7,10 @@ import torch
 
 from agents.agent import Agent
 from agents.learners import LEARNERS
-from torchrl_gpu.learn.update import Update
+from torchrl_gpu.learn.update import Update, UpdateSettings
 from torchrl_gpu.replay.rows import Draw
 
-compiled = partial(Update, compile=True)
+compiled = partial(Update, settings=UpdateSettings(compile=True))
 
 
 def batch_for(agent, size=64, seed=0, weighted=False):

@@ -1,5 +1,6 @@
 """An Agent as a TensorDict policy over environments and robots."""
 
+import math
 from typing import Any
 
 import torch
@@ -10,8 +11,29 @@ from torchrl.envs.utils import ExplorationType, exploration_type
 
 from agents.agent import Agent
 from agents.batch import State
+from agents.settings import Section, key
 from marinenav_env.envs.contract.layout import GROUP, OBSERVATION_KEYS
 from torchrl_gpu.learn.scale import ObservationScale
+
+
+class PolicySettings(Section):
+    """How robots explore, besides the schedule of epsilon."""
+
+    action_noise: float = key(
+        0.0,
+        "standard deviation of Gaussian noise on continuous actions",
+        throughput=True,
+        only=("continuous", True),
+        ge=0,
+        le=1,
+    )
+    exploring_envs: float = key(
+        1.0,
+        "share of the environments whose robots explore; in the others all act as in evaluations",
+        throughput=True,
+        gt=0,
+        le=1,
+    )
 
 
 class PolicyWrapper(TensorDictModuleBase):
@@ -24,33 +46,31 @@ class PolicyWrapper(TensorDictModuleBase):
 
     Args:
         agent: The agent that acts.
+        settings: How it explores, where it does not act sequentially: with noise on greedy continuous
+            actions, which the legacy schedule does not have, and in the first so many environments; the
+            robots of the others act greedily, so that what is learned about other robots is how they act
+            when nobody explores.
         sequential: Act robot by robot through ``Agent.act``, with the legacy draws from the three global
             generators in the legacy order (agents spec 5). This is reproduction mode: a batched forward is
             not bit-equal to one forward per robot. Otherwise one batched forward acts, and exploration is
-            drawn per robot on the device; the other arguments are for this alone.
-        action_noise: Standard deviation of Gaussian noise added to greedy continuous actions while exploring;
-            the legacy schedule has none.
-        exploring_envs: Environments that explore, the first so many; the robots of the others act greedily,
-            so that what is learned about other robots is how they act when nobody explores. Default: all.
-        scale: Scales observations before the networks see them, if given.
+            drawn per robot on the device.
+        scale: Scales observations before the networks see them, if given; not where it acts sequentially.
     """
 
     def __init__(
         self,
         agent: Agent,
+        settings: PolicySettings = PolicySettings(),  # noqa: B008 - it is frozen
         *,
         sequential: bool = False,
-        action_noise: float = 0.0,
-        exploring_envs: int | None = None,
         scale: ObservationScale | None = None,
     ) -> None:
         super().__init__()
         self.in_keys = [(GROUP, key) for key in (*OBSERVATION_KEYS, "active")]
         self.out_keys = [(GROUP, "action")]
         self.agent = agent
+        self.settings = settings
         self.sequential = sequential
-        self.action_noise = action_noise
-        self.exploring_envs = exploring_envs
         self.scale = scale
         # A tensor, so that a captured or compiled policy sees each new value.
         self.register_buffer("_eps", torch.zeros((), device=agent.device))
@@ -114,7 +134,8 @@ class PolicyWrapper(TensorDictModuleBase):
         with self.agent.learner.acting_mode(use_eval=not explore):
             action = self.agent.learner.greedy(observation)
         if explore:
-            count = None if self.exploring_envs is None else self.exploring_envs * robots.batch_size[1]
+            num_envs, max_robots = robots.batch_size
+            count = math.ceil(self.settings.exploring_envs * num_envs) * max_robots
             action[:count] = self._explore(action[:count])
         if self.agent.continuous:
             action = action.to(robots.get("self_state").dtype)
@@ -135,5 +156,6 @@ class PolicyWrapper(TensorDictModuleBase):
             return torch.where(exploring, torch.randint_like(greedy, self.agent.action_size), greedy)
         low, high = self._action_range
         uniform = low + (high - low) * torch.rand_like(greedy)
-        noisy = greedy + self.action_noise * torch.randn_like(greedy) if self.action_noise else greedy
+        noise = self.settings.action_noise
+        noisy = greedy + noise * torch.randn_like(greedy) if noise else greedy
         return torch.where(exploring[:, None], uniform, noisy.clamp(-1.0, 1.0))

@@ -6,12 +6,23 @@ import torch
 from tensordict import TensorDict, TensorDictBase
 from torchrl.envs.utils import ExplorationType, set_exploration_type
 
+from agents.settings import Section, key
 from marinenav_env.envs.contract.layout import GROUP
 from marinenav_env.envs.torchrl_gpu import MarineNavTorchRLEnv
 from torchrl_gpu.collect.policy_wrapper import PolicyWrapper
 from torchrl_gpu.collect.step import Lap, Step
 from torchrl_gpu.learn.scale import ObservationScale
 from torchrl_gpu.replay.rows import robot_rows
+
+
+class StepSettings(Section):
+    """What a step is to those who learn from it."""
+
+    bootstrap_on_timeout: bool = key(
+        False,
+        "bootstrap where an episode was cut off, instead of treating it as terminal",
+        throughput=True,
+    )
 
 
 class TensorSteps:
@@ -27,15 +38,12 @@ class TensorSteps:
         env: MarineNavTorchRLEnv,
         policy: PolicyWrapper,
         lap: Lap = lambda part: None,
-        *,
-        bootstrap_on_timeout: bool = False,
-        scale: ObservationScale | None = None,
+        settings: StepSettings = StepSettings(),  # noqa: B008 - it is frozen
     ) -> None:
         self.env = env
         self.policy = policy
         self.lap = lap
-        self.done_flag = "terminated" if bootstrap_on_timeout else "done"
-        self.scale = scale
+        self.done_flag = "terminated" if settings.bootstrap_on_timeout else "done"
         self._now: TensorDictBase | None = None  # what the next step acts on
 
     @torch.no_grad()
@@ -50,7 +58,7 @@ class TensorSteps:
             self.lap("act")
             step, self._now = self.env.step_and_maybe_reset(acting)
         self.lap("step")
-        return step_of(step, self.done_flag, self.scale)
+        return step_of(step, self.done_flag, self.policy.scale)
 
     def state_dict(self) -> dict[str, Any]:
         """What the next step acts on; nothing before the first."""

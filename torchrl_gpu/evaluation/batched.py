@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from agents.agent import Agent
+from agents.settings import Section, key
 from marinenav_env.envs.contract.constants import EPISODE_LIMIT
 from marinenav_env.envs.contract.outcome import STATE_OF_OUTCOME, Outcome
 from marinenav_env.envs.torchrl_gpu.state import LEFT, ROBOTS, Observation, WorldState, present
@@ -25,6 +26,16 @@ from torchrl_gpu.seeding import EVAL_SEED
 
 GPU_CHECK_INTERVAL = 32
 """Steps between two looks at whether all episodes have ended, where looking makes the host wait."""
+
+
+class RecordSettings(Section):
+    """What is kept of an evaluation."""
+
+    record_histories: bool = key(
+        True,
+        "keep observations, actions and trajectories of evaluations; without them large ones stay cheap",
+        throughput=True,
+    )
 
 
 class Tally(NamedTuple):
@@ -66,9 +77,9 @@ class BatchedEvaluation:
         agent: Agent,
         episodes: list[dict],  # environment spec 13; at least one
         device: torch.device | str = "cpu",
+        settings: RecordSettings = RecordSettings(),  # noqa: B008 - it is frozen
         *,
         dtype: torch.dtype = torch.float32,  # of the worlds
-        histories: bool = True,  # else the lists of the results are empty
         compile: bool = False,  # the step of the worlds, at the first call
         seed: int = EVAL_SEED,
         verbose: bool = True,  # print the report of each evaluation
@@ -76,7 +87,7 @@ class BatchedEvaluation:
         if not episodes:
             raise ValueError("episodes is empty; allowed are lists of at least one episode")
         self.agent = agent
-        self.histories = histories
+        self.settings = settings
         self.seed = seed
         self.verbose = verbose
         self.world = VectorWorld(
@@ -108,7 +119,7 @@ class BatchedEvaluation:
 
     def _play(self) -> tuple[Tally, Recording | None]:
         tally = self._new_tally()
-        recording = Recording() if self.histories else None
+        recording = Recording() if self.settings.record_histories else None
         interval = GPU_CHECK_INTERVAL if self._host_waits else 1
         for t in range(EPISODE_LIMIT + 1):
             acting = self.world.state.active.bool() & tally.running

@@ -8,11 +8,25 @@ from typing import Any
 
 import numpy as np
 
+from agents.settings import Section, Seed, key
 from marinenav_env.envs.contract.constants import EPISODE_LIMIT
 from marinenav_env.envs.contract.outcome import STATE_OF_OUTCOME, Outcome
 from marinenav_env.envs.contract.stage import COLUMNS, Stage, stages_of
 from marinenav_env.envs.reference.robot import deactivate_finished
 from torchrl_gpu.evaluation.metrics import EpisodeResult, report
+from torchrl_gpu.learn.stages import EvalSchedule
+from torchrl_gpu.seeding import EVAL_SEED
+
+
+class EpisodeSettings(Section):
+    """Which episodes are evaluated."""
+
+    eval_schedule: EvalSchedule = key(..., "evaluation episodes: equally long lists, see below")
+    eval_seed: Seed = key(
+        EVAL_SEED,
+        "seed of the evaluation episodes; another one keeps reported episodes out of the choice of a model",
+        throughput=True,
+    )
 
 
 def create_eval_configs(env: Any, eval_schedule: dict[str, list]) -> list[dict]:

@@ -13,18 +13,32 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from agents.learners.base import Learner
+from agents.settings import Section, key
 from torchrl_gpu.learn.borrowed_weights import borrowed
 
 
-class AveragedWeights:
-    """Exponential average of a learner's local networks, ``tau``, in (0, 1), being the share of the latest.
+class AverageSettings(Section):
+    """Whether the weights are averaged."""
 
-    Half of the average is from the last ``0.7 / tau`` updates. The state of ``model`` goes into checkpoints.
+    average_tau: float = key(
+        1.0,
+        "share of the latest weights, at each update, in the average that is evaluated and saved; 1: none",
+        throughput=True,
+        gt=0,
+        le=1,
+    )
+
+
+class AveragedWeights:
+    """Exponential average of a learner's local networks, with ``average_tau`` below 1.
+
+    Half of the average is from the last ``0.7 / average_tau`` updates. The state of ``model`` goes into
+    checkpoints.
     """
 
-    def __init__(self, learner: Learner, tau: float) -> None:
+    def __init__(self, learner: Learner, settings: AverageSettings) -> None:
         self._latest = nn.ModuleDict(learner.networks(learner.policy_local))
-        self._take_in = get_ema_multi_avg_fn(1 - tau)
+        self._take_in = get_ema_multi_avg_fn(1 - settings.average_tau)
         self.model = AveragedModel(self._latest, multi_avg_fn=self._take_in)
         # Once and for all: to look for them in the modules takes longer than to average them.
         self._weights = list(self._latest.parameters())

@@ -13,8 +13,19 @@ import torch
 from torch import Tensor, nn
 
 from agents.learners.base import Learner
+from agents.settings import Section, key
 from marinenav_env.envs.contract.layout import OBJECT, SELF
 from torchrl_gpu.learn.borrowed_weights import borrowed
+
+
+class ScaleSettings(Section):
+    """Whether observations are scaled."""
+
+    observation_scale: bool = key(
+        False,
+        "scale observations to about 1; folded into the weights when a model is saved",
+        throughput=True,
+    )
 
 
 class ObservationScale:

@@ -10,10 +10,12 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from pydantic import model_validator
 from torch import Tensor
 
 from agents.batch import Batch
 from agents.learners.base import Gradients, Learner, Noise, Stage
+from agents.settings import Section, key
 from marinenav_env.envs.torchrl_gpu.compilation import compile_whole, unguarded
 
 CLIP_EPS = 1e-6
@@ -21,6 +23,19 @@ CLIP_EPS = 1e-6
 
 Drawn = tuple[Tensor, Tensor | None, Tensor | None]
 """Rows of transitions, their slots in the memory, their importance weights: a `Draw` of a replay."""
+
+
+class UpdateSettings(Section):
+    """What is compiled."""
+
+    compile: bool = key(False, "compile the step of the tensor world and the whole update", throughput=True)
+    autocast: bool = key(False, "bfloat16 matrix products in compiled updates", throughput=True)
+
+    @model_validator(mode="after")
+    def _autocast_where_compiled(self) -> "UpdateSettings":
+        if self.autocast and not self.compile:
+            raise ValueError("key 'autocast': true needs 'compile' true")
+        return self
 
 
 class Update:
@@ -32,12 +47,12 @@ class Update:
     bfloat16 matrix products in forward and backward passes.
     """
 
-    def __init__(self, learner: Learner, *, compile: bool = False, autocast: bool = False) -> None:
+    def __init__(self, learner: Learner, settings: UpdateSettings = UpdateSettings()) -> None:  # noqa: B008
         self.learner = learner
-        self.autocast = autocast
+        self.settings = settings
         # What has its turn together is one graph; learners whose stages all come every time have one.
-        self._graphs: dict[tuple[Stage, ...], _Graph] | None = {} if compile else None
-        if compile:
+        self._graphs: dict[tuple[Stage, ...], _Graph] | None = {} if settings.compile else None
+        if settings.compile:
             check_torch()
             learner.stay_on_device()
 
@@ -51,7 +66,7 @@ class Update:
             for optimizer in self.learner.optimizers.values():
                 _materialise_state(optimizer)
         if stages not in self._graphs:
-            self._graphs[stages] = _Graph(self.learner, stages, self.autocast)
+            self._graphs[stages] = _Graph(self.learner, stages, self.settings.autocast)
         return self._graphs[stages](draw)
 
 
@@ -110,6 +125,15 @@ class _Graph:
             scaled = [gradient * scale for gradient in gradients]
             parameters = self.learner.parameters(name)
             adam(optimizer.param_groups[0], learning_rate, optimizer.state, parameters, scaled)
+
+
+def device_update(learner: Learner, settings: UpdateSettings) -> Update:
+    """Updates with less waste: the host waits for nothing; compiled whole, or at least Adam is one kernel."""
+    learner.stay_on_device()
+    if not settings.compile:
+        for optimizer in learner.optimizers.values():
+            optimizer.param_groups[0].update(fused=True, foreach=False)
+    return Update(learner, settings)
 
 
 def check_torch() -> None:

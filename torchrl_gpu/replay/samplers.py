@@ -9,6 +9,7 @@ from torch import Tensor
 from torchrl.data.replay_buffers.samplers import Sampler
 from torchrl.data.replay_buffers.storages import Storage
 
+from agents.settings import Section, key
 from torchrl_gpu.replay.priority_tree import PriorityTree
 from torchrl_gpu.replay.ring import Ring
 
@@ -19,6 +20,17 @@ HISTORY = 1
 """Records up to the drawn one that the legacy memory asks for."""
 MAX_ATTEMPTS = 10_000
 """Redraws of a batch before `LegacyPrioritizedSampler` gives up."""
+
+
+class PrioritySettings(Section):
+    """Keys of the samplers that draw by priority."""
+
+    priority_exponent: float = key(
+        0.5, "prioritised replay: priority is the loss to this power", legacy=False, ge=0, le=1
+    )
+    priority_weight: float = key(
+        0.4, "prioritised replay: importance weights are corrected to this power", legacy=False, ge=0, le=1
+    )
 
 
 class RowSampler(Sampler):
@@ -64,12 +76,9 @@ class PrioritizedSampler(RowSampler):
 
     prioritized = True
 
-    def __init__(
-        self, capacity: int, exponent: float, weight: float, device: torch.device | str = "cpu"
-    ) -> None:
+    def __init__(self, capacity: int, settings: PrioritySettings, device: torch.device | str = "cpu") -> None:
         self.capacity = capacity
-        self.exponent = exponent  # of the loss that becomes the priority
-        self.weight = weight  # power of the importance weights
+        self.settings = settings
         self.tree = PriorityTree(capacity + 1, device)
         self.largest = torch.ones((), device=device)  # loss so far
 
@@ -82,7 +91,7 @@ class PrioritizedSampler(RowSampler):
         """Slots (B,) int64, with ``priority_weight`` (B,): importance weights, the largest of all slots 1."""
         slots = self.tree.find(self._uniform(batch_size) * self.tree.total)
         relative = self.tree[slots].float() / self.tree.smallest.float()
-        return slots, {"priority_weight": relative.pow_(-self.weight)}
+        return slots, {"priority_weight": relative.pow_(-self.settings.priority_weight)}
 
     def update_priority(self, index: Tensor, priority: Tensor, *, storage: Storage | None = None) -> None:
         """Take the losses (B,) of sampled slots (B,); for a slot drawn twice the last one counts."""
@@ -100,7 +109,7 @@ class PrioritizedSampler(RowSampler):
         self.largest.copy_(state_dict["largest"])
 
     def _priority(self, loss: Tensor) -> Tensor:
-        return (loss + LEAST_LOSS).pow(self.exponent)
+        return (loss + LEAST_LOSS).pow(self.settings.priority_exponent)
 
     def _uniform(self, count: int) -> Tensor:
         if self.largest.device.type == "cpu":
@@ -147,11 +156,10 @@ class LegacyPrioritizedSampler(RowSampler):
 
     prioritized = True
 
-    def __init__(self, capacity: int, n: int, priority_exponent: float, priority_weight: float) -> None:
+    def __init__(self, capacity: int, n: int, settings: PrioritySettings) -> None:
         self.capacity = capacity
         self.n = n  # records after the drawn one that belong to its window
-        self.priority_exponent = priority_exponent
-        self.priority_weight = priority_weight  # power of the importance weights
+        self.settings = settings
         self.tree = PriorityTree(capacity, fanout=2, root=2, dtype=torch.float32, strays=True)
         self._next_slot, self._full, self._largest = 0, False, 1.0
 
@@ -188,7 +196,7 @@ class LegacyPrioritizedSampler(RowSampler):
 
     def update_priority(self, index: Tensor, priority: Tensor, *, storage: Storage | None = None) -> None:
         """Set the priorities of sampled slots (B,) from their losses (B,)."""
-        values = np.power(priority.cpu().numpy(), self.priority_exponent)
+        values = np.power(priority.cpu().numpy(), self.settings.priority_exponent)
         self.tree.set(index.cpu(), torch.from_numpy(values))
         self._largest = max(float(values.max()), self._largest)
 
@@ -210,5 +218,5 @@ class LegacyPrioritizedSampler(RowSampler):
     def _importance(self, probabilities: np.ndarray) -> Tensor:
         """Weights (C P)^-exponent over their maximum, C the number of records; (B,) float32."""
         count = self.capacity if self._full else self._next_slot
-        weights = (count * probabilities) ** -self.priority_weight
+        weights = (count * probabilities) ** -self.settings.priority_weight
         return torch.from_numpy((weights / weights.max()).astype(np.float32))

@@ -17,16 +17,27 @@ from torchrl.checkpoint import Checkpoint, CheckpointError, CheckpointRotation, 
 
 from agents.models.files import ModelFileError
 from agents.models.folder import load_agent
+from agents.settings import Section, key
 from torchrl_gpu.evaluation.record import FILE_NAME, EvaluationRecord
-from torchrl_gpu.runs.folder import CHECKPOINTS
-from torchrl_gpu.settings.parse import Trial
+from torchrl_gpu.learn.schedule import LONGEST
 from torchrl_gpu.torchrl_trainer import TorchRLTrainer
 
 LAYOUT = 2
 """Of what a checkpoint holds; earlier ones do not say."""
 
-FREE_KEYS = ("save_dir", "logger", "checkpoint_every", "checkpoint_keep", "training_time")
-"""Keys of a trial that may change between a checkpoint and its use."""
+
+class CheckpointSettings(Section):
+    """When checkpoints are written, and how many are kept."""
+
+    checkpoint_every: int = key(
+        0,
+        "timesteps between two full checkpoints; 0: only on interruption",
+        legacy=False,
+        free=True,
+        ge=0,
+        le=LONGEST,
+    )
+    checkpoint_keep: int = key(2, "full checkpoints kept", legacy=False, free=True, ge=1, le=1000)
 
 
 class NoUsableCheckpointError(RuntimeError):
@@ -62,28 +73,33 @@ class Evaluations:
 
 
 class Checkpoints:
-    """Saves a trainer between its steps, and restores it; a checkpoint of another trial is refused."""
+    """Saves a trainer between its steps, and restores it; a checkpoint of another trial is refused.
+
+    ``identity`` holds the keys of the trial that must be the same; ``results`` is the trial's folder,
+    ``folder`` that of its checkpoints.
+    """
 
     def __init__(
         self,
         trainer: TorchRLTrainer,
-        trial: Trial,
+        settings: CheckpointSettings,
+        identity: dict[str, Any],
+        results: Path,
         folder: Path,
         warn: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True),
     ) -> None:
         self.trainer = trainer
-        self.results = folder
-        self.folder = folder / CHECKPOINTS
-        self.every = trial["checkpoint_every"]
+        self.results = results
+        self.folder = folder
+        self.every = settings.checkpoint_every
         self.warn = warn
         self.last: int | None = None  # timestep of the last one saved or restored
-        values = {key: value for key, value in trial.values.items() if key not in FREE_KEYS}
         self.device = torch.empty(0, device=trainer.agent.device).device  # with the number of the GPU
-        self._made_by = {"layout": LAYOUT, "trial": values, "device": self.device.type}
-        self._rotation = CheckpointRotation(self.folder, keep_last=trial["checkpoint_keep"])
+        self._made_by = {"layout": LAYOUT, "trial": identity, "device": self.device.type}
+        self._rotation = CheckpointRotation(self.folder, keep_last=settings.checkpoint_keep)
         self._checkpoint = Checkpoint(format="archive")
         self._checkpoint.register("run", trainer, adapter=StateDictCheckpointAdapter("consolidated"))
-        self._checkpoint.register("evaluations", Evaluations(trainer, folder))
+        self._checkpoint.register("evaluations", Evaluations(trainer, results))
 
     @property
     def due(self) -> bool:
@@ -183,7 +199,7 @@ def _difference(found: dict[str, Any], expected: dict[str, Any]) -> str:
     if found.get("device") != expected["device"]:
         return f"another trial: device {found.get('device')}, here {expected['device']}"
     there, here = found.get("trial") or {}, expected["trial"]
-    for key in sorted({*there, *here}):
-        if there.get(key) != here.get(key):
-            return f"another trial: {key} {there.get(key)!r}, here {here.get(key)!r}"
+    for name in sorted({*there, *here}):
+        if there.get(name) != here.get(name):
+            return f"another trial: {name} {there.get(name)!r}, here {here.get(name)!r}"
     return "another trial, of unknown origin"

@@ -6,8 +6,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from agents.settings import Section
-from torchrl_gpu.settings.sections import SECTIONS, EvalSchedule, TrainingSchedule, learners, owners
+from agents.settings import FLAGS, Section
+from torchrl_gpu.settings.sections import learners, owners, sections
 
 SCHEMA_FILE = Path(__file__).with_name("schema.json")
 ROOT = Path(__file__).parents[2]
@@ -77,7 +77,7 @@ def _interval(schema: dict[str, Any]) -> str:
 def all_keys() -> list[tuple[str, dict[str, Any], bool]]:
     """Every key with its JSON schema, and whether a config must give it; learners may differ in theirs."""
     found = []
-    for name, section in SECTIONS.items():
+    for name, section in sections().items():
         classes = [section] if name != "learner" else [learner.Settings for learner in learners().values()]
         for each in classes:
             for key, schema in schema_of(each).items():
@@ -89,10 +89,11 @@ def all_keys() -> list[tuple[str, dict[str, Any], bool]]:
 
 def reference() -> str:
     """All keys as a Markdown table, and the lists of the two schedules."""
+    keys = all_keys()
     lines = ["| key | allowed | default | meaning | |", "|---|---|---|---|---|"]
-    lines += [_row(*entry) for entry in all_keys()]
+    lines += [_row(*entry) for entry in keys]
     lines += ["", "The lists of the schedules:", "", "| list | allowed | meaning |", "|---|---|---|"]
-    lists = {**schema_of(TrainingSchedule), **schema_of(EvalSchedule)}
+    lists = {name: each for _, key, _ in keys for name, each in key.get("properties", {}).items()}
     lines += [
         f"| `{name}` | {allowed(each['items'])} | {each['description']} |" for name, each in lists.items()
     ]
@@ -112,7 +113,7 @@ def json_schema() -> dict[str, Any]:
     properties: dict[str, Any] = {"$schema": {"type": "string"}}
     for name, schema, _ in all_keys():
         about = {part: schema[part] for part in ("description", "default") if part in schema}
-        one = {part: value for part, value in schema.items() if part not in (*about, "throughput", "legacy")}
+        one = {part: value for part, value in schema.items() if part not in (*about, *FLAGS)}
         sweep = {"type": "array", "minItems": 1, "items": one}
         properties[name] = about | (one if one.get("type") == "object" else {"anyOf": [one, sweep]})
     return {

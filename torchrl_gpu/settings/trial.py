@@ -3,26 +3,28 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from agents.settings import LearnerSettings, Section
-from torchrl_gpu.learn.schedule import Schedule
 from torchrl_gpu.settings.errors import ConfigError, explanation
 from torchrl_gpu.settings.reference import show
-from torchrl_gpu.settings.sections import (
-    SCHEDULES,
-    SECTIONS,
-    EvaluationSettings,
-    PolicySettings,
-    ReplaySettings,
-    RunSettings,
-    WatchSettings,
-    WorldSettings,
-    keys_of,
-    learners,
-)
+from torchrl_gpu.settings.sections import SCHEDULES, RunSettings, keys_of, learners, sections_of
+
+if TYPE_CHECKING:
+    from torchrl_gpu.collect.policy_wrapper import PolicySettings
+    from torchrl_gpu.collect.tensor_steps import StepSettings
+    from torchrl_gpu.collect.worlds import WorldSettings
+    from torchrl_gpu.evaluation.batched import RecordSettings
+    from torchrl_gpu.evaluation.one_by_one import EpisodeSettings
+    from torchrl_gpu.learn.average import AverageSettings
+    from torchrl_gpu.learn.scale import ScaleSettings
+    from torchrl_gpu.learn.schedule import Schedule
+    from torchrl_gpu.learn.update import UpdateSettings
+    from torchrl_gpu.replay.memories import ReplaySettings
+    from torchrl_gpu.runs.checkpoint import CheckpointSettings
+    from torchrl_gpu.watch.loggers import LoggerSettings
 
 NOT_IN_NAMES = ("seed", "save_dir")
 """Swept keys that a trial's folder does not spell out again: they are in its path anyway."""
@@ -39,13 +41,19 @@ class Trial:
     values: dict[str, Any]
     swept: tuple[str, ...]
     run: RunSettings
-    world: WorldSettings
-    schedule: Schedule
-    replay: ReplaySettings
-    policy: PolicySettings
+    update: "UpdateSettings"
+    world: "WorldSettings"
+    schedule: "Schedule"
+    replay: "ReplaySettings"
+    scale: "ScaleSettings"
+    policy: "PolicySettings"
+    steps: "StepSettings"
     learner: LearnerSettings
-    evaluation: EvaluationSettings
-    watch: WatchSettings
+    episodes: "EpisodeSettings"
+    record: "RecordSettings"
+    average: "AverageSettings"
+    logger: "LoggerSettings"
+    checkpoints: "CheckpointSettings"
 
     @classmethod
     def of(cls, values: Mapping[str, Any], swept: tuple[str, ...] = ()) -> "Trial":
@@ -57,7 +65,7 @@ class Trial:
         own = keys_of(values["agent_type"])
         given = {name: value for name, value in values.items() if name in own and name not in SCHEDULES}
         given |= {name: values[name] for name in SCHEDULES}
-        classes = {**SECTIONS, "learner": learners()[values["agent_type"]].Settings}
+        classes = sections_of(values["agent_type"])
         sections = {name: _section(section, given) for name, section in classes.items()}
         trial = cls(given, tuple(name for name in swept if name in own), **sections)
         _check_length(trial.schedule)
@@ -67,7 +75,7 @@ class Trial:
     @property
     def sections(self) -> tuple[Section, ...]:
         """All sections."""
-        return tuple(getattr(self, name) for name in SECTIONS)
+        return tuple(getattr(self, name) for name in sections_of(self.values["agent_type"]))
 
     def __getitem__(self, name: str) -> Any:
         """Value of a key, whichever section has it; a schedule as a dictionary of lists."""
@@ -88,6 +96,12 @@ class Trial:
     def changed_throughput_keys(self) -> tuple[str, ...]:
         """Keys that take this trial out of reproduction mode."""
         return tuple(name for each in self.sections for name in each.changed(each.flagged("throughput")))
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What `trial_config.json` holds, but for keys that may change while the trial goes on."""
+        free = {name for each in self.sections for name in each.flagged("free")}
+        return {name: value for name, value in self.values.items() if name not in free}
 
     @property
     def reproduction(self) -> bool:
@@ -115,7 +129,7 @@ def _section(section: type[Section], given: dict[str, Any]) -> Section:
         raise ConfigError(explanation(error, section)) from None
 
 
-def _check_length(schedule: Schedule) -> None:
+def _check_length(schedule: "Schedule") -> None:
     """Refuse a run that ends before it learns."""
     if schedule.total_timesteps <= schedule.learning_starts:
         raise ConfigError(

@@ -4,27 +4,34 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
 
 from torchrl.record.loggers import CSVLogger, Logger, TensorboardLogger, WandbLogger
 
+from agents.settings import Section, key
 from marinenav_env.files import replacing
 from torchrl_gpu.evaluation.metrics import Metrics
 from torchrl_gpu.evaluation.record import EvaluationRecord
-from torchrl_gpu.settings.parse import ConfigError, Trial
 
 CSV_FOLDER = "csv"
 WALL_MINUTES = "speed/wall_minutes.csv"
 PROJECT = "marinenav"
 
 
-def check_logger(trial: Trial) -> None:
-    """Refuse a trial whose logger is not installed; module, pip extra and key have the same name."""
-    name = trial["logger"]
-    if name != "csv" and find_spec(name) is None:
-        raise ConfigError(
-            f"key 'logger': \"{name}\" is not installed; pip install 'marinenav[{name}]', "
-            'or choose "csv", which is always written'
-        )
+class LoggerSettings(Section):
+    """Where scalars go."""
+
+    logger: Literal["csv", "tensorboard", "wandb"] = key(
+        "csv", "where scalars go; CSV is always written", legacy=False, free=True
+    )
+
+    def check_installed(self) -> None:
+        """Refuse, by a ValueError, a logger that is not; module, pip extra and value have the same name."""
+        if self.logger != "csv" and find_spec(self.logger) is None:
+            raise ValueError(
+                f"key 'logger': \"{self.logger}\" is not installed; pip install 'marinenav[{self.logger}]', "
+                'or choose "csv", which is always written'
+            )
 
 
 class ScalarLog:
@@ -34,13 +41,13 @@ class ScalarLog:
     ``tensorboard``.
     """
 
-    def __init__(self, folder: Path, logger: str) -> None:
+    def __init__(self, folder: Path, settings: LoggerSettings) -> None:
         self.loggers: list[Logger] = [CSVLogger(CSV_FOLDER, log_dir=str(folder))]
         for unused in ("videos", "texts"):
             (folder / CSV_FOLDER / unused).rmdir()
-        if logger == "tensorboard":
+        if settings.logger == "tensorboard":
             self.loggers.append(TensorboardLogger("tensorboard", log_dir=str(folder)))
-        elif logger == "wandb":
+        elif settings.logger == "wandb":
             name = f"{folder.parent.name}-{folder.name}"  # the same when a run is resumed, so that it goes on
             self.loggers.append(WandbLogger(name, log_dir=str(folder), project=PROJECT, id=name))
 
