@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
+LOWEST ?= .venv-lowest
 
-.PHONY: train test lint docs benchmark clean
+.PHONY: train test test-lowest lint docs benchmark clean
 
 train: $(INSTALLED)
 	$(PY) -m torchrl_gpu.train_torchrl_gpu -C config/quickstart.json -D cpu
@@ -12,6 +13,10 @@ train: $(INSTALLED)
 # Two processes, a file of tests at a time: half the time on two cores, each test on one thread.
 test: $(INSTALLED)
 	$(PY) -m pytest -n 2 --dist loadfile
+
+# The whole suite on the lowest version of every package that setup.py allows, in an environment of its own.
+test-lowest: $(LOWEST)/.installed
+	$(LOWEST)/bin/python -m pytest -n 2 --dist loadfile
 
 lint: $(INSTALLED)
 	$(PY) -m ruff check .
@@ -31,5 +36,11 @@ $(INSTALLED): setup.py pyproject.toml
 	$(PY) -m pip install --quiet --editable ".[dev]"
 	touch $@
 
+$(LOWEST)/.installed: setup.py
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet uv
+	$(LOWEST)/bin/python -m uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --editable ".[dev]"
+	touch $@
+
 clean:
-	rm -rf $(VENV) build dist site *.egg-info
+	rm -rf $(VENV) $(LOWEST) build dist site *.egg-info
