@@ -51,6 +51,16 @@ def episodes(*counts: tuple[int, int, int]) -> list[dict]:
     return dictionaries
 
 
+def test_a_state_older_than_a_term_of_the_reward_takes_its_default() -> None:
+    world = small_world(2, rewards={"collision_penalty": -7.0})
+    state = copy.deepcopy(world.state_dict())
+    for constants in state["constants"]["maps"]:
+        del constants["thrust_change_penalty"]
+    other = small_world(2, rewards={"thrust_change_penalty": -1.0})
+    other.load_state_dict(state)
+    assert other.rewards == world.rewards
+
+
 # ---- stages ---------------------------------------------------------------------------------------
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
+from marinenav_env.envs.contract.episode import read_constants
 from marinenav_env.envs.torchrl_gpu.episodes import (
     EpisodeTensors,
     default_constants,
@@ -89,6 +90,7 @@ class Constants:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take those of a `state_dict`."""
-        self._of_maps = [state["maps"][place] for place in state["map_of"].tolist()]
+        """Take those of a `state_dict`; weights of the reward that an old one lacks take their defaults."""
+        maps = [read_constants(constants) for constants in state["maps"]]
+        self._of_maps = [maps[place] for place in state["map_of"].tolist()]
         self._use(WorldParams(state["robot"].cpu(), state["thrust_change"].cpu(), map_params(self._of_maps)))
