@@ -339,7 +339,7 @@ def test_a_step_asks_the_host_nothing() -> None:
     arguments = (keys, radii, world.state, world.params, random_action(world))
     with FakeTensorMode() as mode:
         fake = tree_map_only(Tensor, mode.from_tensor, arguments)
-        leaves = noisy_step(*fake, continuous=True, substeps=(10, 10))
+        leaves = noisy_step(*fake, continuous=True, substeps=(10, 10), terms=())
         state, result = stepped(world.state.scenario, leaves)
         assert result.reward.shape == (4, 2)
         with pytest.raises(Exception, match="_local_scalar_dense"):

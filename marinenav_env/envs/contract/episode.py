@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from marinenav_env.envs.contract.rewards import DEFAULT_REWARDS, REWARDS
+from marinenav_env.envs.contract.rewards import DEFAULT_REWARDS, LATER, REWARDS
 from marinenav_env.files import replacing
 
 Episode = dict[str, dict[str, Any]]
@@ -20,8 +20,6 @@ ENV_KEYS = (
     "angular_speed_max", "angular_speed_penalty", *REWARDS,
 )  # fmt: skip
 """Constants of a map and its rewards."""
-LATER_KEYS = {name for name, term in REWARDS.items() if not term.legacy}
-"""Constants that a file holds only where they are not the default."""
 CORE_KEYS = ("positions", "clockwise", "Gamma")
 OBSTACLE_KEYS = ("positions", "r")
 ROBOT_KEYS = (
@@ -46,9 +44,7 @@ def read_constants(env: Mapping[str, Any]) -> dict[str, Any]:
 def written_constants(constants: Mapping[str, Any]) -> dict[str, Any]:
     """The constants that an "env" dictionary holds: files look as they always have while a term is off."""
     return {
-        key: constants[key]
-        for key in ENV_KEYS
-        if key not in LATER_KEYS or constants[key] != DEFAULT_REWARDS[key]
+        key: constants[key] for key in ENV_KEYS if key not in LATER or constants[key] != DEFAULT_REWARDS[key]
     }
 
 
@@ -69,7 +65,7 @@ def validate_episode(data: Mapping[str, Any]) -> None:
     """
     _require(data, ("env", "robots"), "")
     env, robots = data["env"], data["robots"]
-    required = [key for key in ENV_KEYS if key not in LATER_KEYS]
+    required = [key for key in ENV_KEYS if key not in LATER]
     _require(env, (*required, "num_robots", "cores", "obstacles"), "env.")
     for group, keys in (("cores", CORE_KEYS), ("obstacles", OBSTACLE_KEYS)):
         _require(env[group], keys, f"env.{group}.")

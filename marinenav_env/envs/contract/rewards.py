@@ -30,6 +30,9 @@ REWARDS = {
 }
 """Terms by the name of their weight, in the order of an episode file."""
 
+LATER = tuple(name for name, term in REWARDS.items() if not term.legacy)
+"""Terms that the legacy world lacks."""
+
 DEFAULT_REWARDS = {name: term.default for name, term in REWARDS.items()}
 """Weights of a new world."""
 

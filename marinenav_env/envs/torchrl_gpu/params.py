@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from marinenav_env.envs.contract.episode import read_constants
+from marinenav_env.envs.contract.rewards import LATER
 from marinenav_env.envs.torchrl_gpu.episodes import (
     EpisodeTensors,
     default_constants,
@@ -25,7 +26,7 @@ class Constants:
     `to_world` brings a tensor to the device and precision of the world; `changes` are entries of the "env"
     dictionary of an episode that differ from those of a new map. `exact` holds `WorldParams` in float64 on
     the CPU, `params` those of the world, `radii` the maps of the radius noise, `substeps` the least and
-    greatest number of sub-steps.
+    greatest number of sub-steps, `terms` the weights of the reward beyond the legacy world's that are not 0.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Constants:
         self.params = tree_map(self._to_world, params)
         named = params.of_robots()
         self.substeps = int(named.N.min()), int(named.N.max())
+        self.terms = tuple(name for name in LATER if bool((getattr(params.of_map(), name) != 0).any()))
         radii = radius_maps(named.r_kappa, self.params.robot.dtype)
         self.radii = tree_map(self._to_world, radii)
 

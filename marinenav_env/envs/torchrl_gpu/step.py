@@ -1,5 +1,7 @@
 """One step of E worlds as a pure function of (state, constants, action, noise) (environment spec 10)."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -15,6 +17,7 @@ from marinenav_env.envs.torchrl_gpu.state import (
     ROBOTS,
     MapParams,
     Observation,
+    RobotParams,
     Scenario,
     StepResult,
     WorldParams,
@@ -32,29 +35,31 @@ def world_step(
     action: Tensor,
     noise: Noise,
     *,
-    continuous: bool = True,
-    substeps: tuple[int, int] = (10, 10),
+    continuous: bool,
+    substeps: tuple[int, int],
+    terms: Sequence[str],
 ) -> tuple[WorldState, StepResult]:
     """Move, perceive, reward and deactivate all robots of E environments once; `state` is not changed.
 
     Robots that collided or arrived leave the water at the end of the step, after everybody has perceived them
     for the last time; in the legacy environment that is the caller's duty (Quirk W22). `action` holds
     commands [2, R, E], or indices [R, E] where not `continuous`, ignored where inactive; `substeps` the least
-    and greatest ``N`` of the robots. Nothing is reset.
+    and greatest ``N`` of the robots, `terms` those of `LATER_TERMS` that count. Nothing is reset.
     """
     robot, limits = params.of_robots(), params.of_map()
     rates = thrust_rates(action, params.thrust_change, continuous)
     moved = advance(state.motion, rates, current_field(state.scenario.cores, limits.r), robot, substeps)
     before = distance_to_goal(state.motion, state.scenario.goal)
-    change = thrust_change(state.motion, moved)
-    acting = state.active > 0
-    state = state._replace(motion=torch.where(acting, moved, state.motion))
+    acting, start = state.active > 0, state.motion
+    state = state._replace(motion=torch.where(acting, moved, start))
     progress = before - distance_to_goal(state.motion, state.scenario.goal)
 
     seen = perceive(state, robot, noise)
     state = state._replace(collision=seen.collision, reach_goal=seen.reach_goal)
     cut_off = state.timesteps >= EPISODE_LIMIT
-    reward = step_reward(progress, change, seen, cut_off, limits)
+    reward = step_reward(progress, seen, cut_off, limits)
+    for name in terms:
+        reward = reward + getattr(limits, name) * LATER_TERMS[name](start, state.motion, seen, robot)
     outcome = outcomes(state, cut_off)
     active = state.active & (1 - (seen.collision | seen.reach_goal))
     result = StepResult(
@@ -78,12 +83,14 @@ def noisy_step(
     *,
     continuous: bool,
     substeps: tuple[int, int],
+    terms: Sequence[str],
 ) -> tuple[Tensor, ...]:
     """Draw the noise and step: what is compiled. Gives plain tensors, see `stepped`."""
     # Versions of torch differ in how compiled functions give named tuples back.
     sizes = (state.scenario.obstacles.shape[1], *state.active.shape)
     noise = draw_noise(keys, sizes, radii, state.motion.dtype)
-    new, result = world_step(state, params, action, noise, continuous=continuous, substeps=substeps)
+    options = {"continuous": continuous, "substeps": substeps, "terms": terms}
+    new, result = world_step(state, params, action, noise, **options)
     given = result._replace(outcome=None)  # it is in the state; the same tensor twice would take time
     return tuple(leaf for leaf in (*new[1:], *result.observation, *given[1:]) if leaf is not None)
 
@@ -108,21 +115,22 @@ def distance_to_goal(motion: Tensor, goal: Tensor) -> Tensor:
     return torch.sqrt((goal[0] - motion[X]) ** 2 + (goal[1] - motion[Y]) ** 2)
 
 
-def thrust_change(before: Tensor, after: Tensor) -> Tensor:
-    """By how much the two thrusts of every robot differ between two motions (kN), [R, E]."""
+def thrust_change(before: Tensor, after: Tensor, seen: Perception, robot: RobotParams) -> Tensor:
+    """By how much the two thrusts of every robot have changed (kN), [R, E]."""
     return ((after[LEFT] - before[LEFT]).abs() + (after[RIGHT] - before[RIGHT]).abs()) / 1000
 
 
-def step_reward(
-    progress: Tensor, change: Tensor, seen: Perception, cut_off: Tensor, limits: MapParams
-) -> Tensor:
+LATER_TERMS = {"thrust_change_penalty": thrust_change}
+"""What weights that the legacy world lacks are multiplied with; computed only where one is not 0."""
+
+
+def step_reward(progress: Tensor, seen: Perception, cut_off: Tensor, limits: MapParams) -> Tensor:
     """Reward of a robot in the water, [R, E], terms in the legacy order (environment spec 10)."""
     # Quirk W23: on the cut-off step neither collision nor arrival counts. A collision outranks an arrival.
     event = torch.where(seen.reach_goal > 0, limits.goal_reward, 0.0)
     event = torch.where(seen.collision > 0, limits.collision_penalty, event)
     colregs = limits.COLREGs_penalty * seen.phi  # 0 where no turn is asked for
-    moving = limits.timestep_penalty + progress + limits.thrust_change_penalty * change
-    return moving + colregs + torch.where(cut_off, 0.0, event)
+    return limits.timestep_penalty + progress + colregs + torch.where(cut_off, 0.0, event)
 
 
 def outcomes(state: WorldState, cut_off: Tensor) -> Tensor:

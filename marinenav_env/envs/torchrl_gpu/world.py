@@ -300,7 +300,8 @@ class VectorWorld:
             raise RuntimeError("step before any episode has begun; call reset or load first")
         if mask is not None:
             action = torch.where(mask, action, 0)  # what stands still is not looked at
-        options = {"continuous": self.continuous, "substeps": self._constants.substeps}
+        of_params = {"substeps": self._constants.substeps, "terms": self._constants.terms}
+        options = {"continuous": self.continuous, **of_params}
         if noise is None:
             keys, radii = self._draws.keys.next(), self._constants.radii
             leaves = self._step(keys, radii, self.state, self.params, action, **options)
