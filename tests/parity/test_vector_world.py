@@ -107,7 +107,12 @@ def other_sensors(data: dict) -> None:
 
 def other_map(data: dict) -> None:
     data["env"] |= {"r": 1.5, "timestep_penalty": -0.3, "COLREGs_penalty": -0.7, "collision_penalty": -9.0}
-    data["env"] |= {"goal_reward": 20.0, "thrust_change_penalty": -0.4, "width": 60}
+    data["env"] |= {
+        "goal_reward": 20.0,
+        "thrust_change_penalty": -0.4,
+        "closeness_penalty": -1.5,
+        "width": 60,
+    }
 
 
 EPISODES = [

@@ -83,6 +83,24 @@ def test_a_change_of_thrust_costs_what_its_weight_says_and_nothing_by_default() 
     np.testing.assert_allclose(rewards[-0.5] - rewards[0.0], [-0.25, -0.35, 0.0], atol=1e-12)
 
 
+def test_closeness_costs_what_its_weight_says_from_five_metres_on() -> None:
+    env = MarineNavEnv3(seed=4, num_robots=2, num_cores=0, num_obs=0, closeness_penalty=-2.0)
+    env.reset()
+    one, other = env.robots
+    other.perception.angle = 0.0  # it has nothing in sight
+    rewards = {}
+    for gap in (10.0, 5.0, 2.5, 0.5):
+        for robot, x in ((one, 20.0), (other, 20.0 + one.r + other.r + gap)):
+            robot.start, robot.goal, robot.init_theta = np.array([x, 30.0]), np.array([x, 50.0]), 0.0
+            robot.init_velocity_r, robot.perception.pos_std = np.zeros(3), 0.0
+            robot.perception.r_mean_ratio = 1.0
+            robot.reset_state(np.zeros(3))
+        rewards[gap] = np.array(env.step([[0.0, 0.0]] * 2)[1])
+    changes = {gap: reward - rewards[10.0] for gap, reward in rewards.items()}
+    for gap, expected in ((5.0, 0.0), (2.5, -1.0), (0.5, -1.8)):
+        np.testing.assert_allclose(changes[gap], [expected, 0.0], atol=1e-9)
+
+
 def test_files_hold_a_later_term_only_where_it_is_not_the_default() -> None:
     env, other = MarineNavEnv3(seed=1), MarineNavEnv3(thrust_change_penalty=-0.3)
     env.reset()

@@ -27,11 +27,17 @@ REWARDS = {
     "collision_penalty": Term(-5.0, "reward of a collision", -1000, 0, legacy=True),
     "goal_reward": Term(10.0, "reward of arriving", 0, 1000, legacy=True),
     "thrust_change_penalty": Term(0.0, "reward per kN that the two thrusts change in a step", -1000, 0),
+    "closeness_penalty": Term(
+        0.0, "reward of touching the nearest object in sight; less farther off, none from 5 m on", -1000, 0
+    ),
 }
 """Terms by the name of their weight, in the order of an episode file."""
 
 LATER = tuple(name for name, term in REWARDS.items() if not term.legacy)
 """Terms that the legacy world lacks."""
+
+CLOSE = 5.0
+"""Gap (m) between two discs within which `closeness_penalty` counts."""
 
 DEFAULT_REWARDS = {name: term.default for name, term in REWARDS.items()}
 """Weights of a new world."""

@@ -17,7 +17,7 @@ from marinenav_env.envs.contract.episode import (
     write_episode,
     written_constants,
 )
-from marinenav_env.envs.contract.rewards import reward_weights
+from marinenav_env.envs.contract.rewards import CLOSE, reward_weights
 from marinenav_env.envs.contract.stage import Schedule, stage_given
 from marinenav_env.envs.reference import episodes
 from marinenav_env.envs.reference.current import Core, Current
@@ -224,6 +224,8 @@ class MarineNavEnv3(Scenario):
             bonus, done, state = self._outcome(robot)
             if not robot.deactivated:
                 rewards[i] = rewards[i] + self.compute_COLREGs_penalty(robot) + bonus
+                if self.closeness_penalty:
+                    rewards[i] += self.closeness_penalty * self._closeness(robot, observations[i][1])
             dones.append(done)
             infos.append({"state": state})
         self.episode_timesteps += 1
@@ -287,6 +289,14 @@ class MarineNavEnv3(Scenario):
     def compute_COLREGs_penalty(self, rob: Robot) -> float:
         """Penalty for the starboard turn that the traffic rules still ask of a robot, or 0."""
         return self.COLREGs_penalty * rob.phi if rob.apply_COLREGs else 0.0
+
+    def _closeness(self, robot: Robot, seen: list[list[float]]) -> float:
+        """From 0, `CLOSE` metres or more to the nearest object in sight, to 1, touching it."""
+        if not seen:
+            return 0.0
+        x, y, _, _, radius = seen[0]
+        gap = robot.compute_distance(x, y, radius, self.observation_in_robot_frame)
+        return min(max(1 - gap / CLOSE, 0.0), 1.0)
 
     def check_all_deactivated(self) -> bool:
         """Whether no robot is left in the water."""

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from marinenav_env.envs.contract.constants import EPISODE_LIMIT
 from marinenav_env.envs.contract.outcome import Outcome
+from marinenav_env.envs.contract.rewards import CLOSE
 from marinenav_env.envs.torchrl_gpu.ops.current import current_field
 from marinenav_env.envs.torchrl_gpu.ops.noise import Noise, Radii, draw_noise
 from marinenav_env.envs.torchrl_gpu.ops.sensor import Perception, perceive
@@ -120,7 +121,14 @@ def thrust_change(before: Tensor, after: Tensor, seen: Perception, robot: RobotP
     return ((after[LEFT] - before[LEFT]).abs() + (after[RIGHT] - before[RIGHT]).abs()) / 1000
 
 
-LATER_TERMS = {"thrust_change_penalty": thrust_change}
+def closeness(before: Tensor, after: Tensor, seen: Perception, robot: RobotParams) -> Tensor:
+    """From 0, `CLOSE` metres or more to the nearest object in sight, to 1, touching it, [R, E]."""
+    x, y, _, _, radius = seen.observation.objects_state[0]
+    gap = torch.sqrt(x * x + y * y) - radius - robot.r
+    return torch.where(seen.observation.num_objects > 0, (1 - gap / CLOSE).clamp(0, 1), 0.0)
+
+
+LATER_TERMS = {"thrust_change_penalty": thrust_change, "closeness_penalty": closeness}
 """What weights that the legacy world lacks are multiplied with; computed only where one is not 0."""
 
 
