@@ -183,7 +183,7 @@ def test_a_documented_command_runs(command: str, workplace: Path) -> None:
     before = set(workplace.iterdir())
     run(command)
     written = re.search(r"-o (\S+)", command)
-    if written:
+    if written and command not in NOT_RUN_HERE:
         assert {workplace / written[1]} == set(workplace.iterdir()) - before
 
 
