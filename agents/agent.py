@@ -10,9 +10,9 @@ from typing_extensions import Self
 
 from agents.batch import Observation, State, StateBatch, state_batch
 from agents.learners import LEARNERS
+from agents.learners.base import LearnerSettings
 from agents.models.weights import load_model, save_model
 from agents.networks import calculate_huber_loss
-from agents.settings import LearnerSettings
 from marinenav_env.envs.contract.constants import NUM_ACTIONS
 from marinenav_env.envs.contract.layout import OBJECT_ROWS, OBJECT_SIZE, SELF_SIZE
 

@@ -5,7 +5,6 @@ import itertools
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from agents.settings import LearnerSettings
 from marinenav_env.envs.contract.stage import COLUMNS, stages_of
 from scripts.command_line import InputError, reason
 from torchrl_gpu.settings.parse import ConfigError, read_config
@@ -57,6 +56,8 @@ def task_from_config(path: Path, per_stage: int | None = None, seed: int | None 
 
 def task_from_episodes(path: Path) -> Task:
     """Read the evaluation episodes of a run; a stage is a row of episodes with equal settings."""
+    from agents.learners.base import LearnerSettings
+
     env = evaluation_world()
     episodes = read_usable_episodes(path, env)
     # The trainer leaves the last stage's number on its world, where it bounds the sensor seeds of all

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from agents.batch import Batch, Observation
-from agents.learners.base import ContinuousLearner, Noise, Stage
+from agents.learners.acting import ContinuousLearner
+from agents.learners.base import Noise, QuantileSettings, Stage
 from agents.networks import (
     QUANTILES,
     Actor,
@@ -22,7 +23,7 @@ from agents.networks import (
     encoder,
     quantile_huber_loss,
 )
-from agents.settings import QuantileSettings, key
+from agents.settings import key
 
 
 @dataclass(eq=False, repr=False)

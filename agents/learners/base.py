@@ -5,22 +5,63 @@ losses (`stages`) and its greedy action; naming it in its class statement regist
 here, once.
 """
 
-import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from agents.batch import Batch, Observation
 from agents.networks import DEFAULT_SIZES, ObservationNetwork
-from agents.settings import LearnerSettings
+from agents.settings import Section, key
 from marinenav_env.envs.contract.constants import NUM_ACTIONS
 
 Noise = dict[str, Tensor]
 Gradients = tuple[Tensor | None, ...]
+
+
+class LearnerSettings(Section):
+    """Keys that every learner has."""
+
+    learning_rate: float = key(1e-4, "Adam's step size", gt=0, le=1)
+    max_grad_norm: float = key(0.5, "gradients of a network are clipped to this 2-norm", gt=0, le=1e12)
+    discount: float = key(0.99, "discount factor per step", ge=0, le=1)
+    tau: float = key(1.0, "share of the local weights in a target copy", gt=0, le=1)
+
+    @property
+    def return_steps(self) -> int:
+        """Steps of the return in a batch, before it is bootstrapped."""
+        return 1
+
+
+class BootstrapSettings(LearnerSettings):
+    """Keys of the learners whose return may have more steps than the legacy one."""
+
+    bootstrap_steps: int = key(
+        1,
+        "steps of the returns, along each robot's own stream, before they are bootstrapped",
+        throughput=True,
+        ge=1,
+        le=100,
+    )
+
+    @property
+    def return_steps(self) -> int:
+        """See `LearnerSettings.return_steps`."""
+        return self.bootstrap_steps
+
+
+class QuantileSettings(BootstrapSettings):
+    """Keys of the implicit quantile learners."""
+
+    num_quantiles: int = key(
+        8,
+        "quantile fractions of a state in an update, which takes about as long as there are",
+        throughput=True,
+        ge=1,
+        le=1000,
+    )
 
 
 class Stage(NamedTuple):
@@ -314,60 +355,3 @@ class Learner:
         """Bellman target r + γⁿ V' where the episode goes on; broadcasts over samples of V'."""
         discount = self.settings.discount**self.settings.return_steps
         return batch.reward + discount * next_value * batch.not_done
-
-
-class ContinuousLearner(Learner):
-    """Acting for continuous actions: the network runs only when ε does not explore."""
-
-    continuous = True
-
-    def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
-        cls.network_names = tuple(cls.policy_class.network_classes)
-
-    def make_policy(self) -> Any:
-        """See `Learner.make_policy`."""
-        return self.policy_class(*self.sizes, self.value_ranges_of_action, self.device, self.seed)
-
-    def act(
-        self, observation: Observation, eps: float = 0.0, use_eval: bool = True, cvar: float = 1.0
-    ) -> list[float]:
-        """List of 2 floats; draws as in agents spec 5. `cvar` has no effect (Quirk A17)."""
-        if random.random() > eps:
-            with torch.no_grad():
-                return self.greedy(observation)[0].tolist()
-        return [np.random.uniform(low, high) for low, high in self.value_ranges_of_action]
-
-
-class DiscreteLearner(Learner):
-    """Acting for discrete actions: the network runs first, always; the value of an action decides."""
-
-    network_names = ("network",)
-    continuous = False
-    greedy_type: ClassVar[type] = np.int64
-
-    def make_policy(self) -> nn.Module:
-        """See `Learner.make_policy`."""
-        return self.policy_class(*self.sizes, self.action_size, self.device, self.seed).to(self.device)
-
-    def action_values(self, observation: Observation, cvar: float = 1.0) -> Tensor:
-        """Expected return of every action, (B, 25)."""
-        raise NotImplementedError
-
-    def greedy(self, observation: Observation, cvar: float = 1.0) -> Tensor:
-        """Index of the best action, (B,) int64."""
-        return self.action_values(observation, cvar).argmax(dim=1)
-
-    def act(
-        self, observation: Observation, eps: float = 0.0, use_eval: bool = True, cvar: float = 1.0
-    ) -> int | np.int64:
-        """Index of an action; draws as in agents spec 5."""
-        with self.acting_mode(use_eval), torch.no_grad():
-            values = self.action_values(observation, cvar)
-        return self.choose(values, eps)
-
-    def choose(self, values: Tensor, eps: float) -> int | np.int64:
-        """ε-greedy choice given the values (1, 25)."""
-        if random.random() > eps:
-            return self.greedy_type(values[0].argmax().item())
-        return random.choice(np.arange(self.action_size))

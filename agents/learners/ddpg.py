@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from agents.batch import Batch, Observation
-from agents.learners.base import ContinuousLearner, Noise, Stage
+from agents.learners.acting import ContinuousLearner
+from agents.learners.base import BootstrapSettings, Noise, Stage
 from agents.networks import Actor, ActorCriticPolicy, ObservationNetwork, encoder
-from agents.settings import BootstrapSettings
 
 
 @dataclass(eq=False, repr=False)

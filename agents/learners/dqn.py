@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from agents.batch import Batch, Observation
-from agents.learners.base import DiscreteLearner, Noise, Stage
+from agents.learners.acting import DiscreteLearner
+from agents.learners.base import BootstrapSettings, Noise, Stage
 from agents.networks import ObservationNetwork
-from agents.settings import BootstrapSettings
 
 
 @dataclass(eq=False, repr=False)

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from agents.batch import Batch, Observation
-from agents.learners.base import DiscreteLearner, Noise, Stage
+from agents.learners.acting import DiscreteLearner
+from agents.learners.base import Noise, QuantileSettings, Stage
 from agents.networks import QUANTILES, QuantileNetwork, draw_taus, of_actions, quantile_huber_loss
-from agents.settings import QuantileSettings
 
 
 @dataclass(eq=False, repr=False)

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from agents.batch import Batch, Observation
-from agents.learners.base import DiscreteLearner, Noise, Stage
+from agents.learners.acting import DiscreteLearner
+from agents.learners.base import BootstrapSettings, Noise, Stage
 from agents.networks import ObservationNetwork, of_actions, quantile_huber_loss
-from agents.settings import BootstrapSettings, key
+from agents.settings import key
 
 ACTIONS = 25
 """Discrete actions of a network whose file does not tell their number."""

@@ -13,9 +13,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from agents.batch import Batch, Observation
-from agents.learners.base import DiscreteLearner, Noise, Stage
+from agents.learners.acting import DiscreteLearner
+from agents.learners.base import LearnerSettings, Noise, Stage
 from agents.networks import NoisyLinear, ObservationNetwork
-from agents.settings import LearnerSettings, key
+from agents.settings import key
 
 
 @dataclass(eq=False, repr=False)

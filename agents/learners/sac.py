@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 
 from agents.batch import Batch, Observation
-from agents.learners.base import ContinuousLearner, Noise, Stage
+from agents.learners.acting import ContinuousLearner
+from agents.learners.base import BootstrapSettings, Noise, Stage
 from agents.learners.ddpg import Critic
 from agents.networks import Actor, ActorCriticPolicy
-from agents.settings import BootstrapSettings
 
 
 @dataclass(eq=False, repr=False)

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from agents.batch import Batch, Observation
-from agents.learners.base import ContinuousLearner, Noise, Stage
+from agents.learners.acting import ContinuousLearner
+from agents.learners.base import BootstrapSettings, Noise, Stage
 from agents.learners.ddpg import Critic
 from agents.networks import Actor, ActorCriticPolicy
-from agents.settings import BootstrapSettings, key
+from agents.settings import key
 
 
 class TD3_Policy(ActorCriticPolicy):  # noqa: N801 (named like the legacy policies)

@@ -56,7 +56,7 @@ def test_registry_and_files_agree():
     for path in (Path(agents.__file__).parent / "learners").glob("*.py"):
         for node in ast.parse(path.read_text()).body:
             bases = [base.id for base in getattr(node, "bases", []) if isinstance(base, ast.Name)]
-            if path.name != "base.py" and any(base.endswith("Learner") for base in bases):
+            if path.name not in ("base.py", "acting.py") and any(base.endswith("Learner") for base in bases):
                 written.add(node.name)
     assert written == {learner.__name__ for learner in LEARNERS.values()}
     assert all(learner.name == name for name, learner in LEARNERS.items())

@@ -5,7 +5,8 @@ from typing import Literal
 import torch
 from pydantic import model_validator
 
-from agents.settings import LearnerSettings, key
+from agents.learners.base import LearnerSettings
+from agents.settings import key
 from torchrl_gpu.replay.buffer import Replay
 from torchrl_gpu.replay.ring import DeviceRing, HostRing
 from torchrl_gpu.replay.samplers import (

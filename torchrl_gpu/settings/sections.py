@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from agents.settings import LearnerSettings, Section, Seed, key
+from agents.settings import Section, Seed, key
 
 if TYPE_CHECKING:
     from agents.learners.base import Learner
@@ -82,6 +82,7 @@ def learners() -> dict[str, type["Learner"]]:
 @cache
 def sections() -> dict[str, type[Section]]:
     """Sections of a trial by their names, in the order of the reference; each learner has its own class."""
+    from agents.learners.base import LearnerSettings
     from torchrl_gpu.collect.policy_wrapper import PolicySettings
     from torchrl_gpu.collect.tensor_steps import StepSettings
     from torchrl_gpu.collect.worlds import WorldSettings

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from agents.settings import LearnerSettings, Section
+from agents.settings import Section
 from torchrl_gpu.settings.errors import ConfigError, explanation
 from torchrl_gpu.settings.reference import show
 from torchrl_gpu.settings.sections import SCHEDULES, RunSettings, keys_of, learners, sections_of
 
 if TYPE_CHECKING:
+    from agents.learners.base import LearnerSettings
     from torchrl_gpu.collect.policy_wrapper import PolicySettings
     from torchrl_gpu.collect.tensor_steps import StepSettings
     from torchrl_gpu.collect.worlds import WorldSettings
@@ -48,7 +49,7 @@ class Trial:
     scale: "ScaleSettings"
     policy: "PolicySettings"
     steps: "StepSettings"
-    learner: LearnerSettings
+    learner: "LearnerSettings"
     episodes: "EpisodeSettings"
     record: "RecordSettings"
     average: "AverageSettings"

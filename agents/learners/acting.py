@@ -1,0 +1,68 @@
+"""Acting with continuous actions and with discrete ones."""
+
+import random
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from agents.batch import Observation
+from agents.learners.base import Learner
+
+
+class ContinuousLearner(Learner):
+    """Acting for continuous actions: the network runs only when ε does not explore."""
+
+    continuous = True
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.network_names = tuple(cls.policy_class.network_classes)
+
+    def make_policy(self) -> Any:
+        """See `Learner.make_policy`."""
+        return self.policy_class(*self.sizes, self.value_ranges_of_action, self.device, self.seed)
+
+    def act(
+        self, observation: Observation, eps: float = 0.0, use_eval: bool = True, cvar: float = 1.0
+    ) -> list[float]:
+        """List of 2 floats; draws as in agents spec 5. `cvar` has no effect (Quirk A17)."""
+        if random.random() > eps:
+            with torch.no_grad():
+                return self.greedy(observation)[0].tolist()
+        return [np.random.uniform(low, high) for low, high in self.value_ranges_of_action]
+
+
+class DiscreteLearner(Learner):
+    """Acting for discrete actions: the network runs first, always; the value of an action decides."""
+
+    network_names = ("network",)
+    continuous = False
+    greedy_type: ClassVar[type] = np.int64
+
+    def make_policy(self) -> nn.Module:
+        """See `Learner.make_policy`."""
+        return self.policy_class(*self.sizes, self.action_size, self.device, self.seed).to(self.device)
+
+    def action_values(self, observation: Observation, cvar: float = 1.0) -> Tensor:
+        """Expected return of every action, (B, 25)."""
+        raise NotImplementedError
+
+    def greedy(self, observation: Observation, cvar: float = 1.0) -> Tensor:
+        """Index of the best action, (B,) int64."""
+        return self.action_values(observation, cvar).argmax(dim=1)
+
+    def act(
+        self, observation: Observation, eps: float = 0.0, use_eval: bool = True, cvar: float = 1.0
+    ) -> int | np.int64:
+        """Index of an action; draws as in agents spec 5."""
+        with self.acting_mode(use_eval), torch.no_grad():
+            values = self.action_values(observation, cvar)
+        return self.choose(values, eps)
+
+    def choose(self, values: Tensor, eps: float) -> int | np.int64:
+        """ε-greedy choice given the values (1, 25)."""
+        if random.random() > eps:
+            return self.greedy_type(values[0].argmax().item())
+        return random.choice(np.arange(self.action_size))
