@@ -25,6 +25,13 @@ class LearnerSettings(Section):
     """Keys that every learner has."""
 
     learning_rate: float = key(1e-4, "Adam's step size", gt=0, le=1)
+    adam_epsilon: float = key(
+        1e-8,
+        "added to the root of Adam's second moment: larger ones leave small gradients small",
+        throughput=True,
+        gt=0,
+        le=1,
+    )
     max_grad_norm: float = key(0.5, "gradients of a network are clipped to this 2-norm", gt=0, le=1e12)
     discount: float = key(0.99, "discount factor per step", ge=0, le=1)
     tau: float = key(1.0, "share of the local weights in a target copy", gt=0, le=1)
@@ -145,8 +152,9 @@ class Learner:
         self.policy_target = self.make_policy()
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
         if training:
+            keys = {"lr": settings.learning_rate, "eps": settings.adam_epsilon}
             for name, network in self.networks(self.policy_local).items():
-                self.optimizers[name] = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
+                self.optimizers[name] = torch.optim.Adam(network.parameters(), **keys)
 
     # ---- what each learner defines
 

@@ -39,9 +39,10 @@ def test_the_learner_gets_its_keys(key):
     assert changed.settings == plain.settings.model_copy(update={key: LEARNER[key]}) != plain.settings
 
 
-def test_the_step_sizes_of_the_optimisers_are_the_key():
-    learner = build_agent(trial_of(buffer_size=100, learning_rate=0.125), "cpu").learner
-    assert {each.param_groups[0]["lr"] for each in learner.optimizers.values()} == {0.125}
+@pytest.mark.parametrize(("key", "of_adam"), [("learning_rate", "lr"), ("adam_epsilon", "eps")])
+def test_the_optimisers_get_their_keys(key, of_adam):
+    learner = build_agent(trial_of(buffer_size=100, **{key: 0.125}), "cpu").learner
+    assert {each.param_groups[0][of_adam] for each in learner.optimizers.values()} == {0.125}
 
 
 def test_the_atoms_of_rainbow_reach_as_far_as_its_keys():
