@@ -158,7 +158,9 @@ def test_a_sweep_goes_on_where_each_trial_stands(workplace, capsys, monkeypatch)
     run = the_run()
     assert sorted(path.name for path in run.iterdir()) == ["config.json", "seed_3"]
     assert main("--resume", str(run)) == 0
-    assert capsys.readouterr().out.startswith("0 of 3 trials are finished\n")
+    told = capsys.readouterr().out.splitlines()
+    assert told[0] == "0 of 3 trials are finished"
+    assert told[1].startswith("reproduction mode: ")
     for seed in (3, 4, 5):
         assert (run / f"seed_{seed}" / "finished.json").exists()
         returns = (run / f"seed_{seed}" / "csv" / "scalars" / "eval" / "return.csv").read_text().splitlines()

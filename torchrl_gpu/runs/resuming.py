@@ -63,6 +63,7 @@ def go_on(
         return 2
     if args.verbosity != "quiet":
         print(f"{len(found) - len(left)} of {len(found)} trials are finished")
+        print(*dict.fromkeys(f"{trial.mode}\n" for trial in left.values()), sep="", end="")
     jobs = [
         Job(run_trial, trial, folder, stamp or _stamp(folder), args.device, resumed=True)
         for folder, trial in left.items()
