@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from agents.learners import LEARNERS
+from agents.settings import key
 from marinenav_env.envs.contract.rewards import DEFAULT_REWARDS
 from torchrl_gpu.settings import reference
 from torchrl_gpu.settings.errors import ConfigError
 from torchrl_gpu.settings.parse import expand, make_trials, read_config
-from torchrl_gpu.settings.sections import learners, owners, sections
+from torchrl_gpu.settings.sections import keys_of, learners, owners, sections
 
 CONFIGS = Path(__file__).parents[2] / "config"
 LEGACY = json.loads((CONFIGS / "ac_iqn.json").read_text())
@@ -167,6 +168,30 @@ def test_the_schema_knows_the_keys_of_every_learner():
     assert keys < set(properties)
     assert properties["cvar"]["anyOf"][0] == {"type": "number", "exclusiveMinimum": 0, "maximum": 1}
     assert properties["agent_type"]["anyOf"][1]["items"]["enum"] == list(learners())
+
+
+def test_learners_may_differ_in_what_they_allow_a_key_to_be(monkeypatch):
+    class Settings(LEARNERS["QR-DQN"].Settings):
+        cvar: int = key(7, "another thing", ge=5)
+
+    class Mine(LEARNERS["DDPG"]):
+        """Not registered by name, so that it goes with the test."""
+
+    Mine.Settings = Settings
+    monkeypatch.setitem(LEARNERS, "Mine", Mine)
+    for cached in (owners, keys_of):
+        cached.cache_clear()
+    try:
+        cvar = reference.json_schema()["properties"]["cvar"]
+        rows = [line for line in reference.reference().splitlines() if line.startswith("| `cvar` |")]
+    finally:
+        monkeypatch.undo()
+        for cached in (owners, keys_of):
+            cached.cache_clear()
+    one, other = {"type": "number", "exclusiveMinimum": 0, "maximum": 1}, {"type": "integer", "minimum": 5}
+    sweep = {"type": "array", "minItems": 1, "items": {"anyOf": [one, other]}}
+    assert cvar == {"anyOf": [one, other, sweep]}
+    assert [row.split("|")[4].split(":")[0].strip() for row in rows] == ["AC-IQN", "Mine"]
 
 
 def test_every_default_is_allowed():

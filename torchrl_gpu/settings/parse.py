@@ -124,7 +124,7 @@ def _check_names(written: dict[str, Any]) -> None:
                 f"key {name!r} has no effect on {' and '.join(agents)}; those that have it: "
                 f"{', '.join(known[name])}"
             )
-    absent = [name for name, _, required in all_keys() if required and name not in written]
+    absent = [key.name for key in all_keys() if key.required and key.name not in written]
     if absent:
         raise ConfigError(missing(absent))
 

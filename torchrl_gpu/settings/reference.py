@@ -4,7 +4,7 @@ import json
 import re
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from agents.settings import FLAGS, Section
 from torchrl_gpu.settings.sections import learners, owners, sections
@@ -74,16 +74,27 @@ def _interval(schema: dict[str, Any]) -> str:
     return f", at least {low}" if high is None else f" from {low} to {high}"
 
 
-def all_keys() -> list[tuple[str, dict[str, Any], bool]]:
-    """Every key with its JSON schema, and whether a config must give it; learners may differ in theirs."""
-    found = []
+class Key(NamedTuple):
+    """One key of a config; learners may differ in what they allow one of the same name to be."""
+
+    name: str
+    schema: dict[str, Any]
+    required: bool
+    owners: list[str]  # learners that have it so
+
+
+def all_keys() -> list[Key]:
+    """Every key, in the order of the sections."""
+    found: list[Key] = []
     for name, section in sections().items():
-        classes = [section] if name != "learner" else [learner.Settings for learner in learners().values()]
-        for each in classes:
+        of = {name: learner.Settings for name, learner in learners().items()} if name == "learner" else {}
+        for owner, each in (of or {None: section}).items():
             for key, schema in schema_of(each).items():
-                entry = key, schema, each.model_fields[key].is_required()
-                if entry not in found:
-                    found.append(entry)
+                new = Key(key, schema, each.model_fields[key].is_required(), [])
+                same = next((known for known in found if known[:3] == new[:3]), new)
+                same.owners.extend([owner] if owner else owners()[key])
+                if same is new:
+                    found.append(new)
     return found
 
 
@@ -91,18 +102,18 @@ def reference() -> str:
     """All keys as a Markdown table, and the lists of the two schedules."""
     keys = all_keys()
     lines = ["| key | allowed | default | meaning | |", "|---|---|---|---|---|"]
-    lines += [_row(*entry) for entry in keys]
+    lines += map(_row, keys)
     lines += ["", "The lists of the schedules:", "", "| list | allowed | meaning |", "|---|---|---|"]
-    lists = {name: each for _, key, _ in keys for name, each in key.get("properties", {}).items()}
+    lists = {name: each for key in keys for name, each in key.schema.get("properties", {}).items()}
     lines += [
         f"| `{name}` | {allowed(each['items'])} | {each['description']} |" for name, each in lists.items()
     ]
     return "\n".join(lines) + "\n"
 
 
-def _row(name: str, schema: dict[str, Any], required: bool) -> str:
+def _row(key: Key) -> str:
+    name, schema, required, some = key
     default = "required" if required else "-" if schema["default"] is None else show(schema["default"])
-    some = owners()[name]
     whose = "" if len(some) == len(learners()) else f"{', '.join(some)}: "
     mark = "throughput" if schema["throughput"] else ""
     return f"| `{name}` | {allowed(schema)} | {default} | {whose}{schema['description']} | {mark} |"
@@ -111,19 +122,30 @@ def _row(name: str, schema: dict[str, Any], required: bool) -> str:
 def json_schema() -> dict[str, Any]:
     """The JSON schema of a config, for editors: every key, a list of its values being a sweep."""
     properties: dict[str, Any] = {"$schema": {"type": "string"}}
-    for name, schema, _ in all_keys():
-        about = {part: schema[part] for part in ("description", "default") if part in schema}
-        one = {part: value for part, value in schema.items() if part not in (*about, *FLAGS)}
-        sweep = {"type": "array", "minItems": 1, "items": one}
-        properties[name] = about | (one if one.get("type") == "object" else {"anyOf": [one, sweep]})
+    keys = all_keys()
+    for name in dict.fromkeys(key.name for key in keys):
+        properties[name] = _property([key.schema for key in keys if key.name == name])
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Config of a training run",
         "type": "object",
         "properties": properties,
-        "required": [name for name, _, required in all_keys() if required],
+        "required": [key.name for key in keys if key.required],
         "additionalProperties": False,
     }
+
+
+def _property(schemas: list[dict[str, Any]]) -> dict[str, Any]:
+    """What a key may be: as one learner or another has it, or a list of that."""
+    told = ("description", "default")
+    about = {part: schemas[0][part] for part in told if part in schemas[0]}
+    about = {part: value for part, value in about.items() if all(each[part] == value for each in schemas)}
+    ones = [{part: each[part] for part in each if part not in (*told, *FLAGS)} for each in schemas]
+    ones = [one for k, one in enumerate(ones) if one not in ones[:k]]
+    if ones[0].get("type") == "object":
+        return about | ones[0]
+    sweep = {"type": "array", "minItems": 1, "items": ones[0] if len(ones) == 1 else {"anyOf": ones}}
+    return about | {"anyOf": [*ones, sweep]}
 
 
 def with_reference(text: str) -> str:
