@@ -25,6 +25,10 @@ from torchrl_gpu.seeding import Generators
 from torchrl_gpu.watch.progress import Progress
 
 
+class DivergedError(RuntimeError):
+    """Weights are no finite numbers any more: there is nothing to go on from, or to evaluate."""
+
+
 class StepListener(Protocol):
     """Whoever looks at each vector step: progress, episode reports."""
 
@@ -117,6 +121,8 @@ class TorchRLTrainer:
 
         Raises:
             OSError: The results of the last evaluation could not be written, though the run went on.
+            DivergedError: Weights are no finite numbers any more; results, model and checkpoints stay those
+                of before.
         """
         self.progress.start(self.timestep)
         self.timings.restart()
@@ -125,10 +131,25 @@ class TorchRLTrainer:
                 self._advance(Path(directory))
                 between_steps()
                 self.timings.lap("other")
+        except (ArithmeticError, IndexError, RuntimeError, ValueError):
+            self.check_weights()  # what they give may be refused anywhere
+            raise
         finally:
             self.progress.close()
         if self.unsaved:
             raise OSError(f"the results could not be written: {self.unsaved}")
+
+    def check_weights(self) -> None:
+        """Raise DivergedError if weights are no finite numbers any more."""
+        if not (broken := self.agent.learner.broken()):
+            return
+        kept = f"the model of timestep {self.record.timesteps[-1]}" if len(self.record) else "no model yet"
+        keys = self.agent.learner.settings
+        raise DivergedError(
+            f"weights of {' and '.join(broken)} are no finite numbers any more at timestep {self.timestep}, "
+            f"after {self.updates} updates with learning_rate {keys.learning_rate:g} "
+            f"and max_grad_norm {keys.max_grad_norm:g}; the folder holds {kept}"
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Where the run stands, all but the evaluations; of tensors no copies."""
@@ -178,7 +199,8 @@ class TorchRLTrainer:
                 self._evaluate_and_save(last, directory)
 
     def _evaluate_and_save(self, timestep: int, directory: Path) -> None:
-        self.env.world.check()  # the host waits here anyway
+        self.check_weights()  # the host waits here anyway
+        self.env.world.check()
         with self.average.in_place() if self.average else nullcontext(), self.raw_networks():
             results = self.evaluate()
             self.timings.lap("evaluate")

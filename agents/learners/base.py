@@ -259,6 +259,12 @@ class Learner:
 
     # ---- learning
 
+    def broken(self) -> list[str]:
+        """Names of the local networks with weights that are no finite numbers any more."""
+        networks = self.networks(self.policy_local).items()
+        finite = {name: [w.isfinite().all() for w in network.parameters()] for name, network in networks}
+        return [name for name, flags in finite.items() if not torch.stack(flags).all()]
+
     def update(self, batch: Batch) -> dict[str, Tensor]:
         """One gradient update of the networks whose turn it is (agents spec 6).
 

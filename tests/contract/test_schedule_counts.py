@@ -116,7 +116,7 @@ def torchrl_log(num_envs, tmp_path):
 
     policy = PolicyWrapper(Agent(agent_type="DDPG", BUFFER_SIZE=100))
     learner = SimpleNamespace(
-        learner=SimpleNamespace(settings=policy.agent.learner.settings),
+        learner=SimpleNamespace(settings=policy.agent.learner.settings, broken=list),
         soft_update=log.note("copy"),
         save_latest_model=lambda _: None,
     )

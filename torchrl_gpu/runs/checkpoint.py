@@ -110,11 +110,13 @@ class Checkpoints:
     def save(self) -> bool:
         """Write a checkpoint, if the disk takes it; True if there is one of this timestep now.
 
-        The previous ones are removed, but for the last few, once it is complete.
+        The previous ones are removed, but for the last few, once it is complete. DivergedError: there is
+        nothing to go on from, and they stay.
         """
         timestep = self.trainer.timestep
         if self.last == timestep:
             return True
+        self.trainer.check_weights()
         metadata = self._made_by | {"timestep": timestep, "gpu": str(self.device)}
         try:
             self._rotation.save(self._checkpoint, step=timestep, metadata=metadata)

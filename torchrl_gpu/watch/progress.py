@@ -1,5 +1,6 @@
 """What a run shows while it trains: a bar on a terminal, else one line per evaluation; and its scalars."""
 
+import math
 import multiprocessing
 import sys
 import time
@@ -90,7 +91,10 @@ class Progress:
             )
 
     def __call__(self, step: Step, timestep: int) -> None:
-        """Look at one vector step, whose first timestep is ``timestep``."""
+        """Look at one vector step, whose first timestep is ``timestep``.
+
+        FloatingPointError: a loss is no finite number, as is noticed where the scalars are written.
+        """
         self.statistics(step, timestep)
         after = min(timestep + self.num_envs, self.schedule.total_timesteps + 1)
         if self.bar is not None:
@@ -151,12 +155,16 @@ class Progress:
         tqdm.write(line, file=sys.stderr)
 
     def _write_scalars(self, timestep: int) -> None:
+        losses = {name: float(loss) for name, loss in self._losses.items()}
+        for name, loss in losses.items():
+            if not math.isfinite(loss):
+                raise FloatingPointError(f"{name} is {loss} at timestep {timestep}")
         sums, timed, now = self.statistics.read(), self.timings.read(), time.monotonic()
         means = sums.means_since(self._sums)
         seconds = max(now - self._last_time, 1e-9)
         scalars = {
             **{f"train/{name}": value for name, value in means.items()},
-            **{name: float(loss) for name, loss in self._losses.items()},
+            **losses,
             "train/epsilon": self.schedule.epsilon(timestep),
             "speed/timesteps_per_second": (timestep - self._last) / seconds,
             "speed/updates_per_second": self._updates / seconds,
