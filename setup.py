@@ -23,9 +23,12 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     python_requires=">=3.10",
-    packages=find_packages(include=["marinenav_env*", "agents*", "torchrl_gpu*", "scripts*", "config*"]),
+    packages=find_packages(
+        include=["marinenav_env*", "agents*", "torchrl_gpu*", "scripts*", "config*", "models*"]
+    ),
     package_data={
         "config": ["*.json"],
+        "models": ["*/*"],
         "torchrl_gpu": ["README.md", "settings/schema.json"],
         "scripts.drawing": ["*.html"],
     },

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import models
 from scripts.command_line import (
     InputError,
     agent_type,
@@ -52,8 +53,11 @@ EXAMPLES = """\
   python scripts/evaluate.py -M traced_AC_IQN_model.pt -E runs/training_2026-01-01-00-00-00/eval_configs.json
   python scripts/evaluate.py -M traced_DQN_model.pt -C config/dqn.json --dtype float32 --output dqn.json
   python scripts/evaluate.py -M RUN/seed_0 -C config/ac_iqn.json --per-stage 100 --backend torch --diagnose
-  python scripts/evaluate.py --record RUN/seed_0 --diagnose"""
+  python scripts/evaluate.py --record RUN/seed_0 --diagnose
+  python scripts/evaluate.py --zoo sac --backend torch"""
 
+LEGACY_PER_STAGE = 10
+"""Episodes of each stage in the legacy evaluation, which is how a policy of the zoo is played unless told."""
 KEPT = ("eval_configs.json", "evaluations.npz")
 """What --keep writes."""
 STAGE_COLUMNS = {"num_robots": "robots", "num_cores": "cores", "num_obstacles": "obstacles"}
@@ -72,6 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("-M", "--model", type=Path, help="model folder or traced file")
+    what.add_argument("--zoo", help="a policy of the zoo, by its name: see marinenav zoo")
     what.add_argument(
         "--record", type=Path, metavar="RUN", help="trial folder whose recorded evaluation counts"
     )
@@ -99,8 +104,19 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def take_from_zoo(args: argparse.Namespace) -> None:
+    """Fill in the model and, unless others are given, the episodes by which it is judged."""
+    with refused(ValueError):
+        args.model = models.folder(args.zoo)
+    if args.config is None and args.eval_configs is None:
+        args.config = args.model / "config.json"
+        args.per_stage = args.per_stage or LEGACY_PER_STAGE
+
+
 def check(args: argparse.Namespace) -> None:
     """Refuse arguments that do not fit together."""
+    if args.zoo is not None:
+        take_from_zoo(args)
     if args.record is None and args.config is None and args.eval_configs is None:
         raise InputError("-C or -E is needed: the episodes that the model plays")
     if args.record is not None and (args.config or args.eval_configs or args.keep):

@@ -36,6 +36,7 @@ COMMANDS = {
     "report": Command("scripts.report", "write a page about runs: curves, tables, best episodes, settings"),
     "export": Command("scripts.export", "write a model for the vehicles' planner"),
     "study": Command("scripts.study", "train for several seeds, and evaluate each on fresh episodes"),
+    "zoo": Command("scripts.zoo", "list the trained policies that come with the project"),
     "benchmark": Command("scripts.benchmark", "measure both pipelines side by side"),
 }
 

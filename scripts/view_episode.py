@@ -5,8 +5,13 @@ import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from scripts.command_line import InputError, new_parser, output_path, pick, run
+
+if TYPE_CHECKING:
+    from scripts.drawing.recording import Recording
 
 NAME = "view_episode.py"
 WIDTHS = {".png": 1440, ".gif": 1080, ".mp4": 1440, ".html": 1200}
@@ -15,6 +20,7 @@ EXAMPLES = """  python scripts/view_episode.py RUN/seed_0 --output last_episode.
   python scripts/view_episode.py RUN/seed_0 --evaluation 3 --episode 12 --robots 0 2 --output episode.gif
   python scripts/view_episode.py RUN/seed_0 --model RUN/seed_0 --step 40 --output step_40.png
   python scripts/view_episode.py saved_episode.json --output episode.mp4
+  python scripts/view_episode.py --zoo sac --output episode.html
 
 RECORDING is a trial folder (eval_configs.json and evaluations.npz) or a JSON file of episode
 dictionaries with histories. Indices count from 0, negative ones from the end."""
@@ -24,7 +30,14 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line and check what can be checked without the recording."""
     parser = new_parser(NAME, __doc__, EXAMPLES)
     add = parser.add_argument
-    add("recording", metavar="RECORDING", type=Path, help="trial folder, or JSON file with histories")
+    add(
+        "recording",
+        metavar="RECORDING",
+        type=Path,
+        nargs="?",
+        help="trial folder, or JSON file with histories",
+    )
+    add("--zoo", metavar="NAME", help="play the legacy episodes with a policy of the zoo, and show one")
     add("-E", "--evaluation", type=int, default=-1, help="which evaluation of the folder (default: the last)")
     add("-e", "--episode", type=int, default=-1, help="which episode (default: the last)")
     add(
@@ -54,6 +67,8 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         help=f"{', '.join(WIDTHS)}; default: %(default)s",
     )
     options = parser.parse_args(argv)
+    if (options.recording is None) == (options.zoo is None):
+        raise InputError("RECORDING or --zoo NAME is needed, one of them")
     for name, low, high in (("fps", 0.5, 100), ("every", 1, 1000), ("width", 400, 4000)):
         value = getattr(options, name)
         if value is not None and not low <= value <= high:
@@ -67,6 +82,17 @@ def animation_steps(last: int, every: int | None) -> list[int]:
     return [*range(0, last, every), last]
 
 
+def played_by(name: str, episode: int) -> "Recording":
+    """An episode that a policy of the zoo plays now."""
+    from scripts import evaluate
+    from scripts.drawing.recording import read_recording
+
+    with TemporaryDirectory() as folder:
+        report = str(Path(folder, "evaluation.json"))
+        evaluate.work(["--zoo", name, "--backend", "torch", "--keep", folder, "-o", report])
+        return read_recording(Path(folder), -1, episode)
+
+
 def work(argv: Sequence[str] | None) -> None:
     """Read, draw, write."""
     options = arguments(argv)
@@ -75,7 +101,10 @@ def work(argv: Sequence[str] | None) -> None:
     from scripts.drawing.recording import read_recording
 
     check_writer(output)
-    recording = read_recording(options.recording, options.evaluation, options.episode)
+    if options.zoo is None:
+        recording = read_recording(options.recording, options.evaluation, options.episode)
+    else:
+        recording = played_by(options.zoo, options.episode)
     robots = [pick(k, len(recording.trajectories), "--robots") for k in options.robots]
     still = output.suffix.lower() == ".png"
     last = recording.last_step

@@ -32,7 +32,7 @@ FLOORS = (
     ("torchrl_gpu.settings",),
     ("torchrl_gpu.experiment", "torchrl_gpu.runs"),
     ("torchrl_gpu.api",),
-    ("torchrl_gpu.train_torchrl_gpu",),
+    ("torchrl_gpu.train_torchrl_gpu", "models"),
     ("scripts",),
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
@@ -50,7 +50,7 @@ def read_modules() -> dict[str, ast.Module]:
     """Syntax trees by the name of the module."""
     paths = [
         path
-        for top in ("marinenav_env", "agents", "torchrl_gpu", "scripts")
+        for top in ("marinenav_env", "agents", "torchrl_gpu", "models", "scripts")
         for path in (ROOT / top).rglob("*.py")
     ]
     names = [

@@ -1,0 +1,132 @@
+"""The zoo of trained policies: what is in it, and how a trained run comes into it."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import models
+from scripts.command_line import InputError, new_parser, refused, run, table
+from torchrl_gpu.settings.parse import ConfigError
+
+if TYPE_CHECKING:
+    from agents.agent import Agent
+
+NAME = "zoo"
+DESCRIPTION = """\
+List the policies of the zoo with what they scored: success rate and return on the 60 legacy episodes, in the
+reference world, and on fresh ones, in the tensor world. With --take TRIAL the model of a trial joins the zoo:
+weights, config, learning curve, and its score, which is measured now.
+
+Exit status: 0 done, 1 failed, 2 bad usage or bad input."""
+
+EXAMPLES = """\
+  python scripts/zoo.py
+  python scripts/zoo.py --take RUN/seed_0 --name sac"""
+
+SCORE, CONFIG, CURVE = "score.json", "config.json", "curve.csv"
+LEGACY_PER_STAGE = 10
+"""Episodes of each stage in the legacy evaluation."""
+FRESH_PER_STAGE = 300
+FRESH_SEED = 20262
+"""Of episodes that no config trains on or picks a model by."""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Parser of this command line."""
+    parser = new_parser(NAME, DESCRIPTION, EXAMPLES)
+    parser.add_argument("--take", type=Path, metavar="TRIAL", help="trial folder of a finished run")
+    parser.add_argument("--name", help="with --take: what the policy will be called")
+    return parser
+
+
+def take(trial_folder: Path, name: str) -> Path:
+    """Measure the best model of a trial and copy it into the zoo; returns its folder there."""
+    from agents.models.files import ModelFileError
+    from agents.models.weights import save_model
+    from torchrl_gpu.api import load_policy
+    from torchrl_gpu.evaluation.record import EvaluationFileError, EvaluationRecord
+    from torchrl_gpu.runs.resuming import read_trial
+
+    if not name.isidentifier():
+        raise InputError(f"--name {name!r} is not allowed; it must be of letters, digits and _")
+    target = models.ROOT / name
+    if target.exists():
+        raise InputError(f"--name {name}: {target} exists already; remove it or take another name")
+    with refused(ConfigError, ModelFileError, EvaluationFileError):
+        trial = read_trial(trial_folder)
+        best = trial_folder / "best"
+        policy = load_policy(best if best.is_dir() else trial_folder)
+        record = EvaluationRecord.load(trial_folder, histories=False)
+    score = measure(policy, trial.values)
+    target.mkdir()
+    save_model(policy.learner, target)
+    rows = [(t, record.metrics(k)) for k, t in enumerate(record.timesteps)]
+    curve = ["timestep,success,return", *(f"{t},{m.success_rate:.4f},{m.mean_return:.3f}" for t, m in rows)]
+    write(target / CURVE, "\n".join(curve) + "\n")
+    write(target / SCORE, json.dumps({"agent": policy.agent_type} | score, indent=1) + "\n")
+    write(target / CONFIG, json.dumps(trial.values | {"save_dir": "runs"}, indent=1) + "\n")
+    return target
+
+
+def measure(policy: "Agent", config: dict[str, Any]) -> dict[str, Any]:
+    """What a policy scores on the legacy and on fresh episodes of a config's evaluation stages."""
+    from torchrl_gpu import api
+    from torchrl_gpu.runs.surroundings import versions
+    from torchrl_gpu.seeding import EVAL_SEED
+
+    def played(per_stage: int, seed: int, batched: bool) -> dict[str, Any]:
+        schedule = config["eval_schedule"]
+        schedule = {**schedule, "num_episodes": [per_stage] * len(schedule["num_episodes"])}
+        episodes = config | {"eval_schedule": schedule}
+        return api.evaluate(policy, episodes, episode_seed=seed, batched=batched).metrics._asdict()
+
+    return {
+        "legacy": played(LEGACY_PER_STAGE, EVAL_SEED, batched=False),
+        "fresh": played(FRESH_PER_STAGE, FRESH_SEED, batched=True),
+        "fresh_seed": FRESH_SEED,
+        "versions": versions(),
+    }
+
+
+def write(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all."""
+    from marinenav_env.files import replacing
+
+    with replacing(path, "w") as file:
+        file.write(text)
+
+
+def listing() -> str:
+    """The table of the zoo."""
+    header = ["name", "agent"]
+    header += [f"{episodes} {column}" for episodes in ("legacy", "fresh") for column in ("success", "return")]
+    rows = []
+    for name in models.names():
+        score = json.loads((models.folder(name) / SCORE).read_text(encoding="utf-8"))
+        played = [score[episodes] for episodes in ("legacy", "fresh")]
+        numbers = [f"{each[key]:.3f}" for each in played for key in ("success_rate", "mean_return")]
+        rows.append([name, score["agent"], *numbers])
+    return table(header, rows, left=2)
+
+
+def work(argv: Sequence[str] | None) -> None:
+    """List, or take in."""
+    args = build_parser().parse_args(argv)
+    if (args.take is None) != (args.name is None):
+        raise InputError("--take and --name belong together")
+    if args.take is not None:
+        print(take(args.take, args.name))
+    print(listing())
+    print("\nmarinenav view --zoo NAME shows an episode of one")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; see the module's first line."""
+    return run(NAME, work, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
