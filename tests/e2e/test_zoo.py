@@ -7,15 +7,18 @@ import pytest
 
 import models
 from scripts import evaluate, view_episode, zoo
-from tests.e2e.test_evaluate import short_episodes, write_config  # noqa: F401 (a fixture)
+from tests.e2e.test_evaluate import write_config
 from torchrl_gpu import api, train_torchrl_gpu
+from torchrl_gpu.evaluation import batched, one_by_one
 
 MOST_BYTES = 2_000_000
 
 
 @pytest.fixture
 def own_zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty zoo in which a score takes a moment."""
+    """An empty zoo in which a score takes a moment: few episodes, of at most 40 steps."""
+    for module in (one_by_one, batched):
+        monkeypatch.setattr(module, "EPISODE_LIMIT", 39)
     root = tmp_path / "zoo"
     root.mkdir()
     monkeypatch.setattr(models, "ROOT", root)
@@ -25,14 +28,13 @@ def own_zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def trial(tmp_path: Path) -> Path:
+def trial(own_zoo: Path, tmp_path: Path) -> Path:
     """Folder of a finished trial."""
     assert train_torchrl_gpu.main(["-C", str(write_config(tmp_path, agent_type="DQN")), "--quiet"]) == 0
     (folder,) = (tmp_path / "runs").glob("training_*/seed_0")
     return folder
 
 
-@pytest.mark.usefixtures("short_episodes")
 def test_a_trained_run_joins_and_is_listed_evaluated_and_shown(
     own_zoo: Path, trial: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -52,7 +54,6 @@ def test_a_trained_run_joins_and_is_listed_evaluated_and_shown(
     assert picture.stat().st_size > 10_000
 
 
-@pytest.mark.usefixtures("short_episodes")
 def test_what_cannot_join_is_refused_in_one_line(
     own_zoo: Path, trial: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
