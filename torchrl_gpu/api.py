@@ -132,19 +132,22 @@ def evaluate(
     return Evaluation(Metrics.of_results(results), results)
 
 
-def load_policy(path: str | Path, *, device: str = "cpu", trust: bool = False) -> Agent:
+def load_policy(
+    path: str | Path, *, device: str = "cpu", agent_type: str | None = None, trust: bool = False
+) -> Agent:
     """Load a trained policy; ``policy.act(observation)`` gives its greedy action.
 
     Args:
         path: A model folder, or a released TorchScript file.
         device: Where its networks live.
+        agent_type: The learner, where file names do not tell: actors of several are built alike.
         trust: Whether a TorchScript file that cannot be read as data may be executed.
 
     Raises:
         ModelFileError: What is there is no model.
     """
     with kept_generators(device):  # building networks seeds torch
-        return load_agent(path, device, trust=trust)
+        return load_agent(path, device, agent_type=agent_type, trust=trust)
 
 
 def run_trial(

@@ -90,7 +90,7 @@ def agent_from_traced(
 
     Raises:
         ModelFileError: it is no TorchScript file, or its parameters fit no agent type, another one than asked
-            for, or two (AC-IQN and DDPG have equal actors).
+            for, or several (AC-IQN, DDPG and TD3 have equal actors).
     """
     weights = _read_traced(path, trust)
     named = [name for name in LEARNERS if traced_name(name) == path.name]
@@ -108,8 +108,11 @@ def agent_from_traced(
     fitting = [agent.agent_type for agent in agents]
     if not fitting:
         raise ModelFileError(path, f"not the parameters of any of {', '.join(types)}")
-    names = " or ".join(traced_name(name) for name in fitting)
-    raise ModelFileError(path, f"fits {' and '.join(fitting)} alike; say which, or name it {names}")
+    raise ModelFileError(
+        path,
+        f"fits {', '.join(fitting[:-1])} and {fitting[-1]} alike: say which one it is (agent_type, "
+        f"--agent-type), or name it like {traced_name(fitting[0])}",
+    )
 
 
 def _agent_with(

@@ -17,6 +17,7 @@ from agents.models.files import ModelFileError
 from agents.models.folder import load_agent
 from agents.models.traced import export_traced, traced_name
 from agents.models.weights import load_model, save_model
+from torchrl_gpu import load_policy
 
 
 def refusal(call, *arguments, **keywords):
@@ -293,9 +294,9 @@ def test_equal_actors_are_told_apart_by_name(tmp_path):
     path = tmp_path / "model.pt"
     export_traced(agent.learner, path)
     message = refusal(load_agent, path)
-    assert "fits AC-IQN and DDPG" in message
-    assert traced_name("AC-IQN") in message
-    assert load_agent(path, agent_type="DDPG").agent_type == "DDPG"
+    which = "say which one it is (agent_type, --agent-type), or name it like traced_AC_IQN_model.pt"
+    assert message == f"{path}: fits AC-IQN, DDPG and TD3 alike: {which}"
+    assert load_policy(path, agent_type="TD3").agent_type == "TD3"
     assert load_agent(path.rename(tmp_path / traced_name("AC-IQN"))).agent_type == "AC-IQN"
 
 
