@@ -44,16 +44,13 @@ def ending_of(episode: dict[str, Any], result: "EpisodeResult") -> Ending:
     return Ending(next(kind for kind in ENDINGS if kind in kinds), words)
 
 
-def endings_table(
-    stages: Sequence[dict[str, Any]], stage_of: Sequence[int], endings: Sequence[Ending]
-) -> str:
-    """How often episodes ended in each way, a row a stage, as aligned text."""
+def endings_table(stages: Sequence[Sequence[str]], stage_of: Sequence[int], endings: Sequence[Ending]) -> str:
+    """How often episodes ended in each way, a row a stage and its numbers of things, as aligned text."""
     seen = [kind for kind in ENDINGS if any(ending.kind == kind for ending in endings)]
     rows = []
     for number, stage in enumerate(stages):
         own = [ending.kind for ending, index in zip(endings, stage_of, strict=True) if index == number]
-        size = (str(stage[key]) for key in ("num_robots", "num_cores", "num_obstacles"))
-        rows.append([*size, str(len(own)), *(str(own.count(kind)) for kind in seen)])
+        rows.append([*stage, str(len(own)), *(str(own.count(kind)) for kind in seen)])
     kinds = [ending.kind for ending in endings]
     rows.append(["total", "", "", str(len(kinds)), *(str(kinds.count(kind)) for kind in seen)])
     return table(["robots", "cores", "obstacles", "episodes", *seen], rows)

@@ -20,8 +20,8 @@ from scripts.command_line import (
     table,
 )
 from scripts.diagnosis import ending_of, endings_table, worst_episodes
-from scripts.episodes_played import Task, make_task, task_from_episodes
-from torchrl_gpu.evaluation.metrics import EpisodeResult, Metrics
+from scripts.episodes_played import make_task, task_of_file
+from torchrl_gpu.evaluation.metrics import EpisodeResult
 from torchrl_gpu.runs.sweep import check_device
 from torchrl_gpu.settings.parse import ConfigError
 from torchrl_gpu.settings.reference import allowed, schema_of
@@ -29,6 +29,7 @@ from torchrl_gpu.settings.sections import RunSettings
 
 if TYPE_CHECKING:
     from agents.agent import Agent
+    from torchrl_gpu.evaluation.task import Task
 
 DESCRIPTION = """\
 Evaluate a model on the evaluation episodes of a config, or on those of an eval_configs.json, and report
@@ -133,7 +134,7 @@ def check(args: argparse.Namespace) -> None:
         raise InputError(f"--seed {args.seed} is not allowed; it must be {allowed(seed)}")
 
 
-def play(agent: "Agent", task: Task, args: argparse.Namespace) -> list[EpisodeResult]:
+def play(agent: "Agent", task: "Task", args: argparse.Namespace) -> list[EpisodeResult]:
     """Play all episodes in the world that is asked for."""
     if args.backend == "numpy":
         return evaluate(agent, task)
@@ -151,7 +152,7 @@ def play(agent: "Agent", task: Task, args: argparse.Namespace) -> list[EpisodeRe
     )()
 
 
-def evaluate(agent: "Agent", task: Task) -> list[EpisodeResult]:
+def evaluate(agent: "Agent", task: "Task") -> list[EpisodeResult]:
     """Play one episode after another, with a progress bar on a terminal."""
     from tqdm import tqdm
 
@@ -160,55 +161,36 @@ def evaluate(agent: "Agent", task: Task) -> list[EpisodeResult]:
     results = []
     for episode in tqdm(task.episodes, desc=agent.agent_type, unit="episode", disable=None):
         try:
-            results.append(evaluate_episode(task.env, agent, episode))
+            results.append(evaluate_episode(task.world, agent, episode))
         except (TypeError, ValueError, ArithmeticError) as error:  # values that load but cannot be stepped
             raise InputError(f"episode {len(results)} cannot be played: {reason(error)}") from error
     return results
 
 
-def recorded(folder: Path, evaluation: int) -> tuple[Task, list[EpisodeResult]]:
+def recorded(folder: Path, evaluation: int) -> tuple["Task", list[EpisodeResult]]:
     """Episodes and results of one evaluation of a trial folder, if they belong together."""
-    from torchrl_gpu.evaluation.record import EPISODE_KEYS, EvaluationFileError, EvaluationRecord
+    from torchrl_gpu.evaluation.record import EvaluationFileError, EvaluationRecord
 
-    task = task_from_episodes(folder / "eval_configs.json")
+    task = task_of_file(folder / "eval_configs.json")
     with refused(EvaluationFileError):
         record = EvaluationRecord.load(folder)
-    k = pick(evaluation, len(record), "--evaluation")
-    if len(record.rewards[k]) != len(task.episodes):
-        raise InputError(f"{folder}: {len(task.episodes)} episodes, but results of {len(record.rewards[k])}")
-    rows = zip(*(getattr(record, key)[k] for key in EPISODE_KEYS), strict=True)
-    return task, [EpisodeResult(**dict(zip(EPISODE_KEYS.values(), row, strict=True))) for row in rows]
-
-
-def make_report(task: Task, results: Sequence[EpisodeResult]) -> dict[str, Any]:
-    """Metrics of every stage and in total, and of each episode."""
-    rows = [
-        [result for result, index in zip(results, task.stage_of, strict=True) if index == stage]
-        for stage in range(len(task.stages))
-    ]
-    totals = [Metrics.of_results(row)._asdict() for row in (*rows, results)]
-    return {
-        "total": totals.pop(),
-        "stages": [setting | total for setting, total in zip(task.stages, totals, strict=True)],
-        "episodes": [
-            {
-                "stage": stage,
-                "success": bool(result.success),
-                "return": float(result.reward),
-                "time": float(result.time),
-                "energy": float(result.energy),
-            }
-            for stage, result in zip(task.stage_of, results, strict=True)
-        ],
-    }
+    results = record.results(pick(evaluation, len(record), "--evaluation"))
+    if len(results) != len(task.episodes):
+        raise InputError(f"{folder}: {len(task.episodes)} episodes, but results of {len(results)}")
+    return task, results
 
 
 def metrics_table(report: dict[str, Any]) -> str:
     """The report's stages and total as aligned text."""
     header = [*STAGE_COLUMNS.values(), *(title for title, _ in METRIC_COLUMNS.values())]
-    rows = [[str(stage[key]) for key in STAGE_COLUMNS] + cells(stage) for stage in report["stages"]]
+    rows = [[*things(stage), *cells(stage)] for stage in report["stages"]]
     rows.append(["total", *[""] * (len(STAGE_COLUMNS) - 1), *cells(report["total"])])
     return table(header, rows)
+
+
+def things(stage: dict[str, Any]) -> list[str]:
+    """How many robots, cores and obstacles were in the episodes of a stage, on average."""
+    return ["-" if stage[key] is None else f"{stage[key]:.3g}" for key in STAGE_COLUMNS]
 
 
 def cells(values: dict[str, Any]) -> list[str]:
@@ -218,7 +200,7 @@ def cells(values: dict[str, Any]) -> list[str]:
     ]
 
 
-def diagnose(task: Task, results: Sequence[EpisodeResult], report: dict[str, Any]) -> str:
+def diagnose(task: "Task", results: Sequence[EpisodeResult], report: dict[str, Any]) -> str:
     """Add how each episode ended to a report, if the results tell it; the same in words."""
     if not any(result.outcomes or result.trajectories for result in results):
         raise InputError("--diagnose: the record holds neither outcomes nor histories")
@@ -227,22 +209,11 @@ def diagnose(task: Task, results: Sequence[EpisodeResult], report: dict[str, Any
         episode["ending"], episode["how"] = ending
     returns = [result.reward for result in results]
     worst = worst_episodes(endings, returns, task.stage_of) or ["every episode succeeded"]
-    return "\n".join(["", endings_table(task.stages, task.stage_of, endings), "", *worst])
+    sizes = [things(stage) for stage in report["stages"]]
+    return "\n".join(["", endings_table(sizes, task.stage_of, endings), "", *worst])
 
 
-def keep(folder: Path, task: Task, results: Sequence[EpisodeResult]) -> None:
-    """Write episodes and results as a trial folder holds them."""
-    from marinenav_env.files import replacing
-    from torchrl_gpu.evaluation.record import EvaluationRecord
-
-    record = EvaluationRecord()
-    record.append(0, list(results))
-    with replacing(folder / "eval_configs.json", "w") as file:
-        json.dump(task.episodes, file)
-    print(record.save(folder))
-
-
-def played(args: argparse.Namespace) -> tuple[Task, list[EpisodeResult], dict[str, Any]]:
+def played(args: argparse.Namespace) -> tuple["Task", list[EpisodeResult], dict[str, Any]]:
     """Play what is asked for; task, results, and what a report says about the model."""
     # Imported here: torch takes seconds, and help, version and wrong usage need none of it.
     import torch
@@ -280,12 +251,12 @@ def work(argv: Sequence[str] | None) -> None:
     else:
         task, results = recorded(args.record, args.evaluation)
         model = {"record": str(args.record), "evaluation": args.evaluation}
-    report = model | make_report(task, results)
+    report = model | task.report(results)
     print(metrics_table(report))
     if args.diagnose:
         print(diagnose(task, results, report))
     if args.keep is not None:
-        keep(args.keep, task, results)
+        print(task.keep(args.keep, results))
     from marinenav_env.files import replacing
 
     with replacing(args.output, "w") as file:

@@ -14,11 +14,10 @@ import torch
 
 from agents.agent import Agent
 from agents.models.folder import load_agent
-from marinenav_env.envs import MarineNavEnv3
 from torchrl_gpu.evaluation.batched import BatchedEvaluation
 from torchrl_gpu.evaluation.metrics import EpisodeResult, Metrics
-from torchrl_gpu.evaluation.one_by_one import create_eval_configs
 from torchrl_gpu.evaluation.one_by_one import evaluate as play_one_by_one
+from torchrl_gpu.evaluation.task import Task
 from torchrl_gpu.experiment import build_trainer
 from torchrl_gpu.runs import surroundings
 from torchrl_gpu.runs.checkpoint import Checkpoints
@@ -122,13 +121,12 @@ def evaluate(
     with kept_generators(device):
         agent = policy if isinstance(policy, Agent) else load_policy(policy, device=device)
         agent.GAMMA = trial["discount"]
-        world = MarineNavEnv3(seed=episode_seed, is_eval_env=True)
-        episodes = create_eval_configs(world, trial["eval_schedule"])
+        task = Task.drawn(trial["eval_schedule"], trial["discount"], episode_seed)
         seed_everything(seed)
         if batched:
-            results = BatchedEvaluation(agent, episodes, device, seed=seed, verbose=False)()
+            results = BatchedEvaluation(agent, task.episodes, device, seed=seed, verbose=False)()
         else:
-            results = play_one_by_one(world, agent, episodes, verbose=False)
+            results = play_one_by_one(task.world, agent, task.episodes, verbose=False)
     return Evaluation(Metrics.of_results(results), results)
 
 

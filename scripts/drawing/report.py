@@ -11,16 +11,17 @@ from typing import Any
 
 import numpy as np
 
+from marinenav_env.envs.contract.episode import things_in
 from scripts.command_line import InputError
 from scripts.drawing.episode import EpisodeView
 from scripts.drawing.episodes import read_episodes, read_json
 from scripts.drawing.learning import NOT_COMPARED, Curve, Trial, learning_curves, mean_of
 from scripts.drawing.output import player
 from scripts.drawing.recording import read_recording
-from scripts.episodes_played import stages_in
 from scripts.view_episode import WIDTHS, animation_steps
 from torchrl_gpu.evaluation.metrics import Metrics
 from torchrl_gpu.evaluation.record import EvaluationRecord
+from torchrl_gpu.evaluation.task import stages_in
 from torchrl_gpu.runs.surroundings import FILE as SURROUNDINGS
 
 
@@ -79,14 +80,17 @@ def stage_table(curve: Curve) -> str:
     columns: dict[tuple, list[Metrics]] = {}
     for trial in curve.trials:
         record, k = best_evaluation(trial)
-        stages, stage_of = stages_in(read_episodes(trial.folder / "eval_configs.json"))
+        episodes = read_episodes(trial.folder / "eval_configs.json")
+        stage_of = stages_in(episodes)
         arrays = [getattr(record, key)[k] for key in ("rewards", "successes", "times", "energies")]
-        for number_, stage in enumerate(stages):
+        for stage in dict.fromkeys(stage_of):
             own = [
-                [value for value, index in zip(array, stage_of, strict=True) if index == number_]
+                [value for value, index in zip(array, stage_of, strict=True) if index == stage]
                 for array in arrays
             ]
-            columns.setdefault((number_, *stage.values()), []).append(Metrics.of(*own))
+            columns.setdefault((stage, *things_in(episodes[stage_of.index(stage)])), []).append(
+                Metrics.of(*own)
+            )
     rows = [
         [
             *stage,
@@ -111,7 +115,7 @@ def best_episode(curve: Curve) -> str:
     """The best episode of the last stage in a curve's best evaluation, to be played."""
     trial = max(curve.trials, key=lambda trial: trial.metrics["return"].max())
     record, k = best_evaluation(trial)
-    _, stage_of = stages_in(read_episodes(trial.folder / "eval_configs.json"))
+    stage_of = stages_in(read_episodes(trial.folder / "eval_configs.json"))
     hardest = [episode for episode, stage in enumerate(stage_of) if stage == stage_of[-1]]
     episode = max(hardest, key=lambda e: (record.successes[k][e], record.rewards[k][e]))
     try:

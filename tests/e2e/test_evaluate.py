@@ -13,10 +13,11 @@ from agents.agent import Agent
 from agents.learners import LEARNERS
 from agents.models.traced import traced_name
 from marinenav_env.envs import MarineNavEnv3
-from scripts import episodes_played, evaluate, export, train_rl_agents, view_episode
+from marinenav_env.envs.contract.stage import Stage
+from scripts import evaluate, export, train_rl_agents, view_episode
 from scripts.diagnosis import ending_of, endings_table, worst_episodes
 from torchrl_gpu import train_torchrl_gpu
-from torchrl_gpu.evaluation import batched
+from torchrl_gpu.evaluation import batched, task
 from torchrl_gpu.evaluation import one_by_one as evaluation
 from torchrl_gpu.evaluation.metrics import EpisodeResult, Metrics
 from torchrl_gpu.evaluation.record import EvaluationRecord
@@ -110,7 +111,7 @@ def test_broken_twin_without_the_last_number_of_robots_the_returns_differ(tmp_pa
     episodes.write_text(json.dumps(evaluation.create_eval_configs(env, schedule)))
     right = run_evaluate(tmp_path / "c.json", "-M", folder, "-C", config)
     assert run_evaluate(tmp_path / "e.json", "-M", folder, "-E", episodes)["episodes"] == right["episodes"]
-    monkeypatch.setattr(episodes_played, "evaluation_world", lambda: StaleWorld(seed=253, is_eval_env=True))
+    monkeypatch.setattr(task, "MarineNavEnv3", StaleWorld)
     wrong = run_evaluate(tmp_path / "e.json", "-M", folder, "-E", episodes)
     assert wrong["episodes"] != right["episodes"]
 
@@ -214,7 +215,7 @@ def test_endings_are_counted_and_the_worst_named():
     assert found[2].words == "robot 0 hit robot 1"
     assert found[3].words == "robot 2 hit a buoy"
     assert found[4].words == "robot 1 collided"
-    stages = [{"num_robots": 3, "num_cores": 0, "num_obstacles": n} for n in (0, 1)]
+    stages = [("3", "0", n) for n in "01"]
     stage_of = [0, 0, 0, 0, 1, 1, 1]
     lines = endings_table(stages, stage_of, found).splitlines()
     assert lines[-1].split() == ["total", "7", "1", "1", "2", "1", "2"]
@@ -246,6 +247,12 @@ def test_the_discount_is_that_of_the_config(tmp_path):
     assert report["total"]["mean_return"] != other["total"]["mean_return"]
 
 
+def episode_of(env, stage):
+    env.stage = stage
+    env.reset()
+    return env.episode_data()
+
+
 def test_time_and_energy_are_of_successful_episodes_only(tmp_path):
     def result(reward, success, time, energy):
         return EpisodeResult(reward, success, time, energy, [], [], [])
@@ -255,9 +262,9 @@ def test_time_and_energy_are_of_successful_episodes_only(tmp_path):
         result(3.0, False, 99.0, 999.0),
         result(5.0, True, 20.0, 300.0),
     ]
-    stages = [{"num_robots": robots, "num_cores": 0, "num_obstacles": 0} for robots in (1, 2)]
-    task = evaluate.Task(env=None, episodes=[], stages=stages, stage_of=[0, 1, 1], discount=0.99)
-    report = evaluate.make_report(task, results)
+    env = MarineNavEnv3()
+    played = [episode_of(env, Stage(robots, 1, obstacles)) for robots, obstacles in ((1, 3), (2, 3), (2, 4))]
+    report = task.Task(env, played, stage_of=[0, 1, 1], discount=0.99).report(results)
     assert report["total"] == {
         "episodes": 3,
         "success_rate": pytest.approx(2 / 3),
@@ -265,13 +272,17 @@ def test_time_and_energy_are_of_successful_episodes_only(tmp_path):
         "mean_time": 15.0,
         "mean_energy": 200.0,
     }
-    assert report["stages"][1] | {"num_robots": 2} == stages[1] | {
+    assert report["stages"][1] == {
+        "num_robots": 2,
+        "num_cores": 1,
+        "num_obstacles": 3.5,
         "episodes": 2,
         "success_rate": 0.5,
         "mean_return": 4.0,
         "mean_time": 20.0,
         "mean_energy": 300.0,
     }
+    assert [each["num_obstacles"] for each in report["episodes"]] == [3, 3, 4]
     none = Metrics.of_results(results[1:2])
     assert (none.success_rate, none.mean_time, none.mean_energy) == (0.0, None, None)
     assert evaluate.metrics_table(report).splitlines()[-1].split() == [

@@ -83,6 +83,11 @@ class EvaluationRecord:
         """Metrics of evaluation k, over all episodes."""
         return Metrics.of(self.rewards[k], self.successes[k], self.times[k], self.energies[k])
 
+    def results(self, k: int) -> list[EpisodeResult]:
+        """Results of evaluation k, an episode each."""
+        rows = zip(*(getattr(self, key)[k] for key in EPISODE_KEYS), strict=True)
+        return [EpisodeResult(**dict(zip(EPISODE_KEYS.values(), row, strict=True))) for row in rows]
+
     def save(self, directory: str | Path) -> Path:
         """Write ``evaluations.npz`` with all evaluations so far: aside first, then renamed over the old."""
         path = Path(directory) / FILE_NAME
