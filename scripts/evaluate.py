@@ -21,7 +21,7 @@ from scripts.command_line import (
 )
 from scripts.diagnosis import ending_of, endings_table, worst_episodes
 from scripts.episodes_played import make_task, task_of_file
-from torchrl_gpu.evaluation.metrics import EpisodeResult
+from torchrl_gpu.evaluation.metrics import SHOWN, EpisodeResult, Shown
 from torchrl_gpu.runs.sweep import check_device
 from torchrl_gpu.settings.parse import ConfigError
 from torchrl_gpu.settings.reference import allowed, schema_of
@@ -62,13 +62,7 @@ LEGACY_PER_STAGE = 10
 KEPT = ("eval_configs.json", "evaluations.npz")
 """What --keep writes."""
 STAGE_COLUMNS = {"num_robots": "robots", "num_cores": "cores", "num_obstacles": "obstacles"}
-METRIC_COLUMNS = {
-    "episodes": ("episodes", "d"),
-    "success_rate": ("success", ".3f"),
-    "mean_return": ("return", ".2f"),
-    "mean_time": ("time (s)", ".2f"),
-    "mean_energy": ("energy (N s)", ".0f"),
-}
+METRIC_COLUMNS = {"episodes": Shown("episodes", "", "d"), **SHOWN}
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -182,7 +176,7 @@ def recorded(folder: Path, evaluation: int) -> tuple["Task", list[EpisodeResult]
 
 def metrics_table(report: dict[str, Any]) -> str:
     """The report's stages and total as aligned text."""
-    header = [*STAGE_COLUMNS.values(), *(title for title, _ in METRIC_COLUMNS.values())]
+    header = [*STAGE_COLUMNS.values(), *(each.title for each in METRIC_COLUMNS.values())]
     rows = [[*things(stage), *cells(stage)] for stage in report["stages"]]
     rows.append(["total", *[""] * (len(STAGE_COLUMNS) - 1), *cells(report["total"])])
     return table(header, rows)
@@ -196,7 +190,7 @@ def things(stage: dict[str, Any]) -> list[str]:
 def cells(values: dict[str, Any]) -> list[str]:
     """Formatted metrics; a dash where no episode succeeded."""
     return [
-        "-" if values[key] is None else format(values[key], spec) for key, (_, spec) in METRIC_COLUMNS.items()
+        "-" if values[key] is None else format(values[key], each.form) for key, each in METRIC_COLUMNS.items()
     ]
 
 

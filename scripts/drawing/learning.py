@@ -15,6 +15,7 @@ from matplotlib.ticker import EngFormatter, PercentFormatter
 from scripts.command_line import InputError, reason
 from scripts.drawing import style
 from scripts.drawing.episodes import read_json
+from torchrl_gpu.evaluation.metrics import SHOWN
 from torchrl_gpu.evaluation.record import FILE_NAME, EvaluationFileError, EvaluationRecord
 
 NOT_COMPARED = ("seed", "training_time", "save_dir")
@@ -85,8 +86,8 @@ def read_trial(folder: Path) -> Trial:
         raise InputError(f"{path}: not evaluation results: {reason(error)}") from None
     if not len(record):
         raise InputError(f"{path}: holds no evaluation yet")
-    success, mean_return, time, energy = rows.T
-    metrics = {"return": mean_return, "success": success, "time": time, "energy": energy / 1000.0}
+    metrics = dict(zip((each.name for each in SHOWN.values()), rows.T, strict=True))
+    metrics["energy"] = metrics["energy"] / 1000.0
     return Trial(folder, config, np.asarray(record.timesteps), metrics, read_minutes(folder))
 
 

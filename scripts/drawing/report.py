@@ -82,15 +82,9 @@ def stage_table(curve: Curve) -> str:
         record, k = best_evaluation(trial)
         episodes = read_episodes(trial.folder / "eval_configs.json")
         stage_of = stages_in(episodes)
-        arrays = [getattr(record, key)[k] for key in ("rewards", "successes", "times", "energies")]
         for stage in dict.fromkeys(stage_of):
-            own = [
-                [value for value, index in zip(array, stage_of, strict=True) if index == stage]
-                for array in arrays
-            ]
-            columns.setdefault((stage, *things_in(episodes[stage_of.index(stage)])), []).append(
-                Metrics.of(*own)
-            )
+            own = [episode for episode, index in enumerate(stage_of) if index == stage]
+            columns.setdefault((stage, *things_in(episodes[own[0]])), []).append(record.part(k, own))
     rows = [
         [
             *stage,

@@ -28,6 +28,10 @@ class EpisodeResult:
     outcomes: list[str] = field(default_factory=list)
 
 
+NUMBERS = ("reward", "success", "time", "energy")
+"""What metrics are made of: attributes of the results."""
+
+
 class Metrics(NamedTuple):
     """The numbers of an evaluation, or of a part of it; None where they are the mean of nothing."""
 
@@ -38,18 +42,39 @@ class Metrics(NamedTuple):
     mean_energy: float | None  # N s, of the successful episodes
 
     @classmethod
-    def of(cls, returns: Sequence, successes: Sequence, times: Sequence, energies: Sequence) -> Self:
-        """From one value an episode."""
-        arrived = np.asarray(successes, dtype=bool)
-        times, energies = (np.asarray(values, dtype=float)[arrived] for values in (times, energies))
-        returns = np.asarray(returns, dtype=float)
+    def of(cls, reward: Sequence, success: Sequence, time: Sequence, energy: Sequence) -> Self:
+        """From `NUMBERS`, one of each an episode."""
+        arrived = np.asarray(success, dtype=bool)
+        times, energies = (np.asarray(values, dtype=float)[arrived] for values in (time, energy))
+        returns = np.asarray(reward, dtype=float)
         return cls(len(arrived), *(_mean(values) for values in (arrived, returns, times, energies)))
 
     @classmethod
     def of_results(cls, results: Sequence[EpisodeResult]) -> Self:
         """From the results of the episodes."""
-        keys = ("reward", "success", "time", "energy")
-        return cls.of(*([getattr(result, key) for result in results] for key in keys))
+        return cls.of(*([getattr(result, name) for result in results] for name in NUMBERS))
+
+
+class Shown(NamedTuple):
+    """How a metric is told."""
+
+    name: str  # of its series
+    unit: str
+    form: str  # of its digits
+
+    @property
+    def title(self) -> str:
+        """Of a column."""
+        return f"{self.name} ({self.unit})" if self.unit else self.name
+
+
+SHOWN = {
+    "success_rate": Shown("success", "", ".3f"),
+    "mean_return": Shown("return", "", ".2f"),
+    "mean_time": Shown("time", "s", ".2f"),
+    "mean_energy": Shown("energy", "N s", ".0f"),
+}
+"""Metrics as series and tables have them."""
 
 
 def report(results: Sequence[EpisodeResult]) -> str:

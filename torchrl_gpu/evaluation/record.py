@@ -6,6 +6,7 @@ The file keeps the legacy content: object arrays of nested lists, indexed
 """
 
 import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from marinenav_env.files import replacing
-from torchrl_gpu.evaluation.metrics import EpisodeResult, Metrics
+from torchrl_gpu.evaluation.metrics import NUMBERS, EpisodeResult, Metrics
 from torchrl_gpu.evaluation.npz import EvaluationFileError, load_nested_lists
 from torchrl_gpu.evaluation.packed import PackedRows
 
@@ -81,7 +82,14 @@ class EvaluationRecord:
 
     def metrics(self, k: int) -> Metrics:
         """Metrics of evaluation k, over all episodes."""
-        return Metrics.of(self.rewards[k], self.successes[k], self.times[k], self.energies[k])
+        return self.part(k, range(len(self.rewards[k])))
+
+    def part(self, k: int, episodes: Iterable[int]) -> Metrics:
+        """Metrics of evaluation k, over some episodes."""
+        chosen = list(episodes)
+        keys = {attribute: key for key, attribute in EPISODE_KEYS.items()}
+        rows = {name: getattr(self, keys[name])[k] for name in NUMBERS}
+        return Metrics.of(**{name: [row[episode] for episode in chosen] for name, row in rows.items()})
 
     def results(self, k: int) -> list[EpisodeResult]:
         """Results of evaluation k, an episode each."""

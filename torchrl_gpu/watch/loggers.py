@@ -10,7 +10,7 @@ from torchrl.record.loggers import CSVLogger, Logger, TensorboardLogger, WandbLo
 
 from agents.settings import Section, key
 from marinenav_env.files import replacing
-from torchrl_gpu.evaluation.metrics import Metrics
+from torchrl_gpu.evaluation.metrics import SHOWN, Metrics
 from torchrl_gpu.evaluation.record import EvaluationRecord
 
 CSV_FOLDER = "csv"
@@ -94,10 +94,9 @@ def write_evaluations(folder: Path, record: EvaluationRecord) -> None:
 
 
 def evaluation_scalars(metrics: Metrics) -> dict[str, float]:
-    """Mean return and success rate; travel time (s) and energy (N s) if any episode succeeded."""
-    _, success, mean_return, time, energy = metrics
-    scalars = {"return": mean_return, "success": success, "time": time, "energy": energy}
-    return {f"eval/{name}": value for name, value in scalars.items() if value is not None}
+    """Every metric that there is; travel time (s) and energy (N s) if any episode succeeded."""
+    values = metrics._asdict()
+    return {f"eval/{each.name}": values[key] for key, each in SHOWN.items() if values[key] is not None}
 
 
 def _write(path: Path, rows: Iterable[str]) -> None:
