@@ -24,8 +24,6 @@ def encoder(in_features: int, out_features: int) -> nn.Sequential:
 def draw_taus(batch_size: int, num_tau: int, device: str | torch.device, source: str = "cpu") -> Tensor:
     """Uniform fractions in [0, 1), (batch_size, num_tau, 1) float32, drawn on `source`, moved to `device`."""
     # Legacy learners draw on the CPU whatever the device (agents spec 3); `source=device` saves the transfer.
-    # The legacy learners draw on the CPU whatever the device (agents spec 3); `source=device` saves the
-    # transfer.
     return torch.rand(batch_size, num_tau, device=source).to(device).unsqueeze(-1)
 
 
