@@ -29,6 +29,7 @@ setup(
     package_data={
         "config": ["*.json"],
         "models": ["*/*"],
+        "marinenav_env": ["envs/reference/imazu.json"],
         "torchrl_gpu": ["README.md", "settings/schema.json"],
         "scripts.drawing": ["*.html"],
     },

@@ -31,6 +31,9 @@ COMMANDS = {
     "evaluate": Command("scripts.evaluate", "play evaluation episodes, or say how recorded ones ended"),
     "runs": Command("scripts.runs", "list runs: how each stands and how well it did"),
     "compare": Command("scripts.compare", "show what differs between runs, and their curves as a table"),
+    "compare-policies": Command(
+        "scripts.compare_policies", "compare policies, learned and classical, on the same scenarios"
+    ),
     "plot": Command("scripts.plot_training_results", "draw learning curves of runs"),
     "view": Command("scripts.view_episode", "look at an episode: picture, film, or page that plays it"),
     "report": Command("scripts.report", "write a page about runs: curves, tables, best episodes, settings"),
@@ -43,7 +46,7 @@ COMMANDS = {
 
 def build_parser() -> argparse.ArgumentParser:
     """Parser of the first word."""
-    words = "\n".join(f"  {word:<10} {command.does}" for word, command in COMMANDS.items())
+    words = "\n".join(f"  {word:<16} {command.does}" for word, command in COMMANDS.items())
     parser = argparse.ArgumentParser(
         prog="marinenav",
         usage="marinenav COMMAND ...",

@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from scripts.command_line import InputError, new_parser, refused, run, table
 from torchrl_gpu.runs.folder import TRIAL_FILE
 from torchrl_gpu.runs.listing import RunInfo, differing_keys, list_runs
 from torchrl_gpu.runs.resuming import go_on, read_trial
-from torchrl_gpu.runs.sweep import positive
+from torchrl_gpu.runs.sweep import check_device, positive
 from torchrl_gpu.settings.parse import ConfigError, Trial, read_config
 from torchrl_gpu.train_torchrl_gpu import check, lost_results, run_trial
 
@@ -24,12 +24,19 @@ not begun, goes on with what was stopped or killed, and leaves alone what is fin
 another process. Each run keeps a checkpoint, a new one every 300,000 timesteps; with --fast evaluations leave
 their histories out, which for 6,000 episodes a run would fill the disk. Neither changes what is learned.
 
+With --table FOLDER nothing is trained: the final model of each finished run plays the legacy evaluation
+episodes in the reference world, and --fresh episodes of each stage, drawn from --episode-seed, in the tensor
+world; released models may play beside them, as may trials of other configs. FOLDER gets reproduction.json and
+reproduction_curves.csv, and what is made from them: a table, reproduction.md, and learning curves,
+reproduction.png. What FOLDER knows already is kept, so that these can be made without the runs.
+
 Exit status: 0 all finished, 1 a run failed or was interrupted, 2 bad usage or bad input."""
 
 EXAMPLES = """\
   python scripts/reproduce.py --fast -o runs/legacy -P 2
   python scripts/reproduce.py --fast -o runs/legacy --agents AC-IQN,DQN seed=0..2
-  python scripts/reproduce.py --state -o runs/legacy"""
+  python scripts/reproduce.py --state -o runs/legacy
+  python scripts/reproduce.py -o runs/legacy --table benchmarks/results --released DQN=traced_DQN_model.pt"""
 
 CONFIGS = {
     "AC-IQN": "ac_iqn.json",
@@ -57,6 +64,17 @@ def build_parser() -> argparse.ArgumentParser:
     add("-D", "--device", default="cpu", help="cpu, cuda or cuda:N (default: %(default)s)")
     add("--fast", action="store_true", help="throughput keys that suit the device; same schedule")
     add("--state", action="store_true", help="only say how the runs stand")
+    add("--table", type=Path, metavar="FOLDER", help="evaluate what is finished, into this folder")
+    add("--released", action="append", default=[], metavar="AGENT=MODEL", help="with --table: play it too")
+    add(
+        "--beside",
+        action="append",
+        default=[],
+        metavar="LABEL=RUN",
+        help="with --table: trials of another run",
+    )
+    add("--fresh", type=positive, default=300, help="with --table: of each stage (default: %(default)s)")
+    add("--episode-seed", type=int, default=40_503, help="with --table (default: %(default)s)")
     add("overrides", nargs="*", metavar="key=value", help="keys that win over the configs: seed=0..2")
     return parser
 
@@ -101,8 +119,8 @@ def as_begun(folder: Path, trial: Trial) -> Trial:
     return begun
 
 
-def states(wanted: dict[Path, Trial]) -> dict[Path, RunInfo]:
-    """How the runs stand that have begun."""
+def states(wanted: Iterable[Path]) -> dict[Path, RunInfo]:
+    """How those of the runs stand that have begun."""
     begun = [folder for folder in wanted if (folder / TRIAL_FILE).is_file()]
     with refused(ValueError):
         return {info.folder: info for info in list_runs(begun)}
@@ -125,10 +143,63 @@ def cells(info: RunInfo) -> list[str]:
     return [info.state, f"{info.timesteps:,}", "-" if info.speed is None else f"{info.speed:,.0f}", *rates]
 
 
+def tabulate(args: argparse.Namespace, wanted: dict[Path, Trial]) -> None:
+    """Evaluate what is finished, and make table and curves."""
+    from scripts.reproduction import Judge, Model, collect, render
+
+    check_folder(args)
+    trial = next(iter(wanted.values()))
+    judge = Judge(trial["eval_schedule"], trial["discount"], args.fresh, args.episode_seed)
+    done = [info for info in states(finished_below(args.output)).values() if info.state == "finished"]
+    models = [Model(info.agent, "legacy schedule", info.config["seed"], info.folder) for info in done]
+    for agent, path in pairs(args.released, "--released"):
+        if agent not in CONFIGS:
+            raise InputError(f"--released {agent}={path}: {agent!r} is not one of {', '.join(CONFIGS)}")
+        models.append(Model(agent, "released", None, path))
+    for label, run_folder in pairs(args.beside, "--beside"):
+        with refused(FileNotFoundError, ValueError):
+            others = [info for info in list_runs([run_folder]) if info.state == "finished"]
+        models += [Model(info.agent, label, info.config["seed"], info.folder) for info in others]
+    collect(models, [info.folder for info in done], judge, args.table, args.device)
+    for path in render(args.table, list(CONFIGS)):
+        print(path)
+
+
+def check_folder(args: argparse.Namespace) -> None:
+    """Refuse what --table cannot use."""
+    from torchrl_gpu.seeding import EVAL_SEED  # it waits for torch
+
+    if not args.table.is_dir():
+        raise InputError(f"--table {args.table}: is not an existing folder")
+    if not 0 <= args.episode_seed < 2**32 - 1 or args.episode_seed == EVAL_SEED:
+        raise InputError(
+            f"--episode-seed is {args.episode_seed}, allowed is 0 to {2**32 - 2}, but {EVAL_SEED}"
+        )
+    with refused(ConfigError):
+        check_device(args.device)
+
+
+def finished_below(folder: Path) -> dict[Path, None]:
+    """Folders of all trials of this command."""
+    return dict.fromkeys(path.parent for path in sorted(folder.glob(f"*/*/{TRIAL_FILE}")))
+
+
+def pairs(arguments: Sequence[str], option: str) -> list[tuple[str, Path]]:
+    """NAME=PATH arguments."""
+    found = [argument.partition("=") for argument in arguments]
+    for name, _, path in found:
+        if not name or not Path(path).exists() or not path:
+            raise InputError(f"{option} {name}={path}: it must be NAME=PATH of what is there")
+    return [(name, Path(path)) for name, _, path in found]
+
+
 def work(argv: Sequence[str] | None) -> int:
     """Say how the runs stand, and go on with them."""
     args = build_parser().parse_intermixed_args(argv)
     wanted = trials(args)
+    if args.table is not None:
+        tabulate(args, wanted)
+        return 0
     print(state_table(wanted), flush=True)
     if args.state:
         return 0

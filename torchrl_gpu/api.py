@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import torch
 
 from agents.agent import Agent
-from agents.models.folder import load_agent
+from agents.classical import ClassicalPolicy
+from agents.policies import load_policy as read_policy
 from torchrl_gpu.evaluation.batched import BatchedEvaluation
 from torchrl_gpu.evaluation.metrics import EpisodeResult, Metrics
 from torchrl_gpu.evaluation.one_by_one import evaluate as play_one_by_one
@@ -94,7 +95,7 @@ def train(
 
 
 def evaluate(
-    policy: Agent | str | Path,
+    policy: Agent | ClassicalPolicy | str | Path,
     config: Config,
     *,
     device: str = "cpu",
@@ -119,7 +120,7 @@ def evaluate(
     """
     trial = _read(config).trials[0]
     with kept_generators(device):
-        agent = policy if isinstance(policy, Agent) else load_policy(policy, device=device)
+        agent = load_policy(policy, device=device) if isinstance(policy, str | Path) else policy
         agent.GAMMA = trial["discount"]
         task = Task.drawn(trial["eval_schedule"], trial["discount"], episode_seed)
         seed_everything(seed)
@@ -132,11 +133,12 @@ def evaluate(
 
 def load_policy(
     path: str | Path, *, device: str = "cpu", agent_type: str | None = None, trust: bool = False
-) -> Agent:
-    """Load a trained policy; ``policy.act(observation)`` gives its greedy action.
+) -> Agent | ClassicalPolicy:
+    """Load a policy; ``policy.act(observation)`` gives its greedy action.
 
     Args:
-        path: A model folder, or a released TorchScript file.
+        path: A model folder, a released TorchScript file, or the name of a classical policy, ``"ORCA"`` or
+            ``"APF"``.
         device: Where its networks live.
         agent_type: The learner, where file names do not tell: actors of several are built alike.
         trust: Whether a TorchScript file that cannot be read as data may be executed.
@@ -145,7 +147,7 @@ def load_policy(
         ModelFileError: What is there is no model.
     """
     with kept_generators(device):  # building networks seeds torch
-        return load_agent(path, device, agent_type=agent_type, trust=trust)
+        return read_policy(path, device, agent_type=agent_type, trust=trust)
 
 
 def run_trial(

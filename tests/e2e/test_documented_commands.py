@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import torchrl_gpu.evaluation.batched
+import torchrl_gpu.evaluation.fleets
 import torchrl_gpu.evaluation.one_by_one
 from scripts import benchmark, export, marinenav, vrx_experiment_config
 from tests.e2e.test_shipped_configs import SHORT, SHORT_THROUGHPUT
@@ -57,6 +58,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torchrl_gpu.evaluation.one_by_one, "EPISODE_LIMIT", 10)
         patch.setattr(torchrl_gpu.evaluation.batched, "EPISODE_LIMIT", 10)
+        patch.setattr(torchrl_gpu.evaluation.fleets, "EPISODE_LIMIT", 10)
         patch.chdir(folder)
         stopped_run(patch)
         assert export.main(["-M", str(RUN / "seed_0")]) == 0
@@ -129,6 +131,8 @@ NOT_RUN_HERE = {
     "source .venv/bin/activate": "changes the shell; there is no such environment here",
     "pip install --upgrade torch torchrl": "needs the network and minutes",
     "marinenav reproduce --fast -P 2 -o runs/legacy": "takes hours; shortened in test_reproduce.py",
+    "marinenav compare-policies ORCA APF sac ours=runs/training_STAMP/seed_0 -P 2 -o comparison": "takes "
+    "minutes; smaller below it, and in test_compare_policies.py",
     "python -m torchrl_gpu.settings": "what it writes is compared in test_config.py",
     "python -m tests.e2e.bad_inputs": "what it writes is compared row by row in test_bad_inputs.py",
 }

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from contextlib import suppress
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import pytest
 
 import torchrl_gpu.evaluation.batched
 import torchrl_gpu.evaluation.one_by_one
-from scripts import reproduce
+from scripts import reproduce, reproduction
+from torchrl_gpu.evaluation import fleets
 from torchrl_gpu.runs.folder import is_finished
 from torchrl_gpu.torchrl_trainer import TorchRLTrainer
 
@@ -110,3 +112,61 @@ def test_what_cannot_be_is_refused(arguments: list[str], said: str, capsys: pyte
         assert reproduce.main(arguments) == 2
     assert said in capsys.readouterr().err
     assert not Path("runs").exists()
+
+
+def test_the_table_is_made_of_finished_runs_and_released_models(
+    golden: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(fleets, "EPISODE_LIMIT", 10)
+    arguments = ["-o", "out", "--agents", "DQN", "--fast", "num_envs=8", *SHORT]
+    assert reproduce.main(arguments) == 0
+    results = Path("results")
+    results.mkdir()
+    released = golden / "agents/checkpoints/SAC"
+    table = ["-o", "out", "--table", "results", "--fresh", "3", *SHORT]
+    assert reproduce.main([*table, "--released", f"SAC={released}", "--beside", "short=out"]) == 0
+    data = json.loads((results / "reproduction.json").read_text())
+    assert data["episodes"] == {"legacy": 1, "fresh": 3, "seed": 40_503}
+    rows = {(row["agent"], row["label"], row["seed"]): row for row in data["models"]}
+    assert set(rows) == {
+        ("DQN", "legacy schedule", 0), ("SAC", "released", None), ("DQN", "short", 0)
+    }  # fmt: skip
+    row = rows["DQN", "legacy schedule", 0]
+    assert row["legacy"]["episodes"] == 1
+    assert row["fresh"]["success"][3] == 3
+    lines = (results / "reproduction.md").read_text().splitlines()
+    assert "| 1 legacy episodes: success | return | 3 fresh episodes: success |" in lines[0]
+    assert [line.split(" | ")[:2] for line in lines[2:]] == [
+        ["| SAC", "released"], ["| DQN", "legacy schedule"], ["| DQN", "short"]
+    ]  # fmt: skip
+    curve = (results / "reproduction_curves.csv").read_text().splitlines()
+    assert [line.split(",")[:3] for line in curve[1:]] == [["DQN", "0", step] for step in ("16", "32", "64")]
+    assert (results / "reproduction.png").stat().st_size > 10_000
+
+    shutil.rmtree("out")
+    shutil.copytree(results, "copy")
+    for name in ("reproduction.md", "reproduction.png"):
+        (results / name).unlink()
+    monkeypatch.setattr(reproduction.Judge, "__call__", None)  # nothing is played again
+    assert reproduce.main(table) == 0
+    for name in ("reproduction.md", "reproduction_curves.csv"):
+        assert (results / name).read_text() == Path("copy", name).read_text()
+    assert (results / "reproduction.png").exists()
+    assert reproduce.main([*table, "--episode-seed", "3"]) == 2
+    assert "is of other episodes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--table", "nowhere"], "--table nowhere: is not an existing folder"),
+        (["--table", ".", "--released", "DQN=nothing"], "must be NAME=PATH of what is there"),
+        (["--table", ".", "--released", "TD3=."], "'TD3' is not one of AC-IQN"),
+        (["--table", ".", "--episode-seed", "253"], "allowed is 0 to 4294967294, but 253"),
+    ],
+)
+def test_a_table_of_nothing_is_refused(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture
+) -> None:
+    assert reproduce.main(arguments) == 2
+    assert said in capsys.readouterr().err

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,10 +18,11 @@ from agents.agent import Agent
 from agents.settings import Section, key
 from marinenav_env.envs.contract.constants import EPISODE_LIMIT
 from marinenav_env.envs.contract.outcome import STATE_OF_OUTCOME, Outcome
-from marinenav_env.envs.torchrl_gpu.state import LEFT, ROBOTS, Observation, WorldState, present
+from marinenav_env.envs.torchrl_gpu.state import LEFT, ROBOTS, Observation
 from marinenav_env.envs.torchrl_gpu.world import VectorWorld
 from torchrl_gpu.evaluation.metrics import EpisodeResult, report
 from torchrl_gpu.evaluation.npz import collector_paused
+from torchrl_gpu.evaluation.tally import Tally, greedy_actions
 from torchrl_gpu.seeding import EVAL_SEED
 
 GPU_CHECK_INTERVAL = 32
@@ -36,17 +37,6 @@ class RecordSettings(Section):
         "keep observations, actions and trajectories of evaluations; without them large ones stay cheap",
         throughput=True,
     )
-
-
-class Tally(NamedTuple):
-    """What the episodes have come to; rows of robots that do not exist stay 0."""
-
-    returns: Tensor  # discounted, [R, E]
-    energies: Tensor  # N s, [R, E]
-    steps: Tensor  # made by each robot, int64 [R, E]
-    success: Tensor  # whether all robots had arrived when the episode ended, bool [E]
-    running: Tensor  # whether the episode goes on, bool [E]
-    outcomes: Tensor  # `Outcome` of each robot when the episode ended, int8 [R, E]
 
 
 @dataclass
@@ -118,66 +108,24 @@ class BatchedEvaluation:
         return results
 
     def _play(self) -> tuple[Tally, Recording | None]:
-        tally = self._new_tally()
+        tally = Tally.new(self.world.state)
         recording = Recording() if self.settings.record_histories else None
         interval = GPU_CHECK_INTERVAL if self._host_waits else 1
         for t in range(EPISODE_LIMIT + 1):
             acting = self.world.state.active.bool() & tally.running
-            action = self._act(self.world.observation, acting)
+            action = greedy_actions(self.agent, self.world.observation, acting)
             if recording:
                 recording.look(self.world)
                 recording.actions.append(action)
             reward = self.world.advance(action).reward
-            tally = self._count(tally, acting, self.agent.GAMMA**t * reward)
+            discounted = self.agent.GAMMA**t * reward
+            tally = tally.counted(acting, discounted, self.world.step_energy(), self.world.state)
             if (t + 1) % interval == 0 and not tally.running.any():
                 break
         self.world.check()
         if recording:
             recording.look(self.world)
         return tally, recording
-
-    def _new_tally(self) -> Tally:
-        zeros = torch.zeros_like(self.world.state.motion[0])
-        flags = torch.zeros_like(self.world.state.active[0], dtype=torch.bool)
-        return Tally(zeros, zeros, zeros.long(), flags, ~flags, zeros.to(torch.int8))
-
-    def _count(self, tally: Tally, acting: Tensor, reward: Tensor) -> Tally:
-        """Add the step just made, and end the episodes that end with it."""
-        state = self.world.state
-        exists = present(state.scenario.counts[ROBOTS], len(acting))
-        running = tally.running & ~state.collision.any(0) & state.active.any(0)
-        # Defect T14: success looks at the arrival of the robots only, not at what ended the episode.
-        success = tally.running & (state.reach_goal.bool() | ~exists).all(0)
-        return Tally(
-            returns=tally.returns + torch.where(acting, reward, 0.0),
-            energies=tally.energies + torch.where(acting, self.world.step_energy(), 0.0),
-            steps=tally.steps + acting,
-            success=tally.success | success,
-            running=running,
-            outcomes=torch.where(tally.running, _outcomes(state), tally.outcomes),
-        )
-
-    def _act(self, observation: Observation, acting: Tensor) -> Tensor:
-        """Greedy actions [2, R, E] or [R, E]; on the CPU the network runs only for robots that act."""
-        parts = (observation.self_state, observation.objects_state, observation.objects_mask)
-        rows = [values.flatten(-2).movedim(-1, 0) for values in parts]  # (R E, ..)
-        if self._host_waits:
-            return self._shaped(self._greedy(rows), acting.shape)
-        chosen = acting.flatten().nonzero()[:, 0]
-        some = self._greedy([values.index_select(0, chosen) for values in rows])
-        action = some.new_zeros(acting.numel(), *some.shape[1:]).index_copy_(0, chosen, some)
-        return self._shaped(action, acting.shape)
-
-    def _greedy(self, observation: list[Tensor]) -> Tensor:
-        self_state, objects_state, objects_mask = observation
-        learner = self.agent.learner
-        dtype = learner.dtype
-        return learner.greedy((self_state.to(dtype), objects_state.to(dtype), objects_mask))
-
-    def _shaped(self, action: Tensor, shape: torch.Size) -> Tensor:
-        if not self.agent.continuous:
-            return action.unflatten(0, shape)
-        return action.to(self.world.dtype).T.unflatten(-1, shape).contiguous()
 
     def _results(self, tally: Tally, recording: Recording | None) -> list[EpisodeResult]:
         robot = self.world.params.of_robots()
@@ -255,11 +203,6 @@ class Histories:
         return [
             [state, list(islice(rows, n))] for state, n in zip(own.tolist(), number.tolist(), strict=True)
         ]
-
-
-def _outcomes(state: WorldState) -> Tensor:
-    arrived = torch.where(state.reach_goal.bool(), int(Outcome.REACH_GOAL), int(Outcome.NORMAL))
-    return torch.where(state.collision.bool(), int(Outcome.COLLISION), arrived).to(torch.int8)
 
 
 def _by_robot(values: Tensor) -> Any:
