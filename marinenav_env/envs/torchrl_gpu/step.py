@@ -118,7 +118,7 @@ def distance_to_goal(motion: Tensor, goal: Tensor) -> Tensor:
 
 def thrust_change(before: Tensor, after: Tensor, seen: Perception, robot: RobotParams) -> Tensor:
     """By how much the two thrusts of every robot have changed (kN), [R, E]."""
-    return ((after[LEFT] - before[LEFT]).abs() + (after[RIGHT] - before[RIGHT]).abs()) / 1000
+    return (after[LEFT : RIGHT + 1] - before[LEFT : RIGHT + 1]).abs().sum(0) / 1000
 
 
 def closeness(before: Tensor, after: Tensor, seen: Perception, robot: RobotParams) -> Tensor:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
@@ -18,6 +19,7 @@ from marinenav_env.envs.torchrl_gpu.ops.noise import Noise
 from marinenav_env.envs.torchrl_gpu.ops.vessel import step_energy
 from marinenav_env.envs.torchrl_gpu.params import Constants
 from marinenav_env.envs.torchrl_gpu.pool import ScenarioPool
+from marinenav_env.envs.torchrl_gpu.refusals import Refusals
 from marinenav_env.envs.torchrl_gpu.specs import Rows
 from marinenav_env.envs.torchrl_gpu.state import (
     Observation,
@@ -98,10 +100,11 @@ class VectorWorld:
             cores if max_cores is None else max_cores,
             obstacles if max_obstacles is None else max_obstacles,
         )
-        self._timesteps = torch.zeros((), dtype=torch.int64)  # a graph would be made anew for each number
+        self._count = np.zeros(1, dtype=np.int64)
+        self._timesteps = torch.from_numpy(self._count)  # a graph would be made anew for each number
         self.seed(seed)
         self._constants = Constants(num_envs, self._draws.to_world, {**(rewards or {}), "seed": seed})
-        self._refused = torch.zeros(max_robots, num_envs, dtype=torch.int32, device=self.device)
+        self._refusals = Refusals((max_robots, num_envs), continuous, self.device)
         self._step = noisy_step
         if compile:
             self.compile()
@@ -124,7 +127,7 @@ class VectorWorld:
 
     @total_timesteps.setter
     def total_timesteps(self, value: int) -> None:
-        self._timesteps = torch.tensor(value)
+        self._timesteps.fill_(value)
 
     @property
     def params(self) -> WorldParams:
@@ -308,17 +311,17 @@ class VectorWorld:
             state, result = stepped(self.state.scenario, leaves)
         else:
             state, result = world_step(self.state, self.params, action, noise, **options)
-        if self.device.type == "cpu" and not torch.compiler.is_compiling():
-            if result.refused.numpy().max():  # a tenth of the time of `any`
-                self._refuse(result.refused)
-        else:
-            self._refused = self._refused | result.refused
+        self._refusals.add(result.refused)
         observation = result.observation
         if mask is not None:
             pairs = zip(leaves_of(state, observation), leaves_of(self.state, self.observation), strict=True)
             state, observation = from_leaves([torch.where(mask, new, old) for new, old in pairs])
         self.state, self.observation = state, observation
-        self._timesteps += self.num_envs if mask is None else mask.sum().cpu()
+        made = self.num_envs if mask is None else mask.sum().cpu()
+        if torch.compiler.is_compiling():
+            self._timesteps += made
+        else:
+            self._count[0] += int(made)  # a sixth of the time of a tensor
         return result
 
     def step_energy(self) -> Tensor:
@@ -331,14 +334,7 @@ class VectorWorld:
         Raises:
             ValueError: naming the first such environment and its robot.
         """
-        if bool(self._refused.any()):
-            refused, self._refused = self._refused, torch.zeros_like(self._refused)
-            self._refuse(refused)
-
-    def _refuse(self, refused: Tensor) -> None:
-        env, robot = refused.T.nonzero()[0].tolist()
-        allowed = "two finite numbers" if self.continuous else "0 to 24"
-        raise ValueError(f"action of robot {robot} in environment {env} is none; allowed are {allowed}")
+        self._refusals.check()
 
     def _rows(self) -> Rows:
         observation, outcome = self.observation, _turned(self.state.outcome.to(torch.int8))

@@ -38,26 +38,27 @@ def starboard_turn(
     does not move. `velocity` is the own one over ground, body frame (m/s), `own_r` in m.
     """
     forward = starboard = torch.zeros_like(velocity[0])
+    moving = torch.sqrt(velocity[0] ** 2 + velocity[1] ** 2) >= STATIC_SPEED
+    mirrored = velocity[0], -velocity[1]
     for row in reversed(rows):  # so that the nearest has the last word
         objects = Objects(*row)
-        turn = turn_vector(objects, velocity, own_r)
+        turn = turn_vector(objects, mirrored, own_r)
         # phi is the direction of this vector, so this is the test of phi > 0. Quirk W19: too close an object
         # makes NaN here, which is not positive. Quirk W20: turns of π or more count as none.
-        applies = encounter(objects, velocity) & (turn[1] > 0)
+        applies = encounter(objects, velocity) & moving & (turn[1] > 0)
         forward, starboard = torch.where(applies, turn[0], forward), torch.where(applies, turn[1], starboard)
     return starboard > 0, torch.atan2(starboard, forward)
 
 
 def encounter(objects: Objects, velocity: tuple[Tensor, Tensor]) -> Tensor:
-    """Whether the observer is in the left-crossing or head-on zone of an object (environment spec 8.2)."""
+    """Whether a moving observer is in the left-crossing or head-on zone of an object (environment spec 8.2)."""
     speed = torch.sqrt(objects.vx**2 + objects.vy**2)
-    own_speed = torch.sqrt(velocity[0] ** 2 + velocity[1] ** 2)
     # axes along the target's velocity; a slow target has no such axes and drops out
     cos, sin = objects.vx / speed, objects.vy / speed
     x, y = -(cos * objects.x + sin * objects.y), sin * objects.x - cos * objects.y
     vx, vy = cos * velocity[0] + sin * velocity[1], cos * velocity[1] - sin * velocity[0]
     zone = in_left_crossing_zone(x, y, vx, vy) | in_head_on_zone(x, y, vx, vy)
-    return zone & (speed >= STATIC_SPEED) & (own_speed >= STATIC_SPEED)
+    return zone & (speed >= STATIC_SPEED)
 
 
 def in_left_crossing_zone(x: Tensor, y: Tensor, vx: Tensor, vy: Tensor) -> Tensor:
@@ -74,17 +75,18 @@ def in_head_on_zone(x: Tensor, y: Tensor, vx: Tensor, vy: Tensor) -> Tensor:
     return box & (vx < -vy.abs())
 
 
-def turn_vector(objects: Objects, velocity: tuple[Tensor, Tensor], own_r: Tensor) -> tuple[Tensor, Tensor]:
+def turn_vector(objects: Objects, mirrored: tuple[Tensor, Tensor], own_r: Tensor) -> tuple[Tensor, Tensor]:
     """Vector whose direction is phi, the turn that still passes the target to port (environment spec 8.3).
 
     phi = η + α1 + α2 − ε is the direction of the complex product p · (s + iq) · (s + iR) · conj(e), where p
-    is the target's position, q its radius and margin, s = √(|p|² − q²), R the own radius, e the own velocity.
+    is the target's position, q its radius and margin, s = √(|p|² − q²), R the own radius, e the own velocity;
+    `mirrored` is conj(e).
     """
     q = objects.radius + PASSING_MARGIN
     s = torch.sqrt(objects.x**2 + objects.y**2 - q * q)
     forward, starboard = _product(objects.x, objects.y, s, q)
     forward, starboard = _product(forward, starboard, s, own_r)
-    return _product(forward, starboard, velocity[0], -velocity[1])
+    return _product(forward, starboard, *mirrored)
 
 
 def _product(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:

@@ -79,8 +79,8 @@ class NoiseKeys:
 
 def _next_keys(numbers: np.ndarray) -> Tensor:
     numbers[1] += 1
-    digest = hashlib.blake2b(numbers.tobytes(), digest_size=4 * STREAMS).digest()
-    return torch.from_numpy(np.frombuffer(digest, np.int32).copy())
+    digest = hashlib.blake2b(numbers, digest_size=4 * STREAMS).digest()
+    return torch.frombuffer(bytearray(digest), dtype=torch.int32)
 
 
 @torch.library.custom_op("marinenav::next_keys", mutates_args={"state"})

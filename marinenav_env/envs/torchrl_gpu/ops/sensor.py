@@ -49,7 +49,7 @@ class Observer(NamedTuple):
     x: Tensor
     y: Tensor
     cos: Tensor
-    sin: Tensor
+    minus_sin: Tensor
     range: Tensor
 
 
@@ -74,14 +74,15 @@ class Sight(NamedTuple):
 def perceive(state: WorldState, p: RobotParams, noise: Noise) -> Perception:
     """Perception of all robots in the water after the motion; the others keep their flags and see nothing."""
     motion, active = state.motion, state.active > 0
-    cos, sin = torch.cos(motion[THETA]), torch.sin(motion[THETA])
-    velocity = rotate(cos, -sin, motion[GROUND_X], motion[GROUND_Y])
+    cos, minus_sin = torch.cos(motion[THETA]), -torch.sin(motion[THETA])
+    velocity = rotate(cos, minus_sin, motion[GROUND_X], motion[GROUND_Y])
     goal_x, goal_y = state.scenario.goal[0] - motion[X], state.scenario.goal[1] - motion[Y]
     arrived = active & (torch.sqrt(goal_x**2 + goal_y**2) <= p.goal_dis)
-    own = (*rotate(cos, -sin, goal_x, goal_y), *velocity, motion[GROUND_YAW], motion[LEFT], motion[RIGHT])
-    self_state = torch.stack([torch.where(active, value, 0.0) for value in own])
+    own = (*rotate(cos, minus_sin, goal_x, goal_y), *velocity, motion[GROUND_YAW], motion[LEFT], motion[RIGHT])
+    nothing = torch.zeros_like(goal_x)  # a number would become a tensor in each call
+    self_state = torch.stack([torch.where(active, value, nothing) for value in own])
 
-    observer = Observer(motion[X], motion[Y], cos, sin, torch.where(active, p.range, -OUT_OF_SIGHT))
+    observer = Observer(motion[X], motion[Y], cos, minus_sin, torch.where(active, p.range, -OUT_OF_SIGHT))
     groups = (
         look(observer, static_obstacles(state), noise.obstacles, p),
         look(observer, other_robots(state, p), noise.robots, p),
@@ -134,9 +135,14 @@ def look(o: Observer, c: Candidates, noise: ObjectNoise, p: RobotParams) -> Sigh
     excludes nothing.
     """
     x, y = rotate(
-        o.cos, -o.sin, c.x + p.pos_std * noise.position_x - o.x, c.y + p.pos_std * noise.position_y - o.y
+        o.cos,
+        o.minus_sin,
+        c.x + p.pos_std * noise.position_x - o.x,
+        c.y + p.pos_std * noise.position_y - o.y,
     )
-    vx, vy = rotate(o.cos, -o.sin, c.vx + p.vel_std * noise.velocity_x, c.vy + p.vel_std * noise.velocity_y)
+    vx, vy = rotate(
+        o.cos, o.minus_sin, c.vx + p.vel_std * noise.velocity_x, c.vy + p.vel_std * noise.velocity_y
+    )
     radius = c.radius * (p.r_mean_ratio + (1 - p.r_mean_ratio) / torch.pi * noise.radius)
     distance = torch.sqrt(x * x + y * y)
     sector = torch.cos(p.angle.clamp(max=2 * torch.pi) / 2) - 4 * torch.finfo(x.dtype).eps
@@ -162,7 +168,7 @@ def nearest(features: list[Tensor], gap: Tensor, p: RobotParams) -> tuple[list[t
             continue
         found = (order[row] < limit) & (row < p.max_obj_num)
         picked = pick(features, order[row] & ((1 << _index_bits(size)) - 1))
-        rows.append(tuple(torch.where(found, value, 0.0) for value in picked))
+        rows.append(tuple(torch.where(found, value, empty) for value in picked))
         count = count + found.int()
     return rows, count
 

@@ -61,7 +61,7 @@ def thrust_rates(action: Tensor, thrust_change: Tensor, continuous: bool) -> tup
 def is_no_action(action: Tensor, thrust_change: Tensor, continuous: bool) -> Tensor:
     """Where an action is none: a command that is not finite, or an index out of range; bool [R, E]."""
     if continuous:
-        return ~torch.isfinite(action[0] + action[1])
+        return action.sum(0) * 0 != 0  # half the calls of `isfinite`
     return (action < 0) | (action >= thrust_change.shape[1] ** 2)
 
 
@@ -153,8 +153,9 @@ def advance(
         ground_x, ground_y, ground_yaw = velocity
         x, y, theta = x + ground_x * dt, y + ground_y * dt, theta + yaw * dt
         cos, sin = torch.cos(theta), torch.sin(theta)
-        u, v = rotate(cos, -sin, water_x, water_y)
-        ground = rotate(cos, -sin, ground_x, ground_y)
+        minus_sin = -sin
+        u, v = rotate(cos, minus_sin, water_x, water_y)
+        ground = rotate(cos, minus_sin, ground_x, ground_y)
         du, dv, dyaw = acceleration((u, v), ground, yaw, force, p, inertia)
         water_x, water_y = rotate(cos, sin, u + du * dt, v + dv * dt)
         yaw = yaw + dyaw * dt
