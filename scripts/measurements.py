@@ -296,7 +296,7 @@ def torchrl_memory(bench: Bench, agent: str, size: int) -> Memory:
     step = trainer.steps()
 
     def store() -> int:
-        trainer.replay.store(step.rows, step.acted, step.ended)
+        trainer.replay.store(step)
         return ROBOT_STEPS
 
     return store, lambda: len(list(trainer.replay.sample(DRAWS)))

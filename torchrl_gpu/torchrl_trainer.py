@@ -178,7 +178,7 @@ class TorchRLTrainer:
     def _advance(self, directory: Path) -> None:
         self.policy.explore_at(self.schedule.epsilon(self.timestep))
         step = self.steps()
-        self.replay.store(step.rows, step.acted, step.ended)
+        self.replay.store(step)
         self.timings.lap("store")
         for listener in self.listeners:
             listener(step, self.timestep)

@@ -10,6 +10,7 @@ from tensordict import TensorDict
 from agents.batch import Batch
 from agents.legacy.replay_buffer import ReplayBuffer
 from marinenav_env.envs.torchrl_gpu import MarineNavTorchRLEnv
+from torchrl_gpu.collect.step import Step
 from torchrl_gpu.collect.tensor_steps import step_of
 from torchrl_gpu.learn.scale import ObservationScale
 from torchrl_gpu.replay.buffer import Replay
@@ -21,7 +22,7 @@ from torchrl_gpu.replay.samplers import (
     PrioritySettings,
     UniformSampler,
 )
-from torchrl_gpu.replay.windows import RobotWindows
+from torchrl_gpu.replay.windows import RobotWindows, Windows
 
 GAMMA = 0.9
 
@@ -53,7 +54,7 @@ def read(rows):
 
 def stored_step(*args, **options):
     """What a replay stores of a `vector_step`."""
-    return step_of(vector_step(*args), **options)[:3]
+    return step_of(vector_step(*args), **options)
 
 
 def vector_step(t, active, done, terminated=None):
@@ -88,7 +89,7 @@ def vector_step(t, active, done, terminated=None):
 def rows_of(step, **options):
     """The rows that a replay stores of one vector step."""
     replay = on_host(100, 4)
-    replay.store(*step_of(step, **options)[:3])
+    replay.store(step_of(step, **options))
     return replay.buffer[:][ROW]
 
 
@@ -143,7 +144,7 @@ def test_the_legacy_sampler_draws_what_the_legacy_memory_draws_also_after_the_ri
     for t in range(count):
         legacy.add((([float(t)] * 7, []), [0.0, 0.0], 0.0, ([0.0] * 7, []), False))
         row = plain_row(([float(t)] * 7, []), [0.0, 0.0], 0.0, ([0.0] * 7, []), False)
-        replay.store(torch.tensor([row]), torch.tensor([True]), torch.tensor([False]))
+        replay.store(Windows(torch.tensor([row]), torch.tensor([True])))
     random.seed(7)
     expected = [row[0] for row in legacy.sample()[0][0]]
     random.seed(7)
@@ -155,8 +156,8 @@ def test_steps_written_together_are_those_written_one_by_one():
     one, many = on_host(7, 4), on_host(7, 4, steps_at_once=5)
     for t in range(9):
         step = stored_step(t, [t % 2 == 0, True], [False, t == 4])
-        one.store(*step)
-        many.store(*step)
+        one.store(step)
+        many.store(step)
         if t in (3, 8):
             assert many.stored == one.stored
     assert torch.equal(many.buffer[:][ROW], one.buffer[:][ROW])
@@ -189,7 +190,7 @@ def test_n_step_windows_follow_each_robot_and_end_at_its_terminal(n, kind):
     windows = RobotWindows(n, GAMMA)
     replay = kind(100, 4, windows=windows)
     for t, (a, d) in enumerate(zip(active, done, strict=True)):
-        replay.store(*stored_step(t, a, d))
+        replay.store(stored_step(t, a, d))
     going_on = [([False, False], [False, False])] * n
     expected = brute_force([*zip(active, done, strict=True), *going_on], n)
     complete = {key: value for key, value in expected.items() if key[0] <= len(active) - n}
@@ -214,7 +215,7 @@ def test_windows_that_the_cut_off_shortens_are_bootstrapped_with_the_discount_of
     replay = on_host(100, 4, windows=RobotWindows(3, GAMMA))
     for t in range(6):
         step = vector_step(t, [True, True], done=[t == 3] * 2, terminated=[t == 3, False])
-        replay.store(*step_of(step, done="terminated")[:3])
+        replay.store(step_of(step, done="terminated"))
     stored = read(replay.buffer[:][ROW])
     bootstrapped = (GAMMA**3 * (1 - stored["done"])).flatten().tolist()
     # Robot 0 ends at t = 3, where robot 1 is only cut off; the windows of t = 1, 2, 3 have 3, 2, 1 steps.
@@ -227,11 +228,11 @@ def test_windows_go_on_after_a_restart_as_if_nothing_had_happened():
     whole, first, second = (RobotWindows(3, GAMMA) for _ in range(3))
     steps = [stored_step(t, [True, True], [t == 2, False]) for t in range(5)]
     for step in steps[:3]:
-        whole(*step)
-        first(*step)
+        whole(step)
+        first(step)
     second.load_state_dict(first.state_dict())
     for step in steps[3:]:
-        expected, found = whole(*step), second(*step)
+        expected, found = whole(step), second(step)
         assert all(torch.equal(a, b) for a, b in zip(expected, found, strict=True))
 
 
@@ -242,8 +243,8 @@ def test_the_device_ring_keeps_the_newest_transitions_of_robots_that_acted(devic
         [[True, True, False], [True, False, False], [False, False, False], [True] * 3] * 3
     ):
         step = stored_step(t, active, [False] * 3)
-        plain.store(*step)
-        ring.store(*(each.to(device) for each in step))
+        plain.store(step)
+        ring.store(Step(*(each.to(device) for each in step)))
         held = plain.buffer[:][ROW]
         assert int(ring.ring.filled) == len(held)
         slots = torch.arange(len(held), device=device)
@@ -258,7 +259,7 @@ def test_the_device_ring_keeps_the_newest_transitions_of_robots_that_acted(devic
 def test_priorities_follow_the_losses():
     replay = on_host(8, 4, PrioritizedSampler(8, PrioritySettings(priority_exponent=1.0)))
     for t in range(6):
-        replay.store(*stored_step(t, [True], [False]))
+        replay.store(stored_step(t, [True], [False]))
     [batch] = replay.sample(1)
     assert batch.weight.shape == (4,)
     everything = batch._replace(index=torch.arange(6))
@@ -282,7 +283,7 @@ def test_priorities_do_not_depend_on_who_keeps_the_ring():
         step = stored_step(t, [t % 2 == 0, t % 3 > 0, False, True], [False] * 4)
         drawn = []
         for replay in (one, two):
-            replay.store(*step)
+            replay.store(step)
             np.random.seed(t)
             [draw] = replay.sample(1)
             replay.feed_back(draw, TensorDict({"critic": draw.rows[:, 0] % 7}, []))
@@ -305,7 +306,7 @@ def test_every_terminal_transition_of_a_real_run_is_stored_once():
     replay = on_host(10_000, 4)
     rollout = env.rollout(150, break_when_any_done=False)
     for t in range(rollout.shape[1]):
-        replay.store(*step_of(rollout[:, t])[:3])
+        replay.store(step_of(rollout[:, t]))
     robots, after = rollout["agents"], rollout["next", "agents"]
     stored = read(replay.buffer[:][ROW])
     assert len(stored["done"]) == robots["active"].sum()

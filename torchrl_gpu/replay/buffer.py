@@ -10,9 +10,9 @@ from torchrl.data import TensorDictReplayBuffer
 from torchrl.data.replay_buffers.storages import Storage
 
 from torchrl_gpu.replay.ring import ROW, Ring
-from torchrl_gpu.replay.rows import Draw
+from torchrl_gpu.replay.rows import Draw, RobotRows
 from torchrl_gpu.replay.samplers import RowSampler
-from torchrl_gpu.replay.windows import RecordWindows, RobotWindows
+from torchrl_gpu.replay.windows import RecordWindows, RobotWindows, Windows
 
 
 class RowStorage(Storage):
@@ -99,7 +99,7 @@ class Replay:
             writer=ring,
             collate_fn=lambda rows: rows,
         )
-        self._waiting: list[tuple[Tensor, Tensor]] = []  # rows, and which of them are transitions
+        self._waiting: list[RobotRows | Windows] = []
         self._losses: list[tuple[Tensor, Tensor]] = []  # slots of batches, and their losses
 
     @property
@@ -116,9 +116,9 @@ class Replay:
         # The legacy memory of records counts one too many before the ring is full (Quirk A4).
         return min(self.ring.stored + 1, self.ring.capacity) if self.records else self.ring.stored
 
-    def store(self, rows: Tensor, acted: Tensor, ended: Tensor) -> None:
-        """Add the transitions of one vector step: its rows, who acted, whose stream ended; see `Step`."""
-        complete = self.windows(rows, acted, ended) if self.windows else (rows, acted)
+    def store(self, step: RobotRows) -> None:
+        """Add the transitions of one vector step."""
+        complete = self.windows(step) if self.windows else step
         if complete is not None:
             self._waiting.append(complete)
             if len(self._waiting) >= self.steps_at_once:
@@ -165,7 +165,8 @@ class Replay:
         if not self._waiting:
             return
         self._write_losses()  # before new rows take the slots, and the largest priority so far
-        rows, acted = map(torch.cat, zip(*self._waiting, strict=True))
+        rows = torch.cat([step.rows for step in self._waiting])
+        acted = torch.cat([step.acted for step in self._waiting])
         self._waiting = []
         for entry in self.ring.entries(rows, acted):
             self._buffer.extend(entry)

@@ -9,7 +9,7 @@ not bootstrapped: 0 or 1, and less than 0 for n-step windows that the cut-off ha
 """
 
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from tensordict import TensorDictBase
@@ -29,6 +29,22 @@ PADDING = [
     for n in range(OBJECT_ROWS + 1)
 ]
 """Columns that follow n objects: those that are missing, then the mask."""
+
+
+class RobotRows(Protocol):
+    """What a replay reads of a vector step of N robots, of all its environments."""
+
+    @property
+    def rows(self) -> Tensor:
+        """Transitions, float32 (N, columns)."""
+
+    @property
+    def acted(self) -> Tensor:
+        """Rows of robots that were in the water, the others are none: bool (N,)."""
+
+    @property
+    def ended(self) -> Tensor:
+        """Whose stream has ended, by a terminal or the cut-off: bool (N,)."""
 
 
 class Draw(NamedTuple):

@@ -1,11 +1,20 @@
 """n-step transitions: of vector steps in their order, or of what is drawn of Rainbow's single stream."""
 
 from collections import deque
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from agents.batch import split_rows
+from torchrl_gpu.replay.rows import RobotRows
+
+
+class Windows(NamedTuple):
+    """n-step transitions of robots."""
+
+    rows: Tensor  # (N, columns)
+    acted: Tensor  # which of them are transitions, bool (N,)
 
 
 class RobotWindows:
@@ -18,14 +27,11 @@ class RobotWindows:
     def __init__(self, n: int, discount: float) -> None:
         self.n = n
         self.discount = discount
-        self._steps: deque[tuple[Tensor, Tensor, Tensor]] = deque(maxlen=n)  # what `__call__` takes
+        self._steps: deque[tuple[Tensor, Tensor, Tensor]] = deque(maxlen=n)  # `RobotRows`
 
-    def __call__(self, rows: Tensor, acted: Tensor, ended: Tensor) -> tuple[Tensor, Tensor] | None:
-        """Rows of all robots n - 1 vector steps ago, whose windows a step completes, and who of them acted.
-
-        Takes a `Step`'s rows (N, columns), who acted and whose stream ended, bool (N,); None before n steps.
-        """
-        self._steps.append((rows, acted, ended.unsqueeze(1)))
+    def __call__(self, step: RobotRows) -> Windows | None:
+        """Windows that a vector step completes, those of n - 1 steps ago; None before n steps."""
+        self._steps.append((step.rows, step.acted, step.ended.unsqueeze(1)))
         if len(self._steps) < self.n:
             return None
         *earlier, (last, _, _) = self._steps
@@ -38,7 +44,7 @@ class RobotWindows:
             following = torch.where(stops, after, following)
         first, acted, _ = self._steps[0]
         own, action, *_ = split_rows(first)
-        return torch.cat((own, action, total, missing, following), dim=1), acted
+        return Windows(torch.cat((own, action, total, missing, following), dim=1), acted)
 
     def _missing(self, end: Tensor, k: int) -> Tensor:
         """End flags (N, 1) of windows of k steps, from those of their last steps."""

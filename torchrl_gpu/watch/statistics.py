@@ -30,6 +30,10 @@ class EpisodeSums(NamedTuple):
         }
 
 
+class _Rewards(NamedTuple):
+    reward: Tensor  # all that is left of a step after a restart
+
+
 class EpisodeStatistics:
     """Step listener that adds up the episodes of E environments on their device; only `read` waits for it."""
 
@@ -40,11 +44,11 @@ class EpisodeStatistics:
         self._sums = torch.zeros(len(EpisodeSums._fields), dtype=torch.float64, device=device)
         # One environment on the CPU: rewards wait for the end of the episode, as every call counts there.
         self._may_wait = num_envs == 1 and torch.device(device).type == "cpu"
-        self._waiting: list[Tensor] = []  # rewards
+        self._waiting: list[Step | _Rewards] = []
 
     def __call__(self, step: Step, timestep: int) -> None:
         """Add one vector step."""
-        self._waiting.append(step.reward)
+        self._waiting.append(step)
         if self._may_wait and not step.done:
             return
         self._add_rewards()
@@ -61,18 +65,21 @@ class EpisodeStatistics:
             "returns": self._returns,
             "steps": self._steps,
             "sums": self._sums,
-            "waiting": torch.stack(self._waiting) if self._waiting else None,
+            "waiting": self._rewards() if self._waiting else None,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore `state_dict`."""
         for name in ("returns", "steps", "sums"):
             getattr(self, f"_{name}").copy_(state[name])
-        self._waiting = [] if state["waiting"] is None else list(state["waiting"])
+        self._waiting = [] if state["waiting"] is None else list(map(_Rewards, state["waiting"]))
+
+    def _rewards(self) -> Tensor:
+        return torch.stack([step.reward for step in self._waiting])
 
     def _add_rewards(self) -> None:
-        """Add the rewards that wait, [T][E, R], to the returns."""
-        rewards = torch.stack(self._waiting).to(self._sums.device).double()
+        """Add the rewards that wait, [T, E, R], to the returns."""
+        rewards = self._rewards().to(self._sums.device).double()
         ages = self._steps + torch.arange(len(rewards), device=rewards.device)[:, None, None]
         self._returns += (rewards * self.discount**ages).sum(0)
         self._steps += len(rewards)

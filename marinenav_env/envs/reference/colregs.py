@@ -62,7 +62,8 @@ class TrafficVessel(Vessel):
 
     def _ego_velocity(self) -> tuple[float, float]:
         """Velocity over ground in the body frame, true but lagging (Quirk W12)."""
-        return self._to_body(float(self.velocity[0]), float(self.velocity[1]))
+        vx, vy, _ = self.velocity.tolist()
+        return self._to_body(vx, vy)
 
     def check_in_left_crossing_zone(self, ego_p_proj: Pair, ego_v_proj: Pair) -> bool:
         """Whether own position and velocity, in the frame of a target, cross ahead of it from port."""

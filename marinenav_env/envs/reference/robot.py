@@ -42,7 +42,7 @@ class Robot(TrafficVessel):
             if self._sense(obstacle.x, obstacle.y, 0.0, 0.0, obstacle.r, in_robot_frame):
                 perception.observed_obs.append(i)
         for i, other in self._visible(robots):
-            vx, vy = float(other.velocity[0]), float(other.velocity[1])
+            vx, vy, _ = other.velocity.tolist()
             if self._sense(other.x, other.y, vx, vy, other.r, in_robot_frame):
                 perception.observed_objs.append(i)
         nearest = perception.nearest(self.r)
@@ -54,8 +54,8 @@ class Robot(TrafficVessel):
 
     def _self_state(self, in_robot_frame: bool) -> list[float]:
         """Own state without noise, in the order of `contract.layout.SELF` (environment spec 7.1)."""
-        vx, vy, yaw_rate = map(float, self.velocity)
         goal_x, goal_y = float(self.goal[0]), float(self.goal[1])
+        vx, vy, yaw_rate = self.velocity.tolist()
         thrusts = (self.left_thrust, self.right_thrust)
         if not in_robot_frame:
             return [self.x, self.y, vx, vy, yaw_rate, *thrusts, goal_x, goal_y]

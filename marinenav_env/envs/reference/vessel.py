@@ -248,7 +248,7 @@ class Vessel:
         """
         dt, motion = self.dt, self._motion()
         x, y, theta = self.x, self.y, self.theta
-        wx, wy, yaw_rate = map(float, self.velocity_r)
+        wx, wy, yaw_rate = self.velocity_r.tolist()
         for _ in range(substeps):
             cx, cy, spin = current_at(x, y)
             gx, gy, ground_yaw_rate = wx + cx, wy + cy, yaw_rate + spin

@@ -51,7 +51,7 @@ def starboard_turn(
 
 
 def encounter(objects: Objects, velocity: tuple[Tensor, Tensor]) -> Tensor:
-    """Whether a moving observer is in the left-crossing or head-on zone of an object (environment spec 8.2)."""
+    """Whether who moves is in the left-crossing or head-on zone of an object (environment spec 8.2)."""
     speed = torch.sqrt(objects.vx**2 + objects.vy**2)
     # axes along the target's velocity; a slow target has no such axes and drops out
     cos, sin = objects.vx / speed, objects.vy / speed

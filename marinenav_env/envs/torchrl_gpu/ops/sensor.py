@@ -78,7 +78,8 @@ def perceive(state: WorldState, p: RobotParams, noise: Noise) -> Perception:
     velocity = rotate(cos, minus_sin, motion[GROUND_X], motion[GROUND_Y])
     goal_x, goal_y = state.scenario.goal[0] - motion[X], state.scenario.goal[1] - motion[Y]
     arrived = active & (torch.sqrt(goal_x**2 + goal_y**2) <= p.goal_dis)
-    own = (*rotate(cos, minus_sin, goal_x, goal_y), *velocity, motion[GROUND_YAW], motion[LEFT], motion[RIGHT])
+    goal = rotate(cos, minus_sin, goal_x, goal_y)
+    own = (*goal, *velocity, motion[GROUND_YAW], motion[LEFT], motion[RIGHT])
     nothing = torch.zeros_like(goal_x)  # a number would become a tensor in each call
     self_state = torch.stack([torch.where(active, value, nothing) for value in own])
 
