@@ -16,6 +16,8 @@ FLOORS = (
     (f"{TENSORS}.ops",),
     (TENSORS,),
     (f"{TENSORS}.env", WORLD),
+    (f"{WORLD}.rows",),
+    (f"{WORLD}.pettingzoo", f"{WORLD}.gymnasium", f"{WORLD}.gymnasium_vector"),
     ("agents", "agents.settings", "agents.batch"),
     ("agents.networks", "agents.classical"),
     ("agents.learners", "agents.models.files"),
