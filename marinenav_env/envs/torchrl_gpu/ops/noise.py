@@ -166,8 +166,9 @@ def _normal_pair(counters: Tensor, others: Tensor, dtype: torch.dtype) -> tuple[
 
 
 def _horner(coefficients: list[float], x: Tensor) -> Tensor:
-    value = torch.full_like(x, coefficients[-1])
-    for coefficient in reversed(coefficients[:-1]):
+    *rest, last, highest = coefficients
+    value = highest * x + last
+    for coefficient in reversed(rest):
         value = value * x + coefficient
     return value
 

@@ -177,7 +177,8 @@ def nearest(features: list[Tensor], gap: Tensor, p: RobotParams) -> tuple[list[t
 def pick(features: list[Tensor], index: Tensor) -> list[Tensor]:
     """Features [K, R, E] of candidate `index` [R, E]; compiled by selection, which vectorises."""
     if not _unrolled(len(features[0])):
-        return [feature.gather(0, index[None].long())[0] for feature in features]
+        place = index[None].long()
+        return [feature.gather(0, place)[0] for feature in features]
     picked = [feature[0] for feature in features]
     for k in range(1, len(features[0])):
         here = index == k
