@@ -29,11 +29,11 @@ SLACK = 1e-4
 class Reciprocal(NamedTuple):
     """Constants of the avoidance."""
 
-    horizon: float = 7.6  # no collision with a vessel within (s)
-    still_horizon: float = 8.1  # with what lies still (s)
-    margin: float = 2.4  # kept beyond the hulls (m)
-    share: float = 0.95  # of the way out of a vessel's velocity obstacle that is taken
-    speed: float = 1.7  # wanted on the way to the goal (m/s)
+    horizon: float = 7.8  # no collision with a vessel within (s)
+    still_horizon: float = 8.0  # with what lies still (s)
+    margin: float = 2.1  # kept beyond the hulls (m)
+    share: float = 0.9  # of the way out of a vessel's velocity obstacle that is taken
+    speed: float = 1.6  # wanted on the way to the goal (m/s)
 
 
 class Lines(NamedTuple):
@@ -54,7 +54,7 @@ class ORCA(ClassicalPolicy):
     """Goes straight for the goal at the wanted speed, as far as the half-planes allow."""
 
     agent_type = "ORCA"
-    autopilot = Tuning(drift=0.75, turn=0.9, turn_time=0.4, speed_time=2.0, least_turn=240.0)
+    autopilot = Tuning(drift=0.8, turn=0.8, turn_time=0.65, speed_time=1.75, least_turn=270.0)
 
     def __init__(
         self,
