@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from marinenav_env.envs.torchrl_gpu.ops.colregs import Objects, encounter, turn_vector
+from marinenav_env.envs.torchrl_gpu.ops.colregs import starboard_turn
 from marinenav_env.envs.torchrl_gpu.ops.sensor import other_robots, static_obstacles
 from marinenav_env.envs.torchrl_gpu.ops.vessel import rotate
 from marinenav_env.envs.torchrl_gpu.state import (
@@ -122,8 +122,8 @@ def pairs_of(state: WorldState, robot: RobotParams) -> Pairs:
     north, east = other.x - motion[X], other.y - motion[Y]
     x, y = rotate(cos, -sin, north, east)
     velocity = rotate(cos, -sin, motion[GROUND_X], motion[GROUND_Y])
-    objects = Objects(x, y, *rotate(cos, -sin, other.vx, other.vy), other.radius)
-    asked = encounter(objects, velocity) & (turn_vector(objects, velocity, robot.r)[1] > 0)
+    row = x, y, *rotate(cos, -sin, other.vx, other.vy), other.radius
+    asked, _ = starboard_turn([row], velocity, robot.r)  # of each by itself, not only of the nearest
     distance = torch.sqrt(north**2 + east**2)
     gap = torch.where(there, distance - other.radius - robot.r, torch.inf)
     duty = asked & there & (distance <= robot.range + other.radius)
