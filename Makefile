@@ -8,7 +8,7 @@ LOWEST ?= .venv-lowest
 .PHONY: train test test-lowest lint docs benchmark clean
 
 train: $(INSTALLED)
-	$(PY) -m torchrl_gpu.train_torchrl_gpu -C config/quickstart.json -D cpu
+	$(VENV)/bin/marinenav quickstart
 
 # Two processes, a file of tests at a time: half the time on two cores, each test on one thread.
 test: $(INSTALLED)

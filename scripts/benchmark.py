@@ -34,7 +34,7 @@ Exit status: 0 done, 1 failed, 2 bad usage or bad input."""
 EXAMPLES = """\
   python scripts/benchmark.py
   python scripts/benchmark.py --agents DQN SAC --measure training --num-envs 1 64 1024
-  python scripts/benchmark.py --device cuda -o gpu.json"""
+  python scripts/benchmark.py -D cuda -o gpu.json"""
 
 MEASUREMENTS = ("reproduction", "training", "collection", "evaluation", "replay")
 

@@ -8,14 +8,12 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
 from pathlib import Path
 
-from torchrl_gpu import __version__
+from torchrl_gpu import program
+from torchrl_gpu.program import called_as
+from torchrl_gpu.runs.folder import TRIAL_FILE
 from torchrl_gpu.settings.sections import learners
-
-called_as: ContextVar[str] = ContextVar("called_as", default="")
-"""How the program was called, if not as a script: ``marinenav view``."""
 
 
 class InputError(Exception):
@@ -23,18 +21,8 @@ class InputError(Exception):
 
 
 def new_parser(name: str, description: str, examples: str) -> argparse.ArgumentParser:
-    """Parser with ``--version`` and, below the options, examples; named as `called_as` says."""
-    program = called_as.get()
-    if program:
-        examples = examples.replace(f"python scripts/{Path(name).stem}.py", program)
-    parser = argparse.ArgumentParser(
-        prog=program or name,
-        description=description,
-        epilog="examples:\n" + examples,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    return parser
+    """Parser of the script of this name; see `program.new_parser`."""
+    return program.new_parser(name, description, examples, f"python scripts/{Path(name).stem}.py")
 
 
 def run(
@@ -74,6 +62,23 @@ def refused(*kinds: type[Exception]) -> Iterator[None]:
         yield
     except kinds as error:
         raise InputError(str(error)) from error
+
+
+@contextmanager
+def model_refused(path: Path, *kinds: type[Exception]) -> Iterator[None]:
+    """Turn errors about a model into InputError, with what `instead` says of it."""
+    try:
+        yield
+    except kinds as error:
+        raise InputError(f"{error}{instead(path)}") from error
+
+
+def instead(path: Path) -> str:
+    """What to give in place of a folder that holds no results, or when to come back; may be empty."""
+    if (path / TRIAL_FILE).is_file():
+        return "; its run has not come to its first evaluation yet"
+    trials = sorted(file.parent for file in path.rglob(TRIAL_FILE)) if path.is_dir() else []
+    return f"; did you mean {trials[-1]}?" if trials else ""
 
 
 def check_file(path: Path) -> None:

@@ -10,10 +10,10 @@ from scripts.command_line import InputError, new_parser, refused, run, table
 from torchrl_gpu.runs.comparison import Comparison, Point, compare
 
 EXAMPLES = """\
-  python scripts/compare.py runs/training_2026-01-01-12-00-00 runs/training_2026-01-02-12-00-00
-  python scripts/compare.py runs/sweep     # its settings against each other
+  python scripts/compare.py runs/training_STAMP runs/training_OTHER
 
-Trials that differ only in their seed are one side, whose evaluations are means."""
+Trials that differ only in their seed are one side, whose evaluations are means; of one sweep, its
+settings are compared with each other."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -61,7 +61,7 @@ def work(argv: Sequence[str] | None) -> None:
     with refused(FileNotFoundError, ValueError):
         comparison = compare(args.folders)
     if len(comparison.sides) < 2:
-        raise InputError(f"{args.folders[0]}: one side only; there is nothing to compare it with")
+        raise InputError(f"{args.folders[0]}: one side only; give another run to compare it with")
     for k, side in enumerate(comparison.sides):
         print(f"{chr(ord('A') + k)}  {side.label}  ({len(side.trials)} seed(s))")
     print("", configs(comparison), "", curves(comparison), sep="\n")

@@ -39,7 +39,7 @@ as heat maps), and encounters_NAME.png (tracks on 22 maps).
 Exit status: 0 done, 1 failed, 2 bad usage or bad input."""
 
 EXAMPLES = """\
-  python scripts/compare_policies.py ORCA APF ours=runs/training_2026-01-01-00-00-00/seed_0 -o comparison -P 2
+  python scripts/compare_policies.py ORCA APF ours=runs/training_STAMP/seed_0 -o comparison
   python scripts/compare_policies.py traced_AC_IQN_model.pt ORCA --vessels 3..5 --buoys 0,4 --vortices 0"""
 
 COLUMNS = {

@@ -11,6 +11,7 @@ import models
 from scripts.command_line import (
     InputError,
     agent_type,
+    model_refused,
     new_parser,
     output_path,
     pick,
@@ -50,11 +51,11 @@ torch.jit.load for a file that cannot be read that way: use it for files from pe
 Exit status: 0 done, 1 failed, 2 bad usage or bad input."""
 
 EXAMPLES = """\
-  python scripts/evaluate.py -M runs/training_2026-01-01-00-00-00/seed_0 -C config/ac_iqn.json
-  python scripts/evaluate.py -M traced_AC_IQN_model.pt -E runs/training_2026-01-01-00-00-00/eval_configs.json
-  python scripts/evaluate.py -M traced_DQN_model.pt -C config/dqn.json --dtype float32 --output dqn.json
-  python scripts/evaluate.py -M RUN/seed_0 -C config/ac_iqn.json --per-stage 100 --backend torch --diagnose
-  python scripts/evaluate.py --record RUN/seed_0 --diagnose
+  python scripts/evaluate.py -M runs/training_STAMP/seed_0 -C config/ac_iqn.json -o ac_iqn.json
+  python scripts/evaluate.py -M traced_AC_IQN_model.pt -E runs/training_STAMP/seed_0/eval_configs.json
+  python scripts/evaluate.py -M runs/training_STAMP/seed_0/best -C config/ac_iqn.json --episode-seed 7
+  python scripts/evaluate.py -M runs/training_STAMP/seed_0 -C config/ac_iqn.json --backend torch --diagnose
+  python scripts/evaluate.py --record runs/training_STAMP/seed_0 --diagnose
   python scripts/evaluate.py --zoo sac --backend torch"""
 
 LEGACY_PER_STAGE = 10
@@ -216,7 +217,7 @@ def played(args: argparse.Namespace) -> tuple["Task", list[EpisodeResult], dict[
     from agents.models.folder import load_agent
     from torchrl_gpu.seeding import seed_everything
 
-    with refused(ConfigError, ModelFileError):
+    with refused(ConfigError), model_refused(args.model, ModelFileError):
         check_device(args.device)
         dtype = getattr(torch, args.dtype) if args.dtype else None
         agent = load_agent(args.model, args.device, dtype, args.agent_type, args.trust)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scripts.command_line import InputError, new_parser, output_path, refused, run
+from scripts.command_line import InputError, model_refused, new_parser, output_path, run
 
 if TYPE_CHECKING:
     from agents.learners.base import Learner
@@ -24,8 +24,8 @@ fractions. What was written is named, with the shapes that go in and come out.
 Exit status: 0 done, 1 failed, 2 bad usage or bad input."""
 
 EXAMPLES = """\
-  python scripts/export.py -M runs/training_2026-01-01-00-00-00/seed_0
-  python scripts/export.py -M runs/training_2026-01-01-00-00-00/seed_0 -o traced/"""
+  python scripts/export.py -M runs/training_STAMP/seed_0
+  python scripts/export.py -M runs/training_STAMP/seed_0/best -o ."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -48,7 +48,8 @@ def work(argv: Sequence[str] | None) -> None:
     """Export one folder."""
     args = build_parser().parse_args(argv)
     if not args.model.is_dir():
-        raise InputError(f"{args.model}: is not a model folder")
+        what = "is not a model folder" if args.model.exists() else "no such model folder"
+        raise InputError(f"{args.model}: {what}")
     if not args.output_dir.is_dir():
         raise InputError(f"{args.output_dir}: is not an existing folder")
     # Imported here: torch takes seconds, and help, version and wrong usage need none of it.
@@ -60,7 +61,7 @@ def work(argv: Sequence[str] | None) -> None:
 
     formats = {"torchscript": (traced_name, export_traced)}
     name, write = formats[args.format]
-    with refused(ModelFileError):
+    with model_refused(args.model, ModelFileError):
         agent = load_agent(args.model, dtype=torch.float64)
     path = output_path(args.output_dir / name(agent.agent_type), (".pt",))
     write(agent.learner, path)

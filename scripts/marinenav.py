@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import NamedTuple
 
-from scripts.command_line import called_as
 from torchrl_gpu import __version__
+from torchrl_gpu.program import Parser, called_as, near, packages_needed
 
 EXAMPLE = """\
 example:
-  marinenav train -C config/quickstart.json
+  marinenav quickstart
   marinenav plot runs/training_STAMP -o curves.png
   marinenav view runs/training_STAMP/seed_0 -o episode.html
 
@@ -26,6 +26,7 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
+    "quickstart": Command("scripts.quickstart", "train for minutes, draw an episode, say what to try next"),
     "train": Command("torchrl_gpu.train_torchrl_gpu", "train agents, or go on with an interrupted run"),
     "reproduce": Command("scripts.reproduce", "train the legacy experiments, or go on with them"),
     "evaluate": Command("scripts.evaluate", "play evaluation episodes, or say how recorded ones ended"),
@@ -47,16 +48,24 @@ COMMANDS = {
 def build_parser() -> argparse.ArgumentParser:
     """Parser of the first word."""
     words = "\n".join(f"  {word:<16} {command.does}" for word, command in COMMANDS.items())
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="marinenav",
         usage="marinenav COMMAND ...",
         description=f"Reinforcement learning for fleets of autonomous surface vessels.\n\ncommands:\n{words}",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of the above")
+    parser.add_argument("command", type=word_of, metavar="COMMAND", help="one of the above")
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     return parser
+
+
+def word_of(text: str) -> str:
+    """A command's word, for argparse."""
+    if text not in COMMANDS:
+        hint = near(text, COMMANDS) or f"; there are {', '.join(COMMANDS)}"
+        raise argparse.ArgumentTypeError(f"{text!r} is no command{hint}")
+    return text
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -64,10 +73,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     word, *others = list(sys.argv[1:] if argv is None else argv) or ["--help"]
     word = build_parser().parse_args([word]).command
     # Imported when it is known which: some modules take seconds.
-    module = import_module(COMMANDS[word].module)
     before = called_as.set(f"marinenav {word}")
     try:
-        return module.main(others)
+        with packages_needed():
+            return import_module(COMMANDS[word].module).main(others)
     finally:
         called_as.reset(before)
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from scripts.command_line import new_parser, output_path, run
 
 NAME = "plot_training_results.py"
-EXAMPLES = """  python scripts/plot_training_results.py runs/training_2026-01-01-12-00-00
-  python scripts/plot_training_results.py ours=runs/fast legacy=runs/legacy --output compare.png
-  python scripts/plot_training_results.py runs/training_*/seed_0 --spread std --output curves.pdf
+EXAMPLES = """  python scripts/plot_training_results.py runs/training_STAMP
+  python scripts/plot_training_results.py ours=runs/training_STAMP theirs=runs/training_OTHER -o curves.pdf
+  python scripts/plot_training_results.py runs/training_STAMP --over minutes --spread std -o minutes.png
 
 A run is a trial folder (with evaluations.npz) or a folder of them: trials that differ only in the
 seed become one curve, the settings of a sweep one curve each. The first run is drawn on top."""

@@ -9,8 +9,8 @@ from scripts.command_line import new_parser, output_path, run
 from scripts.plot_training_results import label_and_folder
 
 NAME = "report"
-EXAMPLES = """  python scripts/report.py runs/training_2026-01-01-12-00-00 -o report.html
-  python scripts/report.py fast=runs/fast legacy=runs/legacy -o report.html
+EXAMPLES = """  python scripts/report.py runs/training_STAMP -o report.html
+  python scripts/report.py ours=runs/training_STAMP theirs=runs/training_OTHER -o both.html
 
 A run is a trial folder (with evaluations.npz) or a folder of them: trials that differ only in the
 seed become one curve, the settings of a sweep one curve each."""

@@ -10,7 +10,7 @@ from scripts.command_line import new_parser, refused, run, table
 from torchrl_gpu.runs.listing import RunInfo, list_runs
 
 EXAMPLES = """\
-  python scripts/runs.py runs
+  python scripts/runs.py
   python scripts/runs.py runs --sort best
   python scripts/runs.py runs --json"""
 
@@ -32,7 +32,12 @@ def build_parser() -> argparse.ArgumentParser:
     """Parser of this command line."""
     parser = new_parser("runs", __doc__, EXAMPLES)
     parser.add_argument(
-        "folders", nargs="+", type=Path, metavar="DIR", help="run folder, or a folder of runs"
+        "folders",
+        nargs="*",
+        type=Path,
+        default=[Path("runs")],
+        metavar="DIR",
+        help="run folder, or a folder of runs (default: runs)",
     )
     parser.add_argument("--sort", choices=SORTED_BY, default="folder", help="default: %(default)s")
     parser.add_argument("--json", action="store_true", help="print JSON")

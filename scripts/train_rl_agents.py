@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\
   python scripts/train_rl_agents.py -C config/quickstart_legacy.json
-  python scripts/train_rl_agents.py -C config/ac_iqn.json -D cuda:0
-  python scripts/train_rl_agents.py -C sweep.json -P 4   # a list in the config is a sweep; 4 at a time
-"""
+  python scripts/train_rl_agents.py -C config/dqn.json -D cuda:0
+  python scripts/train_rl_agents.py -C config/iqn.json -P 4
+
+A list in the config is a sweep: a trial for each of its elements, -P of them at a time."""
 
 
 def check(trial: Trial, at_once: int) -> None:

@@ -16,11 +16,10 @@ if TYPE_CHECKING:
 NAME = "view_episode.py"
 WIDTHS = {".png": 1440, ".gif": 1080, ".mp4": 1440, ".html": 1200}
 """Default width in pixels by kind of output."""
-EXAMPLES = """  python scripts/view_episode.py RUN/seed_0 --output last_episode.html
-  python scripts/view_episode.py RUN/seed_0 --evaluation 3 --episode 12 --robots 0 2 --output episode.gif
-  python scripts/view_episode.py RUN/seed_0 --model RUN/seed_0 --step 40 --output step_40.png
-  python scripts/view_episode.py saved_episode.json --output episode.mp4
-  python scripts/view_episode.py --zoo sac --output episode.html
+EXAMPLES = """  python scripts/view_episode.py runs/training_STAMP/seed_0 -o last_episode.html
+  python scripts/view_episode.py runs/training_STAMP/seed_0 -E 0 -e 9 -r 0 2 -o episode.gif
+  python scripts/view_episode.py runs/training_STAMP/seed_0 -m runs/training_STAMP/seed_0 -s 5 -o step_5.png
+  python scripts/view_episode.py --zoo sac -o sac.html
 
 RECORDING is a trial folder (eval_configs.json and evaluations.npz) or a JSON file of episode
 dictionaries with histories. Indices count from 0, negative ones from the end."""

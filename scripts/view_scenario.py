@@ -8,9 +8,9 @@ from pathlib import Path
 from scripts.command_line import InputError, new_parser, output_path, pick, run
 
 NAME = "view_scenario.py"
-EXAMPLES = """  python scripts/view_scenario.py RUN/seed_0/eval_configs.json --output scenarios.png
-  python scripts/view_scenario.py RUN/seed_0/eval_configs.json --episodes 0 10 -1 --columns 3
-  python scripts/view_scenario.py vrx_exp_config.json --output scenario.pdf"""
+EXAMPLES = """  python scripts/view_scenario.py runs/training_STAMP/seed_0/eval_configs.json -o scenarios.png
+  python scripts/view_scenario.py runs/training_STAMP/seed_0/eval_configs.json -e 0 9 -1 -c 3
+  python scripts/view_scenario.py vrx_results/vrx_exp_config.json -o scenario.pdf"""
 
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:

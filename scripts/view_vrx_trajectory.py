@@ -8,8 +8,8 @@ from pathlib import Path
 from scripts.command_line import new_parser, output_path, pick, run
 
 NAME = "view_vrx_trajectory.py"
-EXAMPLES = """  python scripts/view_vrx_trajectory.py results/AC-IQN/2026-01-01-12-00-00
-  python scripts/view_vrx_trajectory.py results/IQN/run --steps 100 200 300 --output vrx_episode_section.png
+EXAMPLES = """  python scripts/view_vrx_trajectory.py vrx_results
+  python scripts/view_vrx_trajectory.py vrx_results -s 100 200 300 -o tracks.pdf
 
 The folder holds vrx_exp_config.json and vrx_exp_traj.json, as the VRX experiment runner writes them."""
 

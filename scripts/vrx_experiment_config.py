@@ -13,7 +13,7 @@ from scripts.command_line import InputError, new_parser, output_path, run
 
 NAME = "vrx_experiment_config.py"
 EXAMPLES = """  python scripts/vrx_experiment_config.py
-  python scripts/vrx_experiment_config.py --seed 12 --robots 4 --obstacles 4 --output vrx_4.json"""
+  python scripts/vrx_experiment_config.py --seed 12 --robots 4 --obstacles 4 -o vrx_4.json"""
 
 RANGES = {
     "seed": (6, 0, 2**32 - 1, "seed of the scenario"),

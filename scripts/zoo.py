@@ -24,7 +24,7 @@ Exit status: 0 done, 1 failed, 2 bad usage or bad input."""
 
 EXAMPLES = """\
   python scripts/zoo.py
-  python scripts/zoo.py --take RUN/seed_0 --name sac"""
+  python scripts/zoo.py --take runs/training_STAMP/seed_0 --name mine"""
 
 SCORE, CONFIG, CURVE = "score.json", "config.json", "curve.csv"
 LEGACY_PER_STAGE = 10

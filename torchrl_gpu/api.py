@@ -5,6 +5,7 @@ Everything here is also a name of the package: ``torchrl_gpu.train(...)``.
 
 import json
 import logging
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from torchrl_gpu.evaluation.metrics import EpisodeResult, Metrics
 from torchrl_gpu.evaluation.one_by_one import evaluate as play_one_by_one
 from torchrl_gpu.evaluation.task import Task
 from torchrl_gpu.experiment import build_trainer
+from torchrl_gpu.program import typed
 from torchrl_gpu.runs import surroundings
 from torchrl_gpu.runs.checkpoint import Checkpoints
 from torchrl_gpu.runs.folder import CHECKPOINTS, create_run_folders, locked, mark_finished
@@ -27,6 +29,7 @@ from torchrl_gpu.runs.interruption import Interrupted, StopRequests
 from torchrl_gpu.runs.memory import check_memory, explaining_shortage
 from torchrl_gpu.runs.sweep import Job, check_device, check_model, one_thread, trial_folder
 from torchrl_gpu.seeding import EVAL_SEED, kept_generators, seed_everything
+from torchrl_gpu.settings.overrides import compiler_of_torch
 from torchrl_gpu.settings.parse import ConfigError, Experiment, Trial, make_trials, read_config
 from torchrl_gpu.torchrl_trainer import TorchRLTrainer
 from torchrl_gpu.watch.loggers import rewind
@@ -184,13 +187,17 @@ def run_trial(
             if checkpoints.due:
                 checkpoints.save()
 
+        finished = False
         try:
             trainer.learn(folder, between_steps)
+            finished = True
         except Interrupted:
             raise
         except KeyboardInterrupt:
             note = _how_to_go_on(checkpoints, folder, device, saved=False)
             raise Interrupted(f"stopped at once, without a checkpoint; {note}") from None
+        finally:
+            trainer.progress.log.close(finished)
         mark_finished(folder, trainer.timestep, trainer.updates)
     if verbosity != "quiet":
         print(trainer.record.summary(folder))
@@ -205,6 +212,10 @@ def check_trial(trial: Trial, device: str, at_once: int = 1) -> None:
         raise ConfigError(str(error)) from None
     if trial.replay.replay_device != "auto":
         check_device(trial.replay.replay_device, "key 'replay_device'")
+    if trial["compile"] and torch.device(device).type == "cpu" and compiler_of_torch() is None:
+        raise ConfigError(
+            "key 'compile': true needs the C++ compiler g++, which is not on the PATH; false needs none"
+        )
     check_memory(trial, device, at_once)
 
 
@@ -220,4 +231,6 @@ def _how_to_go_on(checkpoints: Checkpoints, folder: Path, device: str, saved: bo
     start = f"from timestep {checkpoints.last}" if checkpoints.last is not None else "from the beginning"
     if not saved and checkpoints.last is not None:
         start += ", the last checkpoint"
-    return f"to go on {start}: python -m torchrl_gpu.train_torchrl_gpu --resume {folder} -D {device}"
+    module = "train_torchrl_gpu.py" in sys.argv[0]
+    program = "python -m torchrl_gpu.train_torchrl_gpu" if module else typed("train")
+    return f"to go on {start}: {program} --resume {folder} -D {device}"

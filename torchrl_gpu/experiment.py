@@ -149,7 +149,7 @@ def build_progress(
         world.num_envs,
         stage_names(world.training_schedule.timesteps, mixed=world.stage_mix),
         EpisodeStatistics(world.num_envs, env.max_robots, trial.learner.discount, env.device),
-        ScalarLog(folder, trial.logger),
+        ScalarLog(folder, trial.logger, trial.values),
         verbosity,
         timings,
     )

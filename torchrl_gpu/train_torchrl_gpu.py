@@ -1,35 +1,51 @@
 """The main job: ``python -m torchrl_gpu.train_torchrl_gpu -C config.json -D cuda``."""
 
+import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from torchrl_gpu.runs.resuming import resume
-from torchrl_gpu.runs.sweep import build_parser, launch
-from torchrl_gpu.settings.parse import Trial, read_config
+from torchrl_gpu.program import packages_needed
+
+if TYPE_CHECKING:
+    from torchrl_gpu.settings.parse import Trial
 
 EXAMPLES = """\
   python -m torchrl_gpu.train_torchrl_gpu -C config/quickstart.json -D cpu
   python -m torchrl_gpu.train_torchrl_gpu -C config/ac_iqn.json -D cuda --fast
-  python -m torchrl_gpu.train_torchrl_gpu -C config/ac_iqn.json --fast agent_type=SAC,DQN seed=0..4
-  python -m torchrl_gpu.train_torchrl_gpu -C sweep.json -P 4      four trials of a sweep at a time
-  python -m torchrl_gpu.train_torchrl_gpu --resume runs/training_2026-01-31-12-00-00
-"""
+  python -m torchrl_gpu.train_torchrl_gpu -C config/ac_iqn.json --fast agent_type=SAC,DQN seed=0..4 -P 4
+  python -m torchrl_gpu.train_torchrl_gpu --resume runs/training_STAMP
+
+Two values of a key, or more, are a sweep: a trial for each combination, -P of them at a time."""
 
 
-def run_trial(trial: Trial, folder: Path, device: str, verbosity: str = "normal") -> None:
+def nothing(folder: Path) -> None:
+    """What follows on a trial unless something else is asked for."""
+
+
+def run_trial(
+    trial: "Trial",
+    folder: Path,
+    device: str,
+    verbosity: str = "normal",
+    then: Callable[[Path], None] = nothing,
+) -> None:
     """Train one trial in its existing folder and print how it ended; see `api.run_trial`."""
     # Imported here: torch takes seconds, and help, version and refused configs need none of this.
     from torchrl_gpu import api
 
     api.run_trial(trial, folder, device, verbosity)
+    then(folder)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns its exit status, see :mod:`torchrl_gpu.runs.sweep`."""
+def build_parser() -> argparse.ArgumentParser:
+    """Parser of this command line."""
+    from torchrl_gpu.runs import sweep
+
     description = "Train agents on TorchRL. Exit status: 0 done, 1 failed or interrupted, 2 usage."
-    parser = build_parser("train_torchrl_gpu", description, EXAMPLES, config_required=False)
+    parser = sweep.build_parser("train_torchrl_gpu", description, EXAMPLES, config_required=False)
     parser.add_argument(
         "--resume", metavar="RUN_DIR", help="go on with the trial or trials in this folder, instead of -C"
     )
@@ -41,29 +57,53 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "overrides", nargs="*", metavar="key=value", help="keys that win over the config: seed=0..3 tau=0.5,1"
     )
+    return parser
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the command line; an error exits with status 2."""
+    parser = build_parser()
     args = parser.parse_intermixed_args(argv)
+    for given in args.overrides:
+        if given.endswith(".json") and "=" not in given:
+            parser.error(f"{given}: a config is given by -C {given}")
     if args.config_file is None and args.resume is None:
         parser.error("the following arguments are required: -C/--config-file, or --resume")
     if args.config_file is not None and args.resume is not None:
         parser.error("argument --resume: not allowed with argument -C/--config-file")
-    run = partial(run_trial, verbosity=args.verbosity)
-    checks = partial(check, device=args.device)
     if args.resume is not None and (args.overrides or args.fast):
         parser.error("argument --resume: not allowed with --fast or key=value")
+    return args
+
+
+@packages_needed()
+def main(argv: Sequence[str] | None = None, then: Callable[[Path], None] = nothing) -> int:
+    """Run the command line; returns its exit status, see :mod:`torchrl_gpu.runs.sweep`.
+
+    ``then`` is told of the folder of each trial when it has finished.
+    """
+    args = parse(argv)
+    # Imported here: whoever lacks a package these need is told so.
+    from torchrl_gpu.runs.resuming import resume
+    from torchrl_gpu.runs.sweep import launch
+    from torchrl_gpu.settings.parse import read_config
+
+    run = partial(run_trial, verbosity=args.verbosity, then=then)
+    checks = partial(check, device=args.device)
     if args.resume is not None:
         return resume(args, run, checks, lost_results)
     read = partial(read_config, overrides=args.overrides, fast_on=args.device if args.fast else None)
     return launch(args, run, checks, keep_config=True, first_line=lambda trial: trial.mode, read=read)
 
 
-def check(trial: Trial, at_once: int, device: str) -> None:
+def check(trial: "Trial", at_once: int, device: str) -> None:
     """Refuse a trial that needs what is not there: a logger, a device, or memory for all that run at once."""
     from torchrl_gpu import api
 
     api.check_trial(trial, device, at_once)
 
 
-def lost_results(folder: Path, trial: Trial) -> str | None:
+def lost_results(folder: Path, trial: "Trial") -> str | None:
     """What is wrong with the results in the folder of a finished trial, or None."""
     from torchrl_gpu.runs import results
 

@@ -17,6 +17,7 @@ from scripts.drawing import style
 from scripts.drawing.episodes import read_json
 from torchrl_gpu.evaluation.metrics import SHOWN
 from torchrl_gpu.evaluation.record import FILE_NAME, EvaluationFileError, EvaluationRecord
+from torchrl_gpu.runs.folder import TRIAL_FILE
 
 NOT_COMPARED = ("seed", "training_time", "save_dir")
 """Config keys in which trials of one curve may differ."""
@@ -109,7 +110,9 @@ def find_trials(run: Path) -> list[Trial]:
         raise InputError(f"{run}: no such folder")
     files = [run / FILE_NAME] if (run / FILE_NAME).exists() else sorted(run.rglob(FILE_NAME))
     if not files:
-        raise InputError(f"{run}: no {FILE_NAME} in this folder or below it")
+        begun = any(run.rglob(TRIAL_FILE))
+        hint = "; what runs there are have not come to their first evaluation yet" if begun else ""
+        raise InputError(f"{run}: no {FILE_NAME} in this folder or below it{hint}")
     return [read_trial(file.parent) for file in files]
 
 

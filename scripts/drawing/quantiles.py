@@ -14,7 +14,7 @@ from agents.learners import LEARNERS
 from agents.learners.base import Learner
 from agents.models.files import ModelFileError
 from agents.models.folder import load_agent
-from scripts.command_line import InputError, refused
+from scripts.command_line import InputError, model_refused
 from scripts.drawing.recording import Recording
 from scripts.drawing.returns import ReturnDistribution
 
@@ -27,7 +27,7 @@ def load_quantile_agent(folder: Path) -> Agent:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
     # Building networks reseeds torch's generator.
-    with torch.random.fork_rng(devices=()), refused(ModelFileError):
+    with torch.random.fork_rng(devices=()), model_refused(folder, ModelFileError):
         agent = load_agent(folder)
     have = [name for name, each in LEARNERS.items() if each.return_quantiles is not Learner.return_quantiles]
     if agent.agent_type not in have:

@@ -11,7 +11,7 @@ from marinenav_env.envs.contract.constants import CONTINUOUS_THRUST_RATE
 from marinenav_env.envs.contract.layout import OBJECT_SIZE, SELF_SIZE
 from marinenav_env.envs.reference.robot import Robot
 from marinenav_env.envs.reference.world import MarineNavEnv3
-from scripts.command_line import InputError, pick, reason, refused
+from scripts.command_line import InputError, instead, pick, reason, refused
 from scripts.drawing.episodes import Episode, read_episodes, world_of
 from torchrl_gpu.evaluation.record import FILE_NAME, EvaluationFileError, EvaluationRecord
 
@@ -132,6 +132,9 @@ def check_step(recording: Recording, robot: int, step: int, where: str) -> None:
 
 def read_evaluation(folder: Path, evaluation: int, episode: int) -> Recording:
     """One episode of one evaluation of a trial folder; negative indices count from the end."""
+    for name in ("eval_configs.json", FILE_NAME):
+        if not (folder / name).exists():
+            raise InputError(f"{folder / name}: no such file{instead(folder)}")
     episodes = read_episodes(folder / "eval_configs.json")
     with refused(EvaluationFileError):
         record = EvaluationRecord.load(folder)

@@ -276,7 +276,8 @@ def test_a_full_disk_is_named(workplace, capsys, monkeypatch):
     assert main("-C", workplace()) == 1
     failure, _ = capsys.readouterr().err.splitlines()
     folder = the_run() / "seed_3"
-    assert f"RuntimeError: unexpected pos 64 vs 0; there is no space left for {folder} (" in failure
+    told = f"there is no space left: make some, then marinenav train --resume {folder} ("
+    assert f"RuntimeError: unexpected pos 64 vs 0; {told}" in failure
 
 
 # ---- memory

@@ -13,10 +13,10 @@ from torchrl_gpu.watch.loggers import LoggerSettings, ScalarLog, rewind
 
 
 def test_csv_is_always_written(tmp_path):
-    log = ScalarLog(tmp_path, LoggerSettings())
+    log = ScalarLog(tmp_path, LoggerSettings(), {})
     log({"train/return": 1.5, "loss/critic": 2.0}, 10)
     log({"train/return": -0.25}, 20)
-    log.close()
+    log.close(finished=True)
     scalars = tmp_path / "csv" / "scalars"
     assert (scalars / "train" / "return.csv").read_text() == "10,1.5\n20,-0.25\n"
     assert (scalars / "loss" / "critic.csv").read_text() == "10,2.0\n"
@@ -30,16 +30,19 @@ def test_the_chosen_logger_comes_on_top(tmp_path, monkeypatch):
         def __init__(self, name, **options):
             made.append((name, options))
 
+        def log_hparams(self, config):
+            made.append(config)
+
         def log_metrics(self, scalars, step):
             made.append((scalars, step))
 
     monkeypatch.setattr(loggers, "WandbLogger", Recorder)
     folder = tmp_path / "training_x" / "seed_3"
     folder.mkdir(parents=True)
-    ScalarLog(folder, LoggerSettings(logger="wandb"))({"loss/actor": 1.0}, 4)
+    ScalarLog(folder, LoggerSettings(logger="wandb"), {"seed": 3})({"loss/actor": 1.0}, 4)
     name = "training_x-seed_3"
     assert made[0] == (name, {"log_dir": str(folder), "project": "marinenav", "id": name})
-    assert made[1] == ({"loss/actor": 1.0}, 4)
+    assert made[1:] == [{"seed": 3}, ({"loss/actor": 1.0}, 4)]
     assert (folder / "csv" / "scalars" / "loss" / "actor.csv").is_file()
 
 
@@ -73,7 +76,7 @@ def test_rewinding_writes_the_series_of_evaluations_from_their_record(tmp_path):
 
 
 def test_a_full_disk_costs_rows_and_no_run(tmp_path, monkeypatch):
-    log = ScalarLog(tmp_path, LoggerSettings())
+    log = ScalarLog(tmp_path, LoggerSettings(), {})
     with monkeypatch.context() as patch:
 
         def full(*args, **kwargs):
@@ -110,10 +113,10 @@ CONFIG = {
 
 
 @pytest.mark.parametrize("name", ["tensorboard", "wandb"])
-def test_a_missing_logger_is_refused_by_the_name_of_its_extra(name, tmp_path, monkeypatch):
+def test_a_missing_logger_is_refused_and_how_to_install_it_told(name, tmp_path, monkeypatch):
     [trial] = make_trials({**CONFIG, "save_dir": str(tmp_path), "logger": name})
     monkeypatch.setattr(loggers, "find_spec", lambda module: None)
-    with pytest.raises(ConfigError, match=rf"key 'logger': \"{name}\" .* pip install 'marinenav\[{name}\]'"):
+    with pytest.raises(ConfigError, match=rf"key 'logger': \"{name}\" .* pip install {name}, "):
         train_torchrl_gpu.check(trial, 1, "cpu")
     assert list(tmp_path.iterdir()) == []
     monkeypatch.setattr(loggers, "find_spec", lambda module: find_spec("json"))

@@ -14,7 +14,16 @@ from torchrl_gpu.runs.folder import (
     is_finished,
     locked,
 )
-from torchrl_gpu.runs.sweep import TRIAL_FILE, Check, Job, RunTrial, check_device, check_model, run_jobs
+from torchrl_gpu.runs.sweep import (
+    TRIAL_FILE,
+    Check,
+    Job,
+    RunTrial,
+    check_device,
+    check_model,
+    refuse,
+    run_jobs,
+)
 from torchrl_gpu.settings.parse import ConfigError, Trial, make_trials, read_config
 from torchrl_gpu.watch.terminal import lasting_output
 
@@ -32,8 +41,7 @@ def resume(args: argparse.Namespace, run_trial: RunTrial, check: Check, lost_res
     try:
         found = trials_in(Path(args.resume))
     except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return refuse(error)
     return go_on(found, args, run_trial, check, lost_results)
 
 
@@ -59,8 +67,7 @@ def go_on(
             check_model(trial)
             _check_free(folder)
     except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return refuse(error)
     if args.verbosity != "quiet":
         print(f"{len(found) - len(left)} of {len(found)} trials are finished")
         print(*dict.fromkeys(f"{trial.mode}\n" for trial in left.values()), sep="", end="")
@@ -90,8 +97,10 @@ def trials_in(folder: Path) -> dict[Path, Trial]:
     if (folder / TRIAL_FILE).is_file():
         return {folder: read_trial(folder)}
     if not (folder / CONFIG_FILE).is_file():
+        below = sorted(path.parent for path in folder.rglob(CONFIG_FILE))
+        hint = f"; did you mean {below[-1]}?" if below else ""
         raise ConfigError(
-            f"--resume: {folder} holds neither {TRIAL_FILE} nor {CONFIG_FILE}; it is no run folder"
+            f"--resume: {folder} holds neither {TRIAL_FILE} nor {CONFIG_FILE}; it is no run folder{hint}"
         )
     trials = {}
     for trial in read_config(folder / CONFIG_FILE).trials:

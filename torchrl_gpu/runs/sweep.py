@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from marinenav_env.files import replacing
-from torchrl_gpu import __version__
+from torchrl_gpu.program import called_as, new_parser, typed
 from torchrl_gpu.runs.folder import FAILURE_FILE, TRIAL_FILE, create_run_folders
 from torchrl_gpu.settings.parse import ConfigError, Experiment, Trial, read_config
 from torchrl_gpu.watch.terminal import lasting_output
@@ -46,12 +46,7 @@ def build_parser(
     prog: str, description: str, examples: str, config_required: bool = True
 ) -> argparse.ArgumentParser:
     """Parser with the flags of the legacy command line, ``--version``, and examples below the help."""
-    parser = argparse.ArgumentParser(
-        prog=prog,
-        description=description,
-        epilog="examples:\n" + examples,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = new_parser(prog, description, examples, "python -m torchrl_gpu.train_torchrl_gpu")
     parser.add_argument("-C", "--config-file", required=config_required, help="JSON file of the experiment")
     parser.add_argument(
         "-P", "--num-procs", type=positive, default=1, help="trials run at a time (default: %(default)s)"
@@ -71,7 +66,6 @@ def build_parser(
         help="also print the legacy reports of episodes and evaluations",
     )
     parser.set_defaults(verbosity="normal")
-    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     return parser
 
 
@@ -105,17 +99,22 @@ def launch(
         for trial in experiment.trials:
             check(trial, at_once)
             check_model(trial)
-        if args.verbosity != "quiet":
-            lines = map(first_line, experiment.trials) if first_line else ()
-            print(*dict.fromkeys(lines), setup_summary(experiment), sep="\n")
         stamp = create_run_folders(experiment, keep_config)
     except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return refuse(error)
+    if args.verbosity != "quiet":
+        lines = map(first_line, experiment.trials) if first_line else ()
+        print(*dict.fromkeys(lines), setup_summary(experiment), sep="\n")
     jobs = [
         Job(run_trial, trial, trial_folder(trial, stamp), stamp, args.device) for trial in experiment.trials
     ]
     return run_jobs(jobs, args.num_procs)
+
+
+def refuse(error: ConfigError) -> int:
+    """Say what is wrong with the input; returns the exit status."""
+    print(": ".join(filter(None, (called_as.get(), "error", str(error)))), file=sys.stderr)
+    return 2
 
 
 def run_jobs(jobs: Sequence["Job"], num_procs: int) -> int:
@@ -140,8 +139,10 @@ def check_device(name: str, where: str = "argument -D/--device") -> None:
         raise ConfigError(f"{where}: device {name!r} is unknown; allowed are cpu, cuda and cuda:N")
     count = torch.cuda.device_count()
     if device.type == "cuda" and (device.index or 0) >= count:
+        missing = " that torch can use, as it is built without CUDA" if torch.version.cuda is None else ""
         raise ConfigError(
-            f"{where}: device {name!r} is not available; this machine has {count} CUDA device(s)"
+            f"{where}: device {name!r} is not available; this machine has {count} CUDA device(s){missing}; "
+            "cpu is always there"
         )
 
 
@@ -203,7 +204,7 @@ class Job:
         """One line for the user; the traceback goes into the trial's folder, if it can."""
         line = " ".join(f"trial {self.trial.name} failed: {type(error).__name__}: {error}".split())
         if shutil.disk_usage(self.folder.parent).free < ALMOST_NOTHING:
-            line += f"; there is no space left for {self.folder}"
+            line += f"; there is no space left: make some, then {typed('train')} --resume {self.folder}"
         try:
             with replacing(self.folder / FAILURE_FILE, "w") as file:
                 file.write(traceback.format_exc())

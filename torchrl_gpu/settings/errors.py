@@ -1,12 +1,12 @@
 """What is wrong with a config, in one line that names the key, the value and what is allowed."""
 
-import difflib
 from collections.abc import Iterable
 from typing import Any
 
 from pydantic import ValidationError
 
 from agents.settings import Section
+from torchrl_gpu.program import near
 from torchrl_gpu.settings.reference import allowed, schema_of, show
 
 
@@ -40,9 +40,8 @@ def explanation(error: ValidationError, section: type[Section]) -> str:
 
 def unknown(name: str, known: Iterable[str], where: str = "") -> str:
     """An unknown key, with the nearest known one."""
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else f"known keys are {', '.join(known)}"
-    return f"unknown key {name!r}{where}; {hint}"
+    hint = near(name, known) or f"; known keys are {', '.join(known)}"
+    return f"unknown key {name!r}{where}{hint}"
 
 
 def missing(names: list[str], where: str = "") -> str:

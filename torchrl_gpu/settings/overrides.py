@@ -1,8 +1,10 @@
 """Keys given on the command line, ``seed=0..3 learning_rate=1e-4,5e-4``, and those that make a run fast."""
 
 import json
+import os
 import re
 import shutil
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -57,13 +59,18 @@ def _json(text: str) -> list[Any] | None:
         return None
 
 
+def compiler_of_torch() -> str | None:
+    """The C++ compiler by which torch compiles for the CPU, or None if there is none."""
+    return shutil.which(os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++"))
+
+
 def fast_keys(device: str, total_timesteps: Any) -> dict[str, Any]:
     """Throughput keys that suit a device, for a config of the legacy pipeline.
 
     Compiling takes a minute or two, which a short run does not repay, and on a CPU a compiler of C++.
     """
     kind = "cuda" if device.startswith("cuda") else "cpu"
-    compiler = kind == "cuda" or any(map(shutil.which, ("c++", "g++", "clang++")))
+    compiler = kind == "cuda" or compiler_of_torch() is not None
     lengths = total_timesteps if isinstance(total_timesteps, list) else [total_timesteps]
     long = all(isinstance(length, int) and length >= REPAID_AFTER for length in lengths)
     return {"num_envs": ENVIRONMENTS[kind], "backend": "torch", "compile": compiler and long}

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from torchrl_gpu.program import near
 from torchrl_gpu.settings.errors import ConfigError, missing, refused, unknown
 from torchrl_gpu.settings.overrides import fast_keys, parse_overrides
 from torchrl_gpu.settings.reference import all_keys, schema_of, show
@@ -51,14 +52,17 @@ def _parse(path: str | Path) -> dict[str, Any]:
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
         written = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+    except FileNotFoundError as error:
+        raise ConfigError(f"{error.strerror}{_another_file(Path(path))}") from None
+    except IsADirectoryError:
+        raise ConfigError(f"is a folder, not a config file{_another_file(Path(path))}") from None
     except OSError as error:
         raise ConfigError(error.strerror or str(error)) from None
     except UnicodeDecodeError:
         raise ConfigError("is not UTF-8 text; a config is a JSON object") from None
     except json.JSONDecodeError as error:
-        raise ConfigError(
-            f"malformed JSON at line {error.lineno} column {error.colno}: {error.msg}"
-        ) from None
+        what = "malformed JSON" if error.pos else "is no JSON, as a config is: malformed"
+        raise ConfigError(f"{what} at line {error.lineno} column {error.colno}: {error.msg}") from None
     except (RecursionError, ValueError) as error:
         if isinstance(error, ConfigError):
             raise
@@ -66,6 +70,16 @@ def _parse(path: str | Path) -> dict[str, Any]:
     if not isinstance(written, dict):
         raise ConfigError(f"must hold one JSON object, got {show(written)}")
     return written
+
+
+def _another_file(path: Path) -> str:
+    """A config that may have been meant, in the folder given, beside the file given or in ``config``."""
+    if found := sorted(path.glob("*.json")):
+        return f"; it holds {found[0]}"
+    beside = [str(file) for folder in {path.parent, Path("config")} for file in folder.glob("*.json")]
+    return near(str(path), beside, likeness=0.65) or (
+        f"; there are {', '.join(sorted(beside))}" if beside else ""
+    )
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

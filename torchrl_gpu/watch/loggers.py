@@ -1,11 +1,13 @@
 """Where the scalars of a run go: CSV files in its folder always, and TensorBoard or W&B where chosen."""
 
+import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import torch
 from torchrl.record.loggers import CSVLogger, Logger, TensorboardLogger, WandbLogger
 
 from agents.settings import Section, key
@@ -26,10 +28,10 @@ class LoggerSettings(Section):
     )
 
     def check_installed(self) -> None:
-        """Refuse, by a ValueError, a logger that is not; module, pip extra and value have the same name."""
+        """Refuse, by a ValueError, a logger that is not; package, module and value have the same name."""
         if self.logger != "csv" and find_spec(self.logger) is None:
             raise ValueError(
-                f"key 'logger': \"{self.logger}\" is not installed; pip install 'marinenav[{self.logger}]', "
+                f"key 'logger': \"{self.logger}\" is not installed; pip install {self.logger}, "
                 'or choose "csv", which is always written'
             )
 
@@ -38,18 +40,21 @@ class ScalarLog:
     """Writes scalars to every logger of a trial.
 
     CSV files, lines of ``timestep,value``, lie in ``csv/scalars`` below its folder, TensorBoard's in
-    ``tensorboard``.
+    ``tensorboard``. TensorBoard and W&B are also told the keys of the config; what each trial came to stands
+    beside them on TensorBoard's page of hyperparameters.
     """
 
-    def __init__(self, folder: Path, settings: LoggerSettings) -> None:
+    def __init__(self, folder: Path, settings: LoggerSettings, config: Mapping[str, Any]) -> None:
         self.loggers: list[Logger] = [CSVLogger(CSV_FOLDER, log_dir=str(folder))]
         for unused in ("videos", "texts"):
             (folder / CSV_FOLDER / unused).rmdir()
         if settings.logger == "tensorboard":
             self.loggers.append(TensorboardLogger("tensorboard", log_dir=str(folder)))
+            self._write_hyperparameters(dict(config))
         elif settings.logger == "wandb":
             name = f"{folder.parent.name}-{folder.name}"  # the same when a run is resumed, so that it goes on
             self.loggers.append(WandbLogger(name, log_dir=str(folder), project=PROJECT, id=name))
+            self.loggers[-1].log_hparams(dict(config))
 
     def __call__(self, scalars: Mapping[str, float], timestep: int) -> None:
         """Write named scalars of one timestep, if the disk takes them."""
@@ -57,10 +62,31 @@ class ScalarLog:
             with suppress(OSError):  # a full disk, which checkpoints and results tell of
                 logger.log_metrics(dict(scalars), step=timestep)
 
-    def close(self) -> None:
-        """Write what is pending."""
+    def close(self, finished: bool) -> None:
+        """Write what is pending, and whether the trial has come to its end."""
         for logger in self.loggers:
-            logger.close()
+            with suppress(OSError):
+                if isinstance(logger, TensorboardLogger) and finished:
+                    *_, end = summary_of_hyperparameters({}, {})
+                    logger.experiment.file_writer.add_summary(end)
+                logger.close()
+
+    def _write_hyperparameters(self, config: dict[str, Any]) -> None:
+        # Not by TorchRL's log_hparams, which takes no lists, writes into another folder and names no metric.
+        plain = {
+            name: value if isinstance(value, bool | int | float | str) else json.dumps(value)
+            for name, value in config.items()
+        }
+        names = [each.name for each in SHOWN.values()]
+        metrics = {f"eval/{name}": 0.0 for name in names}  # the last of its values counts
+        experiment, start, _ = summary_of_hyperparameters(plain, metrics)
+        for each in (experiment, start):
+            self.loggers[-1].experiment.file_writer.add_summary(each)
+
+
+def summary_of_hyperparameters(config: dict[str, Any], metrics: dict[str, float]) -> tuple:
+    """What TensorBoard's page of hyperparameters reads: experiment, start and end of a trial."""
+    return torch.utils.tensorboard.summary.hparams(config, metrics)  # TensorboardLogger has imported it
 
 
 def rewind(folder: Path, timestep: int, record: EvaluationRecord) -> None:

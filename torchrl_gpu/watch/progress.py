@@ -17,7 +17,7 @@ from torchrl_gpu.collect.step import Step
 from torchrl_gpu.evaluation.metrics import EpisodeResult, Metrics
 from torchrl_gpu.learn.schedule import Schedule
 from torchrl_gpu.watch.episode_report import episode_report
-from torchrl_gpu.watch.loggers import evaluation_scalars
+from torchrl_gpu.watch.loggers import ScalarLog, evaluation_scalars
 from torchrl_gpu.watch.statistics import EpisodeStatistics, EpisodeSums
 from torchrl_gpu.watch.timings import Timings
 
@@ -51,7 +51,7 @@ class Progress:
         num_envs: int,
         stage: Callable[[int], str],
         statistics: EpisodeStatistics,
-        log: Callable[[dict[str, float], int], None],
+        log: ScalarLog,
         verbosity: Verbosity = Verbosity.NORMAL,
         timings: Timings | None = None,
     ) -> None:

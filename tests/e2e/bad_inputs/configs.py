@@ -21,7 +21,7 @@ CONFIGS = [
     for what, spoil, says in (
         # ---- the file
         ("no such file", removed("config.json"), "config.json: No such file or directory"),
-        ("empty file", text("config.json", ""), "malformed JSON at line 1 column 1"),
+        ("empty file", text("config.json", ""), "is no JSON, as a config is: malformed at line 1 column 1"),
         ("file cut off", cut("config.json"), "malformed JSON at line 1"),
         ("comment", text("config.json", '{"seed": 0 // why\n}'), "malformed JSON"),
         ("a list", text("config.json", "[1, 2]"), "must hold one JSON object, got [1, 2]"),

@@ -14,6 +14,7 @@ import torch
 from tests.conftest import GOLDEN
 from tests.e2e.bad_inputs.case import Case
 from tests.e2e.bad_inputs.configs import CONFIGS, LEGACY
+from tests.e2e.bad_inputs.first_hour import FIRST_HOUR
 from tests.e2e.bad_inputs.models import MODELS
 from tests.e2e.bad_inputs.options import OPTIONS
 from tests.e2e.bad_inputs.playing import Outcome, play
@@ -24,6 +25,7 @@ from tests.e2e.bad_inputs.store import build_store
 DOCUMENT = Path(__file__).parents[3] / "docs" / "bad_inputs.md"
 
 CASES = {
+    "The first hour": FIRST_HOUR,
     "Configs": CONFIGS,
     "Options": OPTIONS,
     "The legacy pipeline": LEGACY,
@@ -54,9 +56,11 @@ VERSIONS = " and ".join(
 
 MACHINE = (
     (r"need [\d,.]+ GB of memory on cpu, [\d,.]+ GB are free", "need … GB of memory on cpu, … GB are free"),
-    (r"this machine has \d+ CUDA", "this machine has … CUDA"),
+    (r"this machine has \d+ CUDA device\(s\)[^;]*", "this machine has … CUDA device(s)"),
+    (r"[^ ]*/config/quickstart.json", "…/config/quickstart.json"),
     (r"/\S+/here/", ""),
     (r"known keys are seed, .*", "known keys are seed, …"),
+    (r"there are quickstart, .* \(see", "there are quickstart, … (see"),
     (r"training_[\d-]{19}", "training_…"),
 )
 

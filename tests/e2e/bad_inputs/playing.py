@@ -14,6 +14,7 @@ from scripts import (
     compare,
     evaluate,
     export,
+    marinenav,
     plot_training_results,
     report,
     runs,
@@ -33,6 +34,7 @@ MAINS = {
         train_rl_agents,
         evaluate,
         export,
+        marinenav,
         plot_training_results,
         report,
         view_episode,
@@ -42,6 +44,7 @@ MAINS = {
         benchmark,
         compare,
         runs,
+        marinenav,
     )
 }
 

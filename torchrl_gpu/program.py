@@ -1,0 +1,82 @@
+"""What all commands share: how they are called, their help, and errors in one line. It needs no package."""
+
+import argparse
+import difflib
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import NoReturn
+
+from torchrl_gpu import __version__
+
+PROGRAM = "marinenav"
+OWN = ("marinenav_env", "agents", "torchrl_gpu", "scripts", "config", "models")
+"""Packages of this project."""
+
+called_as: ContextVar[str] = ContextVar("called_as", default="")
+"""How a command was called, if not as a script or a module: ``marinenav view``."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Answers bad usage in one line, which names the nearest option and where to look for more."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print it and exit with status 2."""
+        start = "unrecognized arguments: "
+        if message.startswith(start + "-"):
+            given = message.removeprefix(start).split()[0].partition("=")[0]
+            message += near(given, re.findall(r"--[\w-]+", self.format_usage()))
+        self.exit(2, f"{self.prog}: error: {message} (see {self.prog} -h)\n")
+
+
+def near(given: str, known: Iterable[str], likeness: float = 0.5) -> str:
+    """``; did you mean 'train'?``, or nothing if nothing known is like what was given."""
+    found = difflib.get_close_matches(given, known, n=1, cutoff=likeness)
+    return f"; did you mean {found[0]!r}?" if found else ""
+
+
+def new_parser(name: str, description: str, examples: str, script: str) -> Parser:
+    """Parser with ``--version`` and, below the options, examples; named as `called_as` says.
+
+    ``script`` is how the examples call it; they are shown as the user called it.
+    """
+    program = called_as.get()
+    parser = Parser(
+        prog=program or name,
+        description=description,
+        epilog="examples:\n" + (examples.replace(script, program) if program else examples),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    return parser
+
+
+def typed(word: str) -> str:
+    """A command as it is typed here: with the path of the program where the shell would not find it."""
+    program = sys.argv[0]
+    if Path(program).name != PROGRAM:
+        return f"{PROGRAM} {word}"
+    found = shutil.which(PROGRAM)
+    return f"{PROGRAM if found and os.path.samefile(found, program) else program} {word}"
+
+
+@contextmanager
+def packages_needed() -> Iterator[None]:
+    """Within the block a package that is not installed ends the program, in one line that says what to do."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        name = (error.name or "").partition(".")[0]
+        if not name or name in OWN:
+            raise
+        print(
+            f"error: {sys.executable} has no package {name!r}; use the Python into which marinenav is "
+            "installed (make train: .venv/bin/python), or install it: python -m pip install -e .",
+            file=sys.stderr,
+        )
+        sys.exit(2)
