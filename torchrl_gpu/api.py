@@ -22,6 +22,7 @@ from torchrl_gpu.evaluation.one_by_one import evaluate as play_one_by_one
 from torchrl_gpu.evaluation.task import Task
 from torchrl_gpu.experiment import build_trainer
 from torchrl_gpu.program import typed
+from torchrl_gpu.learn.ways import compiler_of_torch
 from torchrl_gpu.runs import surroundings
 from torchrl_gpu.runs.checkpoint import Checkpoints
 from torchrl_gpu.runs.folder import CHECKPOINTS, create_run_folders, locked, mark_finished
@@ -29,7 +30,6 @@ from torchrl_gpu.runs.interruption import Interrupted, StopRequests
 from torchrl_gpu.runs.memory import check_memory, explaining_shortage
 from torchrl_gpu.runs.sweep import Job, check_device, check_model, one_thread, trial_folder
 from torchrl_gpu.seeding import EVAL_SEED, kept_generators, seed_everything
-from torchrl_gpu.settings.overrides import compiler_of_torch
 from torchrl_gpu.settings.parse import ConfigError, Experiment, Trial, make_trials, read_config
 from torchrl_gpu.torchrl_trainer import TorchRLTrainer
 from torchrl_gpu.watch.loggers import rewind
@@ -212,9 +212,9 @@ def check_trial(trial: Trial, device: str, at_once: int = 1) -> None:
         raise ConfigError(str(error)) from None
     if trial.replay.replay_device != "auto":
         check_device(trial.replay.replay_device, "key 'replay_device'")
-    if trial["compile"] and torch.device(device).type == "cpu" and compiler_of_torch() is None:
+    if trial.update.compile is True and torch.device(device).type == "cpu" and compiler_of_torch() is None:
         raise ConfigError(
-            "key 'compile': true needs the C++ compiler g++, which is not on the PATH; false needs none"
+            "key 'compile': true needs the C++ compiler g++, which is not on the PATH; \"auto\" needs none"
         )
     check_memory(trial, device, at_once)
 

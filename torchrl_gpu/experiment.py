@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -25,6 +25,7 @@ from torchrl_gpu.evaluation.one_by_one import create_eval_configs, evaluate
 from torchrl_gpu.learn.average import AveragedWeights
 from torchrl_gpu.learn.scale import ObservationScale
 from torchrl_gpu.learn.update import Update, device_update
+from torchrl_gpu.learn.ways import Way
 from torchrl_gpu.replay.buffer import Replay
 from torchrl_gpu.replay.memories import device_replay, legacy_replay
 from torchrl_gpu.replay.rows import Draw
@@ -56,7 +57,7 @@ class Parts(NamedTuple):
 
 def reproduction_parts(trial: Trial, device: str, folder: Path, lap: Lap, verbose: bool) -> Parts:
     """The legacy pipeline's numbers: one world, one robot after the other, the legacy draws."""
-    env = training_env(trial, device, dtype=torch.float64)
+    env = training_env(trial, device, torch.float64, Way())
     world = MarineNavEnv3(trial.episodes.eval_seed, is_eval_env=True)
     agent = build_agent(trial, device)
     if not agent.learner.prioritized:
@@ -76,7 +77,8 @@ def reproduction_parts(trial: Trial, device: str, folder: Path, lap: Lap, verbos
 
 def throughput_parts(trial: Trial, device: str, folder: Path, lap: Lap, verbose: bool) -> Parts:
     """Many environments at once: batched acting, replay on the device, episodes played side by side."""
-    env = training_env(trial, device, dtype=torch.float32)
+    ways = trial.ways(device)
+    env = training_env(trial, device, torch.float32, ways.world)
     world = MarineNavEnv3(trial.episodes.eval_seed, is_eval_env=True)
     agent = build_agent(trial, device)
     scale = ObservationScale(device) if trial.scale.observation_scale else None
@@ -90,13 +92,13 @@ def throughput_parts(trial: Trial, device: str, folder: Path, lap: Lap, verbose:
         policy=policy,
         steps=TensorSteps(env, policy, lap, trial.steps),
         replay=device_replay(trial.replay, trial.learner, trial.prioritized, device),
-        update=device_update(agent.learner, trial.update),
+        update=device_update(agent.learner, ways.update, trial.update),
         evaluate=BatchedEvaluation(
             agent,
             episodes,
             device,
             trial.record,
-            compile=trial.update.compile,
+            compile=_compiled(ways.evaluation),
             seed=trial.episodes.eval_seed,
             verbose=verbose,
         ),
@@ -106,7 +108,12 @@ def throughput_parts(trial: Trial, device: str, folder: Path, lap: Lap, verbose:
     )
 
 
-def training_env(trial: Trial, device: str, dtype: torch.dtype) -> MarineNavTorchRLEnv:
+def _compiled(way: Way) -> dict[str, Any] | bool:
+    """What a world takes for ``compile``."""
+    return {"optional": way.optional} if way.compiled else False
+
+
+def training_env(trial: Trial, device: str, dtype: torch.dtype, way: Way) -> MarineNavTorchRLEnv:
     """The environment that a trial trains in."""
     return build_env(
         trial.world,
@@ -114,7 +121,7 @@ def training_env(trial: Trial, device: str, dtype: torch.dtype) -> MarineNavTorc
         continuous=LEARNERS[trial.run.agent_type].continuous,
         device=device,
         dtype=dtype,
-        compile=trial.update.compile,
+        compile=_compiled(way),
     )
 
 

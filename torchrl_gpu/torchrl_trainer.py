@@ -11,6 +11,7 @@ from torch import Tensor
 
 from agents.agent import Agent
 from marinenav_env.envs.torchrl_gpu import MarineNavTorchRLEnv
+from marinenav_env.envs.torchrl_gpu.compilation import told
 from torchrl_gpu.collect.plain_steps import PlainSteps
 from torchrl_gpu.collect.policy_wrapper import PolicyWrapper
 from torchrl_gpu.collect.step import Step
@@ -127,10 +128,11 @@ class TorchRLTrainer:
         self.progress.start(self.timestep)
         self.timings.restart()
         try:
-            while self.timestep <= self.schedule.total_timesteps:
-                self._advance(Path(directory))
-                between_steps()
-                self.timings.lap("other")
+            with told(self.progress.note):
+                while self.timestep <= self.schedule.total_timesteps:
+                    self._advance(Path(directory))
+                    between_steps()
+                    self.timings.lap("other")
         except (ArithmeticError, IndexError, RuntimeError, ValueError):
             self.check_weights()  # what they give may be refused anywhere
             raise

@@ -93,7 +93,9 @@ def main(argv: Sequence[str] | None = None, then: Callable[[Path], None] = nothi
     if args.resume is not None:
         return resume(args, run, checks, lost_results)
     read = partial(read_config, overrides=args.overrides, fast_on=args.device if args.fast else None)
-    return launch(args, run, checks, keep_config=True, first_line=lambda trial: trial.mode, read=read)
+    return launch(
+        args, run, checks, keep_config=True, first_line=lambda trial: trial.mode_on(args.device), read=read
+    )
 
 
 def check(trial: "Trial", at_once: int, device: str) -> None:

@@ -2,7 +2,8 @@
 
 A tensor "on" it says that its device is ``cuda:0``, and computes what the CPU tensor that it holds computes.
 Operations on tensors of both devices are refused as CUDA refuses them, and what makes the host wait for a GPU
-is noted. Not simulated are streams, graphs, kernels and their rounding: a test on a real GPU says more.
+is noted. CUDA graphs are in `simulated_graphs`. Not simulated are when streams run, kernels and their
+rounding: a test on a real GPU says more.
 """
 
 import traceback
@@ -18,6 +19,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_leaves, tree_map
+
+from tests.contract import simulated_graphs as graphs
 
 GPU = torch.device("cuda:0")
 aten = torch.ops.aten
@@ -110,7 +113,8 @@ def watch() -> Iterator[Counter[str]]:
 
 
 def note(what: str) -> None:
-    """Note that the host waits, and the last lines that are not ours."""
+    """Note that the host waits, and the last lines that are not ours; a graph refuses to be recorded."""
+    graphs.machine.refuse(what)
     if _watching[0]:
         lines = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_stack()]
         waits[f"{what}: " + " < ".join([line for line in reversed(lines) if __file__ not in line][:4])] += 1
@@ -125,8 +129,9 @@ def compute(func: Any, args: tuple, kwargs: dict) -> Any:
     options = {name: value for name, value in kwargs.items() if name != "pin_memory"}
     if kwargs.get("device") is not None:
         options["device"] = torch.device("cpu")
+    run = graphs.machine.run if on_gpu else lambda func, args, options: func(*args, **options)
     with _disable_current_modes():
-        result = func(*tree_map(_content, args), **tree_map(_content, options))
+        result = run(func, tree_map(_content, args), tree_map(_content, options))
     if not on_gpu:
         return result
     owners = {id(tensor.content): tensor for tensor in here}  # of what was changed in place
@@ -160,7 +165,10 @@ def _check(func: Any, args: tuple, kwargs: dict, tensors: list, here: list) -> N
 
 
 def _content(value: Any) -> Any:
-    return value.content if isinstance(value, GpuTensor) else value
+    if isinstance(value, GpuTensor):
+        return value.content
+    recorded = graphs.machine.graph is not None and isinstance(value, Tensor)
+    return value.clone() if recorded else value  # a graph keeps a number of the host as it was
 
 
 def _is_gpu(device: Any) -> bool:
@@ -249,6 +257,20 @@ class Event:
         """Nothing to wait for."""
 
 
+def _clip(parameters: list[Tensor], limit: float) -> None:
+    """`torch.nn.utils.clip_grad_norm_`."""
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    factor = (limit / (nn.utils.get_total_norm(gradients) + 1e-6)).clamp(max=1.0)
+    for gradient in gradients:
+        gradient.mul_(factor)
+
+
+def _grouped(lists: list[list[Tensor]], with_indices: bool = False) -> dict:
+    """All tensors of an optimiser are on one device and of one precision."""
+    first = lists[0][0]
+    return {(first.device, first.dtype): (lists, list(range(len(lists[0]))))}
+
+
 @contextmanager
 def simulated_gpu() -> Iterator[None]:
     """Within the block ``cuda`` is the device of this module."""
@@ -267,7 +289,8 @@ def simulated_gpu() -> Iterator[None]:
         "_lazy_init": lambda: None,
         "device": lambda device: nullcontext(),
         "Event": Event,
-        "current_stream": lambda device=None: None,
+        **graphs.replaced(),
+        "synchronize": lambda device=None: note("synchronize"),
         "get_rng_state": lambda device=None: generator.get_state(),
         "set_rng_state": lambda state, device=None: generator.set_state(state),
         "get_rng_state_all": lambda: [generator.get_state()],
@@ -282,12 +305,15 @@ def simulated_gpu() -> Iterator[None]:
             (torch, "Generator", lambda device="cpu": cpu_generator()),
             (torch, "save", save_content),
             (Tensor, "pin_memory", lambda self: self),
-            # Two that look at tensors from below, where these are on the CPU.
-            (nn.utils, "clip_grad_norm_", lambda parameters, limit: None),
+            # Some that look at tensors from below, where these are on the CPU.
+            (nn.utils, "clip_grad_norm_", _clip),
+            (optimizer.Optimizer, "_group_tensors_by_device_and_dtype", staticmethod(_grouped)),
             (optimizer.Optimizer, "_accelerator_graph_capture_health_check", lambda self: None),
             (optimizer, "_foreach_supported_types", [*optimizer._foreach_supported_types, GpuTensor]),
         ):
             stack.enter_context(mock.patch.object(owner, name, value))
+        stack.enter_context(mock.patch.object(torch.cuda.graph, "default_capture_stream", None))
+        stack.enter_context(mock.patch.object(torch._C, "_host_emptyCache", create=True))
         overwrite = torch.__future__.get_overwrite_module_params_on_conversion()
         stack.callback(torch.__future__.set_overwrite_module_params_on_conversion, overwrite)
         torch.__future__.set_overwrite_module_params_on_conversion(True)

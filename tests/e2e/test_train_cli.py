@@ -125,9 +125,10 @@ def test_the_command_as_a_user_types_it(workplace):
 
 def test_keys_on_the_command_line_win_and_are_recorded(workplace, capsys):
     assert main("seed=4,5", "-C", workplace(), "--fast", "num_envs=8", "total_timesteps=24") == 0
-    assert capsys.readouterr().out.startswith('throughput mode, because of num_envs 8, backend "torch"\n')
+    because = 'compile "auto", num_envs 8, backend "torch" ("auto" here: nothing compiled)'
+    assert capsys.readouterr().out.startswith(f"throughput mode, because of {because}\n")
     run = the_run()
-    given = {"num_envs": 8, "backend": "torch", "compile": False, "total_timesteps": 24}
+    given = {"num_envs": 8, "backend": "torch", "compile": "auto", "total_timesteps": 24}
     assert json.loads((run / "config.json").read_text()) == SMALL | given | {"seed": [4, 5]}
     for seed in (4, 5):
         trial = json.loads((run / f"seed_{seed}" / "trial_config.json").read_text())

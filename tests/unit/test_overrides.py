@@ -57,9 +57,8 @@ def test_a_range_ascends_and_is_no_slip(text):
 
 
 def test_fast_keys_suit_the_device_and_the_length():
-    assert fast_keys("cuda:1", 6_000_000) == {"num_envs": 1024, "backend": "torch", "compile": True}
-    assert not fast_keys("cuda", [6_000_000, 1000])["compile"]
-    assert fast_keys("cpu", "many") == {"num_envs": 256, "backend": "torch", "compile": False}
+    assert fast_keys("cuda:1") == {"num_envs": 1024, "backend": "torch", "compile": "auto"}
+    assert fast_keys("cpu") == {"num_envs": 256, "backend": "torch", "compile": "auto"}
 
 
 def test_arguments_win_over_the_file_which_wins_over_fast(tmp_path):

@@ -1,5 +1,7 @@
 """The compiled update against the legacy one, from the same draws."""
 
+import copy
+import re
 from functools import partial
 
 import pytest
@@ -7,10 +9,19 @@ import torch
 
 from agents.agent import Agent
 from agents.learners import LEARNERS
-from torchrl_gpu.learn.update import Update, UpdateSettings
+from marinenav_env.envs.torchrl_gpu.compilation import told
+from torchrl_gpu.learn.update import Update
+from torchrl_gpu.learn.ways import Way
 from torchrl_gpu.replay.rows import Draw
 
-compiled = partial(Update, settings=UpdateSettings(compile=True))
+COMPILED = Way(compiled=True, captured=torch.cuda.is_available())
+compiled = partial(Update, way=COMPILED)
+
+
+@pytest.fixture
+def no_compiler(monkeypatch):
+    """What the compiler is given is computed as it is."""
+    monkeypatch.setattr(torch._inductor, "compile", lambda graph, inputs, options: graph)
 
 
 def batch_for(agent, size=64, seed=0, weighted=False):
@@ -71,16 +82,14 @@ def test_the_compiled_update_weighs_samples():
     assert_same_learning("AC-IQN", compiled, weighted=True)
 
 
-@pytest.mark.parametrize("weighted", [False, True], ids=["uniform", "weighted"])
-@pytest.mark.parametrize("agent_type", ["DQN", "SAC"])
-def test_its_arithmetic_without_the_compiler(agent_type, weighted, monkeypatch):
-    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+@pytest.mark.parametrize(
+    ("agent_type", "weighted"), [("DQN", False), ("DQN", True), ("SAC", True), ("TD3", False)]
+)
+def test_its_arithmetic_without_the_compiler(agent_type, weighted, no_compiler):
     assert_same_learning(agent_type, compiled, weighted=weighted)
 
 
-def test_a_perturbed_learning_rate_is_noticed(monkeypatch):
-    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
-
+def test_a_perturbed_learning_rate_is_noticed(no_compiler):
     def perturbed(learner):
         for optimizer in learner.optimizers.values():
             optimizer.param_groups[0]["lr"] = 1.02e-4
@@ -90,8 +99,51 @@ def test_a_perturbed_learning_rate_is_noticed(monkeypatch):
         assert_same_learning("DQN", perturbed)
 
 
-def test_two_updates_draw_different_noise(monkeypatch):
-    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+def test_tracing_learns_nothing(no_compiler):
+    agent = Agent(agent_type="DQN")
+    states = [copy.deepcopy(agent.learner.state_dict()) for _ in range(2)]
+    update = compiled(agent.learner)
+    update(batch_for(agent))
+    assert agent.learner.state_dict()["optimizers"]["network"]["state"][0]["step"] == 1
+    agent.learner.load_state_dict(states[0])
+    update(batch_for(agent))  # the graph is made anew, for the state that was loaded
+    steps = agent.learner.state_dict()["optimizers"]["network"]["state"]
+    assert [state["step"].item() for state in steps.values()] == [1.0] * len(steps)
+
+
+def broken(graph, inputs, options):
+    raise OSError("no compiler here\nmany lines")
+
+
+def test_where_nothing_compiles_it_says_so_in_a_line_and_goes_on(monkeypatch):
+    monkeypatch.setattr(torch._inductor, "compile", broken)
+    lines = []
+    with told(lines.append):
+        assert_same_learning("Rainbow", partial(Update, way=Way(compiled=True, optional=True)))
+    assert lines[1:] == [
+        "the update cannot be compiled: OSError: no compiler here many lines; it goes on without"
+    ]
+
+
+def test_where_nothing_compiles_it_is_refused_if_it_was_asked_for(monkeypatch):
+    monkeypatch.setattr(torch._inductor, "compile", broken)
+    agent = Agent(agent_type="DQN")
+    with pytest.raises(RuntimeError, match=r"cannot be compiled: OSError: no compiler .*\"auto\" goes on"):
+        compiled(agent.learner)(batch_for(agent))
+
+
+def test_it_says_what_is_compiled_and_how_long_it_took(no_compiler):
+    agent, lines = Agent(agent_type="DQN"), []
+    update = compiled(agent.learner)
+    with told(lines.append):
+        for _ in range(2):
+            update(batch_for(agent))
+    begin, end = lines
+    assert begin.startswith("compiling the update; ")
+    assert re.fullmatch(r"compiled the update in \d+ s", end)
+
+
+def test_two_updates_draw_different_noise(no_compiler):
     agent = Agent(agent_type="AC-IQN", LR=0.0)
     update, batch = compiled(agent.learner), batch_for(agent)
     assert update(batch)["critic"] != update(batch)["critic"]

@@ -50,7 +50,13 @@ class WorldSettings(RewardSettings):
 
 
 def build_env(
-    settings: WorldSettings, seed: int, *, continuous: bool, device: str, dtype: torch.dtype, compile: bool
+    settings: WorldSettings,
+    seed: int,
+    *,
+    continuous: bool,
+    device: str,
+    dtype: torch.dtype,
+    compile: bool | dict[str, Any],
 ) -> MarineNavTorchRLEnv:
     """The training environment; with ``stage_mix`` its environments are spread over all stages."""
     env = MarineNavTorchRLEnv(
@@ -61,7 +67,7 @@ def build_env(
         continuous=continuous,
         dtype=dtype,
         device=device,
-        compile=compile and settings.backend == "torch",
+        compile=compile if settings.backend == "torch" else False,
         **settings.rewards,
     )
     if settings.stage_mix:

@@ -70,7 +70,7 @@ class BatchedEvaluation:
         settings: RecordSettings = RecordSettings(),  # noqa: B008 - it is frozen
         *,
         dtype: torch.dtype = torch.float32,  # of the worlds
-        compile: bool = False,  # the step of the worlds, at the first call
+        compile: bool | dict[str, Any] = False,  # the step of the worlds; see `VectorWorld`
         seed: int = EVAL_SEED,
         verbose: bool = True,  # print the report of each evaluation
     ) -> None:

@@ -1,13 +1,13 @@
-"""One gradient update of a learner on what a replay draws: as it is written, or as one compiled graph.
+"""One gradient update of a learner on what a replay draws: as it is written, compiled, or as a CUDA graph.
 
-Most of an eager update is autograd and optimiser dispatch on small matrices; compiling only the losses leaves
-that cost in place, so the graph holds losses, gradients, clipping and Adam together. Random numbers are drawn
-outside and handed in, so that a replayed CUDA graph never repeats them.
+Most of an eager update is autograd and optimiser dispatch on small matrices, so a graph holds losses,
+gradients, clipping and Adam together. Random numbers are drawn outside and handed in: whichever way it is
+computed, an update draws what it always draws.
 """
 
-import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Literal
 
 import torch
 from pydantic import model_validator
@@ -16,10 +16,11 @@ from torch import Tensor
 from agents.batch import Batch
 from agents.learners.base import Gradients, Learner, Noise, Stage
 from agents.settings import Section, key
-from marinenav_env.envs.torchrl_gpu.compilation import compile_whole, unguarded
-
-CLIP_EPS = 1e-6
-"""What `torch.nn.utils.clip_grad_norm_` adds to the norm."""
+from marinenav_env.envs.torchrl_gpu.compilation import reason, tell
+from torchrl_gpu.learn.adam import Step, materialise_state, step_by_formula, step_in_few_kernels
+from torchrl_gpu.learn.captured import Captured
+from torchrl_gpu.learn.lowered import Function, lower
+from torchrl_gpu.learn.ways import Way
 
 Drawn = tuple[Tensor, Tensor | None, Tensor | None]
 """Rows of transitions, their slots in the memory, their importance weights: a `Draw` of a replay."""
@@ -28,158 +29,145 @@ Drawn = tuple[Tensor, Tensor | None, Tensor | None]
 class UpdateSettings(Section):
     """What is compiled."""
 
-    compile: bool = key(False, "compile the step of the tensor world and the whole update", throughput=True)
-    autocast: bool = key(False, "bfloat16 matrix products in compiled updates", throughput=True)
+    compile: bool | Literal["auto"] = key(
+        False,
+        "compile the step of the tensor world and the whole update; `auto`: what the run is long enough for",
+        throughput=True,
+    )
+    autocast: bool = key(False, "bfloat16 matrix products in updates that may be compiled", throughput=True)
 
     @model_validator(mode="after")
     def _autocast_where_compiled(self) -> "UpdateSettings":
         if self.autocast and not self.compile:
-            raise ValueError("key 'autocast': true needs 'compile' true")
+            raise ValueError("key 'autocast': true needs 'compile' true or \"auto\"")
         return self
 
 
 class Update:
-    """Gradient updates of a learner; compiled ones give the same numbers up to rounding.
+    """Gradient updates of a learner; all ways give the same numbers up to rounding.
 
     They work on the learner's own parameters and on the state of its own optimisers, so that checkpoints and
-    target copies see nothing of it. Precision and clipping of a graph are those of its first update. With
-    ``compile`` the learner draws on its device and looks at no batch; ``autocast`` is for such updates alone:
-    bfloat16 matrix products in forward and backward passes.
+    target copies see nothing of it. Precision and clipping of a graph are those of its first update. Where it
+    is not eager the learner draws on its device and looks at no batch; ``autocast`` is for such updates
+    alone: bfloat16 matrix products in forward and backward passes.
     """
 
-    def __init__(self, learner: Learner, settings: UpdateSettings = UpdateSettings()) -> None:  # noqa: B008
+    def __init__(self, learner: Learner, way: Way = Way(), autocast: bool = False) -> None:  # noqa: B008
         self.learner = learner
-        self.settings = settings
+        self.way = way
+        self.autocast = autocast
         # What has its turn together is one graph; learners whose stages all come every time have one.
-        self._graphs: dict[tuple[Stage, ...], _Graph] | None = {} if settings.compile else None
-        if settings.compile:
-            check_torch()
+        self._graphs: dict[tuple[Stage, ...], _Graph] = {}
+        self._states: list[dict] = []  # of the optimisers, that graphs work on
+        self._eager = not (way.compiled or way.captured)
+        if not self._eager:
             learner.stay_on_device()
 
     def __call__(self, draw: Drawn) -> dict[str, Tensor]:
         """One update on what a replay has drawn; see `Learner.update`."""
-        if self._graphs is None:
-            rows, index, weight = draw
-            return self.learner.update(Batch.of(rows, self.learner.continuous, index, weight))
+        rows, index, weight = draw
+        if self._eager:
+            batch = Batch.of(rows, self.learner.continuous, index, weight)
+            if not self.autocast:
+                return self.learner.update(batch)
+            with in_bfloat16(self.learner):
+                return self.learner.update(batch)
+        self._follow_states()
         stages = self.learner.next_stages()
-        if not self._graphs:  # not before: a resumed run restores the state first
-            for optimizer in self.learner.optimizers.values():
-                _materialise_state(optimizer)
         if stages not in self._graphs:
-            self._graphs[stages] = _Graph(self.learner, stages, self.settings.autocast)
-        return self._graphs[stages](draw)
+            self._graphs[stages] = _Graph(self.learner, stages, self.way, self.autocast)
+        return self._graphs[stages](rows, weight)
+
+    def _follow_states(self) -> None:
+        """Make graphs anew where a checkpoint has given the optimisers other states."""
+        states = [optimizer.state for optimizer in self.learner.optimizers.values()]
+        if len(states) == len(self._states) and all(
+            a is b for a, b in zip(states, self._states, strict=True)
+        ):
+            return
+        for optimizer in self.learner.optimizers.values():
+            materialise_state(optimizer)
+        self._graphs, self._states = {}, states
 
 
 class _Graph:
-    """The update of some stages, compiled: what `Learner.descend` does, with an Adam that compiles well."""
+    """The update of some stages, what `Learner.descend` does, made into a function of tensors."""
 
-    def __init__(self, learner: Learner, stages: tuple[Stage, ...], autocast: bool) -> None:
+    def __init__(self, learner: Learner, stages: tuple[Stage, ...], way: Way, autocast: bool) -> None:
         self.learner = learner
-        self.autocast = autocast
-        self.device_type = torch.device(learner.device).type
         self.stages = [stage._replace(loss=self._in_precision(stage.loss)) for stage in stages]
-        # Calls between kernels take as long as small kernels do. On the CPU C++ makes them, not Python; on a
-        # GPU they are recorded once, as a CUDA graph.
-        self.captured = self.device_type == "cuda"
-        options = {"triton.cudagraphs": True} if self.captured else {"cpp_wrapper": True}
-        self._compiled = compile_whole(self._descend, options=options)
+        self.way = way
+        self.autocast = autocast
         self._learning_rate = torch.empty((), device=learner.device)  # an input: it may change
-        self._shape: torch.Size | None = None  # of the rows of the update before
+        self._filled: float | None = None  # with
+        self._names: list[str] = []  # of the losses
+        self._functions: dict[tuple, Function] = {}  # for shapes of inputs
 
-    def __call__(self, draw: Drawn) -> dict[str, Tensor]:
-        rows, _, weight = draw
+    def __call__(self, rows: Tensor, weight: Tensor | None) -> dict[str, Tensor]:
         noise = self.learner.draw_noise(len(rows))
-        self._learning_rate.fill_(self.learner.learning_rate)
-        known, self._shape = self._shape == rows.shape, rows.shape
-        # Graphs that differentiate inside are allowed for those of updates alone.
-        with unguarded() if known else torch._dynamo.config.patch(trace_autograd_ops=True):
-            losses = self._compiled(rows, weight, noise, self._learning_rate)
-        if self.captured:  # the next replay writes its losses to the same places
-            losses = {name: loss.clone() for name, loss in losses.items()}
-        return losses
+        if self._filled != self.learner.learning_rate:
+            self._filled = self.learner.learning_rate
+            self._learning_rate.fill_(self._filled)
+        inputs = [rows, self._learning_rate, *noise.values()] + ([] if weight is None else [weight])
+        kind = (rows.shape, weight is None)
+        if kind not in self._functions:
+            self._functions[kind] = self._make(list(noise), inputs)
+        losses = self._functions[kind](*inputs)  # which tells their names, the first time
+        return dict(zip(self._names, losses, strict=True))
+
+    def _make(self, noise: list[str], inputs: Sequence[Tensor]) -> Function:
+        function = self._descent(step_in_few_kernels, noise)
+        if self.way.compiled:
+            try:
+                function = lower(self._descent(step_by_formula, noise), inputs, "the update")
+            except Exception as error:
+                self._failed("compiled", error)
+        if not self.way.captured:
+            return function
+        return Captured(function, self.learner.device, lambda error: self._failed("a CUDA graph", error))
+
+    def _descent(self, step: Step, noise: list[str]) -> Function:
+        """The update as a function of rows, step size, noise and weights: the stages' losses."""
+
+        def descent(rows: Tensor, learning_rate: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
+            def step_network(name: str, gradients: Gradients) -> None:
+                limit = self.learner.settings.max_grad_norm
+                step(self.learner.optimizers[name], gradients, learning_rate, limit)
+
+            drawn, weight = dict(zip(noise, others, strict=False)), others[len(noise) :]
+            batch = Batch.of(rows, self.learner.continuous, weight=weight[0] if weight else None)
+            losses = self.learner.descend(self.stages, batch, drawn, step_network)
+            self._names = list(losses)
+            return tuple(losses.values())
+
+        return descent
 
     def _in_precision(self, loss: Callable[[Batch, Noise], dict[str, Tensor]]) -> Callable:
         def in_precision(batch: Batch, noise: Noise) -> dict[str, Tensor]:
-            # Without the cache of cast weights: stages differentiate one after the other.
-            with torch.autocast(self.device_type, torch.bfloat16, enabled=self.autocast, cache_enabled=False):
+            with in_bfloat16(self.learner, self.autocast):
                 return loss(batch, noise)
 
         return in_precision
 
-    def _descend(
-        self, rows: Tensor, weight: Tensor | None, noise: Noise, learning_rate: Tensor
-    ) -> dict[str, Tensor]:
-        def step(name: str, gradients: Gradients) -> None:
-            self._step(name, gradients, learning_rate)
-
-        batch = Batch.of(rows, self.learner.continuous, weight=weight)
-        return self.learner.descend(self.stages, batch, noise, step)
-
-    def _step(self, name: str, gradients: Gradients, learning_rate: Tensor) -> None:
-        """Adam with a clipped gradient (Kingma & Ba 2015), on the state of the learner's optimiser."""
-        optimizer = self.learner.optimizers[name]
-        norm = torch.stack([gradient.square().sum() for gradient in gradients]).sum().sqrt()  # over all
-        ratio = self.learner.settings.max_grad_norm / (norm + CLIP_EPS)
-        scale = ratio.log().clamp(max=0.0).exp()  # what holds an exponential is computed once, see `adam`
-        with torch.no_grad():
-            scaled = [gradient * scale for gradient in gradients]
-            parameters = self.learner.parameters(name)
-            adam(optimizer.param_groups[0], learning_rate, optimizer.state, parameters, scaled)
+    def _failed(self, what: str, error: Exception) -> None:
+        """Say in a line that the update is not what it should be, or refuse to go on."""
+        line = f"the update cannot be {what}: {reason(error)}"
+        if not self.way.optional:
+            raise RuntimeError(f'{line}; "compile": "auto" goes on without') from error
+        tell(f"{line}; it goes on without")
 
 
-def device_update(learner: Learner, settings: UpdateSettings) -> Update:
-    """Updates with less waste: the host waits for nothing; compiled whole, or at least Adam is one kernel."""
+def in_bfloat16(learner: Learner, enabled: bool = True) -> AbstractContextManager:
+    """Within the block matrix products are in bfloat16."""
+    # Without the cache of cast weights: stages differentiate one after the other.
+    kind = torch.device(learner.device).type
+    return torch.autocast(kind, torch.bfloat16, enabled=enabled, cache_enabled=False)
+
+
+def device_update(learner: Learner, way: Way, settings: UpdateSettings) -> Update:
+    """Updates with less waste: the host waits for nothing, and Adam is one kernel at most."""
     learner.stay_on_device()
-    if not settings.compile:
+    if not (way.compiled or way.captured):
         for optimizer in learner.optimizers.values():
             optimizer.param_groups[0].update(fused=True, foreach=False)
-    return Update(learner, settings)
-
-
-def check_torch() -> None:
-    """Refuse with a RuntimeError a torch that cannot trace a differentiation inside a compiled graph."""
-    if not hasattr(torch._dynamo.config, "trace_autograd_ops"):
-        raise RuntimeError(
-            f"compiled updates need a torch that traces torch.autograd.grad; {torch.__version__} does "
-            'not. Install a newer one (2.15 does), or set "compile": false'
-        )
-
-
-def adam(
-    group: dict[str, Any],
-    learning_rate: Tensor,
-    state: dict,
-    parameters: list[Tensor],
-    gradients: list[Tensor],
-) -> None:
-    """One Adam step in place: the formulas of `torch.optim.Adam`, written for the compiler to take whole.
-
-    The group gives ``betas`` and ``eps``; the step size is 0-d; each parameter has its optimiser's state.
-    """
-    beta1, beta2 = group["betas"]
-    states = [state[parameter] for parameter in parameters]
-    torch._foreach_add_([s["step"] for s in states], 1)
-    step = states[0]["step"]
-    # On the CPU the compiler computes a reused number again for every few weights, which took as long as all
-    # matrix products, unless there is an exponential in it.
-    step_size = learning_rate / (1 - torch.exp(step * math.log(beta1)))
-    root_correction = (1 - torch.exp(step * math.log(beta2))).sqrt()
-    for parameter, gradient, s in zip(parameters, gradients, states, strict=True):
-        s["exp_avg"].lerp_(gradient, 1 - beta1)
-        s["exp_avg_sq"].mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-        denominator = s["exp_avg_sq"].sqrt() / root_correction + group["eps"]
-        parameter.sub_(step_size * s["exp_avg"] / denominator)
-
-
-def _materialise_state(optimizer: torch.optim.Optimizer) -> None:
-    """Create Adam's state as its first step would, so that the graph finds it in place."""
-    for parameter in optimizer.param_groups[0]["params"]:
-        state = optimizer.state[parameter]
-        if state:
-            state["step"] = state["step"].to(parameter.device)
-        else:
-            state["step"] = torch.zeros((), device=parameter.device)
-            state["exp_avg"] = torch.zeros_like(parameter)
-            state["exp_avg_sq"] = torch.zeros_like(parameter)
-        for value in state.values():  # CUDA graphs take inputs that change only where they stay
-            torch._dynamo.mark_static_address(value)
+    return Update(learner, way, settings.autocast)

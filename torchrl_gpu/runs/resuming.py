@@ -70,7 +70,7 @@ def go_on(
         return refuse(error)
     if args.verbosity != "quiet":
         print(f"{len(found) - len(left)} of {len(found)} trials are finished")
-        print(*dict.fromkeys(f"{trial.mode}\n" for trial in left.values()), sep="", end="")
+        print(*dict.fromkeys(f"{trial.mode_on(args.device)}\n" for trial in left.values()), sep="", end="")
     jobs = [
         Job(run_trial, trial, folder, stamp or _stamp(folder), args.device, resumed=True)
         for folder, trial in left.items()

@@ -1,10 +1,7 @@
 """Keys given on the command line, ``seed=0..3 learning_rate=1e-4,5e-4``, and those that make a run fast."""
 
 import json
-import os
 import re
-import shutil
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,8 +10,6 @@ from torchrl_gpu.settings.errors import ConfigError
 RANGE = re.compile(r"(\d{1,18})\.\.(\d{1,18})")
 LONGEST_RANGE = 10_000
 ENVIRONMENTS = {"cpu": 256, "cuda": 1024}
-REPAID_AFTER = 500_000
-"""Timesteps of a run that is longer for not being compiled."""
 
 
 def parse_overrides(arguments: Sequence[str]) -> dict[str, Any]:
@@ -59,18 +54,7 @@ def _json(text: str) -> list[Any] | None:
         return None
 
 
-def compiler_of_torch() -> str | None:
-    """The C++ compiler by which torch compiles for the CPU, or None if there is none."""
-    return shutil.which(os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++"))
-
-
-def fast_keys(device: str, total_timesteps: Any) -> dict[str, Any]:
-    """Throughput keys that suit a device, for a config of the legacy pipeline.
-
-    Compiling takes a minute or two, which a short run does not repay, and on a CPU a compiler of C++.
-    """
+def fast_keys(device: str) -> dict[str, Any]:
+    """Throughput keys that suit a device, for a config of the legacy pipeline."""
     kind = "cuda" if device.startswith("cuda") else "cpu"
-    compiler = kind == "cuda" or compiler_of_torch() is not None
-    lengths = total_timesteps if isinstance(total_timesteps, list) else [total_timesteps]
-    long = all(isinstance(length, int) and length >= REPAID_AFTER for length in lengths)
-    return {"num_envs": ENVIRONMENTS[kind], "backend": "torch", "compile": compiler and long}
+    return {"num_envs": ENVIRONMENTS[kind], "backend": "torch", "compile": "auto"}

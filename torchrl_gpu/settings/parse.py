@@ -42,7 +42,7 @@ def read_config(path: str | Path, overrides: Sequence[str] = (), fast_on: str | 
     try:
         written = _parse(path) | parse_overrides(overrides)
         if fast_on:
-            written = fast_keys(fast_on, written.get("total_timesteps")) | written
+            written = fast_keys(fast_on) | written
         return Experiment(written, make_trials(written))
     except ConfigError as error:
         raise ConfigError(f"{' '.join((str(path), *overrides))}: {error}") from None

@@ -56,6 +56,8 @@ def allowed(schema: dict[str, Any]) -> str:
     """What a JSON schema accepts, in words."""
     if "anyOf" in schema:
         return " or ".join(allowed(each) for each in schema["anyOf"])
+    if "const" in schema:
+        return json.dumps(schema["const"])
     if "enum" in schema:
         return "one of " + ", ".join(json.dumps(choice) for choice in schema["enum"])
     return WORDS[schema["type"]] + _interval(schema)

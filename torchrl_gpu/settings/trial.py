@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from torchrl_gpu.learn.scale import ScaleSettings
     from torchrl_gpu.learn.schedule import Schedule
     from torchrl_gpu.learn.update import UpdateSettings
+    from torchrl_gpu.learn.ways import Ways
     from torchrl_gpu.replay.memories import ReplaySettings
     from torchrl_gpu.runs.checkpoint import CheckpointSettings
     from torchrl_gpu.watch.loggers import LoggerSettings
@@ -121,6 +122,17 @@ class Trial:
             return "reproduction mode: the legacy pipeline's numbers, step by step; faster with --fast"
         keys = ", ".join(f"{name} {show(self[name])}" for name in self.changed_throughput_keys)
         return f"throughput mode, because of {keys}"
+
+    def ways(self, device: str) -> "Ways":
+        """How the parts of the trial are computed on a device."""
+        from torchrl_gpu.learn.ways import Ways
+
+        return Ways.of(self.update.compile, self.schedule, self.world.num_envs, device)
+
+    def mode_on(self, device: str) -> str:
+        """`mode`, and what is compiled where the config leaves that to the machine."""
+        chosen = f' ("auto" here: {self.ways(device)})' if self.update.compile == "auto" else ""
+        return self.mode + chosen
 
 
 def _section(section: type[Section], given: dict[str, Any]) -> Section:

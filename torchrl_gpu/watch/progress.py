@@ -113,12 +113,11 @@ class Progress:
         scalars = evaluation_scalars(Metrics.of_results(results))
         self.log({**scalars, "speed/wall_minutes": self._wall_minutes()}, timestep)
         self._success = f"{scalars['eval/success']:.2f}"
-        if self.verbosity > Verbosity.QUIET:
-            self.say(
-                f"timestep {timestep} of {self.schedule.total_timesteps}  stage {self.stage(timestep)}  "
-                f"epsilon {self.schedule.epsilon(timestep):.3f}  success {self._success}  "
-                f"return {scalars['eval/return']:.2f}  {self._speed(timestep)}"
-            )
+        self.note(
+            f"timestep {timestep} of {self.schedule.total_timesteps}  stage {self.stage(timestep)}  "
+            f"epsilon {self.schedule.epsilon(timestep):.3f}  success {self._success}  "
+            f"return {scalars['eval/return']:.2f}  {self._speed(timestep)}"
+        )
         self._show(timestep)
 
     def state_dict(self) -> dict[str, Any]:
@@ -149,6 +148,11 @@ class Progress:
             print(line, flush=True)
         else:
             self.bar.write(line)
+
+    def note(self, line: str) -> None:
+        """Print a line, unless the run is to be quiet."""
+        if self.verbosity > Verbosity.QUIET:
+            self.say(line)
 
     def warn(self, line: str) -> None:
         """Print a line about something that went wrong, whatever the verbosity."""

@@ -63,7 +63,7 @@ class MarineNavTorchRLEnv(EnvBase):
         max_robots: robot rows R. Default: the largest number in the schedule; without one ``num_robots``.
         device: where tensors live.
         dtype: ``torch.float32`` or ``torch.float64``, of observations, rewards and continuous actions.
-        compile: compile the step of the torch backend: True, or a dictionary of arguments of `torch.compile`.
+        compile: compile the step of the torch backend: True, or a dictionary of arguments of `compile`.
             (`EnvBase` takes this keyword from the constructor and calls `compile` with it.)
         **rewards: weights of reward terms, ``collision_penalty=-10`` for one, by the names of
             `contract.rewards`; they hold until episodes with their own are loaded.

@@ -63,7 +63,7 @@ class VectorWorld:
         device: of all tensors.
         dtype: float32 or float64.
         seed: of all draws.
-        compile: compile the step, at its first call.
+        compile: compile the step, at its first call: True, or a dictionary of arguments of `compile`.
 
     Attributes:
         state: `WorldState`; a step replaces it, a reset writes into it.
@@ -86,7 +86,7 @@ class VectorWorld:
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
         seed: int = 0,
-        compile: bool = False,
+        compile: bool | dict[str, Any] = False,
     ):
         for name, value in (("num_envs", num_envs), ("max_robots", max_robots)):
             if value < 1:
@@ -107,7 +107,7 @@ class VectorWorld:
         self._refusals = Refusals((max_robots, num_envs), continuous, self.device)
         self._step = noisy_step
         if compile:
-            self.compile()
+            self.compile(**(compile if isinstance(compile, dict) else {}))
         self.state: WorldState | None = None
         self.observation: Observation | None = None
 
@@ -117,8 +117,11 @@ class VectorWorld:
         self._pool: ScenarioPool | None = None
 
     def compile(self, **kwargs: Any) -> None:
-        """Compile the step with arguments of `torch.compile`; the first step then takes up to a minute."""
-        self._step = compile_whole(noisy_step, **{**COMPILE, **kwargs})
+        """Compile the step with arguments of `torch.compile`; the first step then takes up to a minute.
+
+        ``optional=True`` goes on without where that fails.
+        """
+        self._step = compile_whole(noisy_step, f"the step of {self.num_envs} worlds", **{**COMPILE, **kwargs})
 
     @property
     def total_timesteps(self) -> int:

@@ -145,7 +145,7 @@ CONFIGS = [
             config(save_dir="~nobody_at_all/runs"),
             "'save_dir': \"~nobody_at_all/runs\": ",
         ),
-        ("autocast without compile", config(autocast=True), "'autocast': true needs 'compile' true"),
+        ("autocast without compile", config(autocast=True), "'autocast': true needs 'compile' true or"),
         ("save_dir empty", config(save_dir=""), "'save_dir': \"\" is not allowed"),
         ("save_dir a number", config(save_dir=3), "'save_dir': 3"),
         ("save_dir with a null", config(save_dir="a\0b"), "'save_dir'"),

@@ -1,0 +1,105 @@
+"""Updates, in the ways to compute them, beside what none can do without: their matrix products alone."""
+
+from collections.abc import Callable
+from functools import partial
+from itertools import cycle
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from agents.learners.base import Learner
+from scripts.measurements import Bench, Row, work_in_turns
+from torchrl_gpu.experiment import build_agent
+from torchrl_gpu.learn.update import Drawn, device_update, traced_updates
+from torchrl_gpu.learn.ways import Way
+from torchrl_gpu.replay.rows import Draw
+from torchrl_gpu.settings.trial import Trial
+
+AT_ONCE = 20
+"""Updates between two looks at the clock."""
+
+PRODUCTS = {torch.ops.aten.mm.default: 0, torch.ops.aten.addmm.default: 1, torch.ops.aten.bmm.default: 0}
+"""Operations that multiply matrices, and at which argument the two begin."""
+
+
+class Products:
+    """The matrix products of one update after the other, of the same shapes and strides on random numbers.
+
+    They are found in the update as the compiler gets it, gradients included.
+
+    Attributes:
+        flops: Floating point operations of an update, in the mean.
+    """
+
+    def __init__(self, learner: Learner, draw: Drawn) -> None:
+        of_updates = [_products(graph, learner.device) for graph in traced_updates(learner, draw)]
+        counts = [sum(2 * a.numel() * b.shape[-1] for a, b, _ in each) for each in of_updates]
+        self.flops = sum(counts) / len(counts)
+        self._turns = cycle(of_updates)
+
+    @torch.no_grad()
+    def __call__(self) -> None:
+        """Those of the next update."""
+        for a, b, product in next(self._turns):
+            torch.matmul(a, b, out=product)
+
+
+def _products(graph: fx.GraphModule, device: str | torch.device) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """Factors and products, in the order of the update."""
+    found = []
+    for node in graph.graph.nodes:
+        if node.target in PRODUCTS:
+            first = PRODUCTS[node.target]
+            a, b = (_like(factor.meta["val"], device) for factor in node.args[first : first + 2])
+            found.append((a, b, a @ b))
+    return found
+
+
+def _like(fake: Tensor, device: str | torch.device) -> Tensor:
+    """Random numbers of the same shape and strides."""
+    return torch.empty_strided(fake.shape, fake.stride(), dtype=fake.dtype, device=device).normal_()
+
+
+def update(bench: Bench, agent: str) -> list[Row]:
+    """Updates on one batch, beside their matrix products alone."""
+    trial, draw = a_draw(bench, agent)
+    works: dict[str, Callable[[], Any]] = {
+        "products alone": Products(build_agent(trial, bench.args.device).learner, draw)
+    }
+    for name, way in ways(bench).items():
+        learner = build_agent(trial, bench.args.device).learner
+        works[name] = partial(device_update(learner, way, trial.update), draw)
+    for work in works.values():
+        _many(bench, work, 0.0)  # warms up: compiles, or records a graph
+    timed = {name: partial(_many, bench, work, bench.args.seconds) for name, work in works.items()}
+    return work_in_turns(bench, timed, bench.args.rounds, agent=agent, unit="updates")
+
+
+def ways(bench: Bench) -> dict[str, Way]:
+    """How updates can be computed on the device, by names."""
+    if torch.device(bench.args.device).type == "cpu":
+        found = {"eager": Way(), "compiled": Way(compiled=True)}
+    else:
+        captured, both = Way(captured=True), Way(compiled=True, captured=True)
+        found = {"eager": Way(), "CUDA graph": captured, "compiled CUDA graph": both}
+    return {name: way for name, way in found.items() if bench.args.compile or not way.compiled}
+
+
+def a_draw(bench: Bench, agent: str) -> tuple[Trial, Draw]:
+    """A trial, and a batch of the first transitions of its environments."""
+    size = bench.trial(agent).replay.batch_size
+    trial = bench.trial(agent, num_envs=size, backend="torch")
+    rows = bench.trainer(trial).steps().rows[:size]
+    return trial, Draw(rows, weight=rows.new_ones(size) if trial.prioritized else None)
+
+
+def _many(bench: Bench, work: Callable[[], Any], seconds: float) -> int:
+    """Do the same many times, for so long at least; how often."""
+    start, done = bench.clock.wall(), 0
+    while done == 0 or bench.clock.wall() - start < seconds:
+        for _ in range(AT_ONCE):
+            work()
+        bench.clock.synchronize()
+        done += AT_ONCE
+    return done
