@@ -41,7 +41,7 @@ setup(
         "scipy>=1.11",
         "matplotlib>=3.8",
         "tqdm>=4.66",
-        "pydantic>=2.7",
+        "pydantic>=2.12",
         "psutil>=5.9",
         "typing_extensions>=4.6",
     ],

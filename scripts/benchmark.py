@@ -22,10 +22,11 @@ Measure both pipelines on one stage of a config's curriculum, in turns within on
   reproduction the same run in both pipelines, draw for draw: its second half
   training     the whole loop: act, step, store, sample, update, at the update ratio of the config
   collection   act, step, store; no learning
+  update       one update, eager and compiled, against its matrix products alone, which come first
   evaluation   all episodes of the eval_schedule, one after another and side by side
   replay       storing transitions and drawing batches of 64, from memories of different sizes
 
-A line gives a rate, and the median over the rounds of its ratio to the legacy rate of the same round, by
+A line gives a rate, and the median over the rounds of its ratio to the first rate of the same round, by
 wall time and by CPU time: on a machine that others use too, trust the second. Loops of TorchRL also say where
 their time goes. Compiling takes minutes for each agent and number of environments, before anything is timed.
 
@@ -36,7 +37,7 @@ EXAMPLES = """\
   python scripts/benchmark.py --agents DQN SAC --measure training --num-envs 1 64 1024
   python scripts/benchmark.py -D cuda -o gpu.json"""
 
-MEASUREMENTS = ("reproduction", "training", "collection", "evaluation", "replay")
+MEASUREMENTS = ("reproduction", "training", "collection", "update", "evaluation", "replay")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -116,7 +117,7 @@ def work(argv: Sequence[str] | None) -> None:
     import torch  # seconds: help, version and wrong usage do not wait for it
 
     from marinenav_env.files import replacing
-    from scripts import measurements
+    from scripts import measurements, update_speed
     from torchrl_gpu.runs.surroundings import machine, versions
 
     logging.getLogger("torchrl").setLevel(logging.WARNING)  # it reports every storage on standard output
@@ -134,7 +135,7 @@ def work(argv: Sequence[str] | None) -> None:
         clock = measurements.Clock(torch.cuda.synchronize) if on_gpu else measurements.Clock()
         bench = measurements.Bench(args, written, clock, Path(folder))
         for name in args.measure:
-            measure = measurements.OF_AGENTS.get(name)
+            measure = {**measurements.OF_AGENTS, "update": update_speed.update}.get(name)
             agents = args.agents if measure else ()
             results[name] = [] if measure else measurements.replay(bench)
             for agent in agents:

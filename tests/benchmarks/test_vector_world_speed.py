@@ -1,8 +1,6 @@
 """Speed of the tensor world beside the NumPy world; `pytest -m benchmark -s` on it prints the table.
 
-A robot-step is one step of one robot that is in the water; slots of absent and finished robots do not count.
-Times are processor time of this process, so that other people's load matters less; on a GPU wall time. Both
-worlds take random actions with five robots and four obstacles, resets included.
+Both worlds take random actions with five robots and four obstacles, resets included.
 """
 
 import time
@@ -14,41 +12,7 @@ import torch
 
 from marinenav_env.envs import MarineNavEnv3
 from marinenav_env.envs.contract.constants import EPISODE_LIMIT
-from marinenav_env.envs.contract.stage import Stage
-from marinenav_env.envs.torchrl_gpu.world import VectorWorld
-
-ROBOTS, OBSTACLES = 5, 4
-SHORT_EPISODE = 55  # steps; random actions make long episodes, which hides the cost of resets
-
-
-def new_world(num_envs: int, num_cores: int, **options: object) -> VectorWorld:
-    world = VectorWorld(num_envs, ROBOTS, num_cores, OBSTACLES, **options)
-    world.stage = Stage(ROBOTS, num_cores, OBSTACLES, 30.0)
-    world.reset()
-    return world
-
-
-def rate_of(world: VectorWorld, seconds: float = 2.0, longest: int = EPISODE_LIMIT) -> float:
-    """Robot-steps per second of the world with random actions; episodes end after `longest` steps at most."""
-    generator = torch.Generator(world.device).manual_seed(0)
-    shape = (8, 2, ROBOTS, world.num_envs)
-    actions = torch.rand(shape, generator=generator, device=world.device) * 2 - 1
-    ages = torch.arange(world.num_envs, device=world.device) % longest
-    world.state.timesteps.copy_(ages)  # so that cut-offs do not fall together
-    clock = time.process_time if world.device.type == "cpu" else time.perf_counter
-    steps = torch.zeros((), dtype=torch.int64, device=world.device)
-    for k in range(-12, 10**9):  # twelve to compile and warm up
-        if k == 0:
-            start = clock()
-        if k >= 0:
-            steps += world.state.active.sum()
-        result = world.advance(actions[k % len(actions)])
-        ended = result.done.bool() | (world.state.timesteps >= longest)
-        if world.device.type != "cpu" or ended.any():
-            world.begin(ended)
-        if k > 0 and clock() - start > seconds:
-            break
-    return steps.item() / (clock() - start)
+from scripts.world_speed import OBSTACLES, ROBOTS, SHORT_EPISODE, new_world, rate_of
 
 
 def numpy_rate(num_cores: int, seconds: float = 2.0) -> float:

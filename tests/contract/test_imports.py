@@ -44,6 +44,7 @@ COMMANDS = (
     "torchrl_gpu.train_torchrl_gpu",
     "torchrl_gpu.runs.sweep",
     "torchrl_gpu.settings.sections",
+    "torchrl_gpu.settings.trial",
 )  # may put off torch
 LEGACY_USERS = ("agents.legacy", "scripts.train_rl_agents", "scripts.benchmark")
 PUBLIC = {"_replace", "_fields", "_asdict", "_make"}  # of a NamedTuple

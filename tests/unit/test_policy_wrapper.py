@@ -20,7 +20,7 @@ SCHEDULE = {
 }
 
 
-def setup(agent_type, num_envs=3, **options):
+def new_policy(agent_type, num_envs=3, **options):
     agent = Agent(agent_type=agent_type, BUFFER_SIZE=100)
     env = MarineNavTorchRLEnv(num_envs, schedule=SCHEDULE, continuous=agent.continuous, dtype=torch.float64)
     return agent, env, PolicyWrapper(agent, **options)
@@ -28,7 +28,7 @@ def setup(agent_type, num_envs=3, **options):
 
 @pytest.mark.parametrize("agent_type", ["AC-IQN", "DDPG", "DQN", "Rainbow"])
 def test_batched_greedy_actions_are_those_of_the_legacy_agent(agent_type):
-    agent, env, policy = setup(agent_type)
+    agent, env, policy = new_policy(agent_type)
     state = env.reset()
     with set_exploration_type(ExplorationType.DETERMINISTIC):
         batched = policy(state.clone())["agents", "action"]
@@ -43,7 +43,7 @@ def test_batched_greedy_actions_are_those_of_the_legacy_agent(agent_type):
 @pytest.mark.parametrize("agent_type", ["AC-IQN", "DQN"])
 def test_robots_out_of_the_water_get_zeros(agent_type, sequential):
     seed_everything(4)
-    _, env, policy = setup(agent_type, sequential=sequential)
+    _, env, policy = new_policy(agent_type, sequential=sequential)
     policy.eps = 1.0
     state = env.reset()
     state["agents", "active"][:, 1] = False
@@ -54,7 +54,7 @@ def test_robots_out_of_the_water_get_zeros(agent_type, sequential):
 
 @pytest.mark.parametrize("agent_type", ["AC-IQN", "IQN", "SAC"])
 def test_an_environment_runs_under_the_policy(agent_type):
-    agent, env, policy = setup(agent_type)
+    agent, env, policy = new_policy(agent_type)
     policy.eps = 0.5
     rollout = env.rollout(20, policy)
     action = rollout["agents", "action"]
@@ -75,7 +75,7 @@ def explored(policy, env):
 @pytest.mark.parametrize("agent_type", ["AC-IQN", "DQN"])
 def test_each_robot_explores_with_probability_eps(agent_type):
     seed_everything(4)
-    _, env, policy = setup(agent_type, num_envs=10)
+    _, env, policy = new_policy(agent_type, num_envs=10)
     shares = []
     for eps in (0.0, 0.3, 1.0):
         policy.eps = eps
@@ -86,7 +86,7 @@ def test_each_robot_explores_with_probability_eps(agent_type):
 
 
 def test_action_noise_moves_greedy_actions_and_keeps_them_in_range():
-    _, env, policy = setup("AC-IQN", num_envs=50, settings=PolicySettings(action_noise=0.1))
+    _, env, policy = new_policy("AC-IQN", num_envs=50, settings=PolicySettings(action_noise=0.1))
     state = env.reset()
     with set_exploration_type(ExplorationType.DETERMINISTIC):
         greedy = policy(state.clone())["agents", "action"]
@@ -98,7 +98,7 @@ def test_action_noise_moves_greedy_actions_and_keeps_them_in_range():
 @pytest.mark.parametrize("agent_type", ["AC-IQN", "DQN"])
 def test_only_the_exploring_environments_explore(agent_type):
     seed_everything(4)
-    _, env, policy = setup(agent_type, num_envs=10, settings=PolicySettings(exploring_envs=0.35))
+    _, env, policy = new_policy(agent_type, num_envs=10, settings=PolicySettings(exploring_envs=0.35))
     state = env.reset()
     with set_exploration_type(ExplorationType.DETERMINISTIC):
         greedy = policy(state.clone())["agents", "action"]
@@ -110,6 +110,6 @@ def test_only_the_exploring_environments_explore(agent_type):
 
 @pytest.mark.parametrize("eps", [-0.1, 1.1, np.nan])
 def test_an_impossible_epsilon_is_refused(eps):
-    _, _, policy = setup("DDPG", num_envs=1)
+    _, _, policy = new_policy("DDPG", num_envs=1)
     with pytest.raises(ValueError, match="allowed is"):
         policy.eps = eps

@@ -56,12 +56,12 @@ def step_by_formula(
     torch._foreach_add_(weights.steps, 1)
     step = weights.steps[0]
     step_size = learning_rate / (1 - torch.exp(step * math.log(beta1)))
-    root_correction = (1 - torch.exp(step * math.log(beta2))).sqrt()
+    correction = 1 / (1 - torch.exp(step * math.log(beta2))).sqrt()  # once: divisions take long
     for parameter, _, mean, square, gradient in zip(*weights, strict=True):
         scaled = gradient * scale
         mean.lerp_(scaled, 1 - beta1)
         square.mul_(beta2).addcmul_(scaled, scaled, value=1 - beta2)
-        denominator = square.sqrt() / root_correction + optimizer.param_groups[0]["eps"]
+        denominator = square.sqrt() * correction + optimizer.param_groups[0]["eps"]
         parameter.sub_(step_size * mean / denominator)
 
 

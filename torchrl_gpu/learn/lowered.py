@@ -28,7 +28,7 @@ def lower(function: Function, inputs: Sequence[Tensor], what: str) -> Function:
     options = {"cpp_wrapper": True} if inputs[0].device.type == "cpu" else {}
     keep_memory()
     with compiling(what):
-        graph = make_fx(function, tracing_mode="fake", _allow_non_fake_inputs=True)(*inputs)
+        graph = trace(function, inputs)
         state = _lift_state(graph)
         with torch.no_grad():
             compiled = torch._inductor.compile(graph, [*inputs, *state], options=options)
@@ -38,6 +38,11 @@ def lower(function: Function, inputs: Sequence[Tensor], what: str) -> Function:
         return compiled(*inputs, *state)
 
     return call
+
+
+def trace(function: Function, inputs: Sequence[Tensor]) -> fx.GraphModule:
+    """The operations of a function on inputs like these; nothing is computed or changed."""
+    return make_fx(function, tracing_mode="fake", _allow_non_fake_inputs=True)(*inputs)
 
 
 def _lift_state(graph: fx.GraphModule) -> list[Tensor]:

@@ -5,13 +5,13 @@ gradients, clipping and Adam together. Random numbers are drawn outside and hand
 computed, an update draws what it always draws.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Literal
 
 import torch
 from pydantic import model_validator
-from torch import Tensor
+from torch import Tensor, fx
 
 from agents.batch import Batch
 from agents.learners.base import Gradients, Learner, Noise, Stage
@@ -19,7 +19,7 @@ from agents.settings import Section, key
 from marinenav_env.envs.torchrl_gpu.compilation import reason, tell
 from torchrl_gpu.learn.adam import Step, materialise_state, step_by_formula, step_in_few_kernels
 from torchrl_gpu.learn.captured import Captured
-from torchrl_gpu.learn.lowered import Function, lower
+from torchrl_gpu.learn.lowered import Function, lower, trace
 from torchrl_gpu.learn.ways import Way
 
 Drawn = tuple[Tensor, Tensor | None, Tensor | None]
@@ -101,33 +101,45 @@ class _Graph:
         self._learning_rate = torch.empty((), device=learner.device)  # an input: it may change
         self._filled: float | None = None  # with
         self._names: list[str] = []  # of the losses
+        self._drawn: list[str] = []  # names of the noise
         self._functions: dict[tuple, Function] = {}  # for shapes of inputs
 
     def __call__(self, rows: Tensor, weight: Tensor | None) -> dict[str, Tensor]:
-        noise = self.learner.draw_noise(len(rows))
-        if self._filled != self.learner.learning_rate:
-            self._filled = self.learner.learning_rate
-            self._learning_rate.fill_(self._filled)
-        inputs = [rows, self._learning_rate, *noise.values()] + ([] if weight is None else [weight])
+        inputs = self._inputs(rows, weight)
         kind = (rows.shape, weight is None)
         if kind not in self._functions:
-            self._functions[kind] = self._make(list(noise), inputs)
+            self._functions[kind] = self._make(inputs)
         losses = self._functions[kind](*inputs)  # which tells their names, the first time
         return dict(zip(self._names, losses, strict=True))
 
-    def _make(self, noise: list[str], inputs: Sequence[Tensor]) -> Function:
-        function = self._descent(step_in_few_kernels, noise)
+    def trace(self, rows: Tensor, weight: Tensor | None) -> fx.GraphModule:
+        """The operations of the update, as the compiler gets them."""
+        inputs = self._inputs(rows, weight)
+        return trace(self._descent(step_by_formula), inputs)
+
+    def _inputs(self, rows: Tensor, weight: Tensor | None) -> list[Tensor]:
+        """Rows, step size, noise, and weights if there are any."""
+        noise = self.learner.draw_noise(len(rows))
+        self._drawn = list(noise)
+        if self._filled != self.learner.learning_rate:
+            self._filled = self.learner.learning_rate
+            self._learning_rate.fill_(self._filled)
+        return [rows, self._learning_rate, *noise.values()] + ([] if weight is None else [weight])
+
+    def _make(self, inputs: Sequence[Tensor]) -> Function:
+        function = self._descent(step_in_few_kernels)
         if self.way.compiled:
             try:
-                function = lower(self._descent(step_by_formula, noise), inputs, "the update")
+                function = lower(self._descent(step_by_formula), inputs, "the update")
             except Exception as error:
                 self._failed("compiled", error)
         if not self.way.captured:
             return function
         return Captured(function, self.learner.device, lambda error: self._failed("a CUDA graph", error))
 
-    def _descent(self, step: Step, noise: list[str]) -> Function:
-        """The update as a function of rows, step size, noise and weights: the stages' losses."""
+    def _descent(self, step: Step) -> Function:
+        """The update as a function of its inputs: the stages' losses."""
+        noise = self._drawn
 
         def descent(rows: Tensor, learning_rate: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
             def step_network(name: str, gradients: Gradients) -> None:
@@ -155,6 +167,16 @@ class _Graph:
         if not self.way.optional:
             raise RuntimeError(f'{line}; "compile": "auto" goes on without') from error
         tell(f"{line}; it goes on without")
+
+
+def traced_updates(learner: Learner, draw: Drawn) -> Iterator[fx.GraphModule]:
+    """The operations of updates on a draw like this, until all stages have had their turn; none is made."""
+    for optimizer in learner.optimizers.values():
+        materialise_state(optimizer)
+    stages = learner.stages()
+    for number in range(1, max(stage.every for stage in stages) + 1):
+        turn = tuple(stage for stage in stages if number % stage.every == 0)
+        yield _Graph(learner, turn, Way(), False).trace(draw[0], draw[2])
 
 
 def in_bfloat16(learner: Learner, enabled: bool = True) -> AbstractContextManager:

@@ -23,7 +23,7 @@ def explanation(error: ValidationError, section: type[Section]) -> str:
         return f"key {place[0]!r}: {told}" if place else told
     name, *inner = place
     schema = schema_of(section)[name]
-    if not inner:
+    if not inner or "properties" not in schema:  # else it is an object, and within it
         return f"key {name!r}: {show(value)} is not allowed; it must be {allowed(schema)}"
     where = f" in {name!r}"
     if first["type"] == "extra_forbidden":
