@@ -100,7 +100,7 @@ class SilentProgress:
     def __call__(self, *_):
         """A vector step was made."""
 
-    start = close = evaluated = learned = __call__
+    start = close = evaluated = learned = note = __call__
 
 
 def torchrl_log(num_envs, tmp_path):
