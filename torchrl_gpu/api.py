@@ -21,8 +21,8 @@ from torchrl_gpu.evaluation.metrics import EpisodeResult, Metrics
 from torchrl_gpu.evaluation.one_by_one import evaluate as play_one_by_one
 from torchrl_gpu.evaluation.task import Task
 from torchrl_gpu.experiment import build_trainer
-from torchrl_gpu.program import typed
 from torchrl_gpu.learn.ways import compiler_of_torch
+from torchrl_gpu.program import typed
 from torchrl_gpu.runs import surroundings
 from torchrl_gpu.runs.checkpoint import Checkpoints
 from torchrl_gpu.runs.folder import CHECKPOINTS, create_run_folders, locked, mark_finished

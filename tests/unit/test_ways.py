@@ -49,6 +49,7 @@ def test_what_is_chosen_may_fail_and_what_is_asked_for_may_not():
 @pytest.mark.parametrize(("kind", "needed"), [("cpu", "g++"), ("cuda", "gcc")])
 def test_without_a_compiler_nothing_is_compiled(kind, needed, monkeypatch):
     monkeypatch.undo()
+    monkeypatch.delenv("CXX", raising=False)
     found = {needed}
     monkeypatch.setattr(ways.shutil, "which", lambda name: name if name in found else None)
     monkeypatch.setattr(ways, "find_spec", lambda name: "triton" in found or None)
