@@ -154,6 +154,7 @@ NOT_RUN_HERE = {
     "marinenav compare-policies ORCA APF sac ours=runs/training_STAMP/seed_0 -P 2 -o comparison": "takes "
     "minutes; smaller below it, and in test_compare_policies.py",
     "pip install tensorboard": "needs the network",
+    'pip install "marinenav[faces]"': "needs the network",
     "marinenav train -C config/quickstart.json logger=tensorboard seed=0..2": "see test_dashboards.py",
     "tensorboard --logdir runs": "a server; what it reads is looked at in test_dashboards.py",
     "python -m torchrl_gpu.settings": "what it writes is compared in test_config.py",

@@ -13,6 +13,7 @@ import pytest
 
 from agents.agent import Agent
 from torchrl_gpu import train_torchrl_gpu
+from torchrl_gpu.program import typed
 
 CONFIG = {
     "seed": 5,
@@ -183,7 +184,7 @@ def test_a_run_asked_to_stop_saves_and_says_how_to_go_on(number, config, monkeyp
     note, line, summary = capfd.readouterr().err.splitlines()
     assert note == f"{signal.Signals(number).name}: stopping after this step; again to stop at once"
     timestep = int(checkpoint.stem.removeprefix("checkpoint-"))
-    resume = f"python -m torchrl_gpu.train_torchrl_gpu --resume {folder} -D cpu"
+    resume = f"{typed('train')} --resume {folder} -D cpu"
     assert line == f"interrupted; to go on from timestep {timestep}: {resume}"
     assert summary == "1 of 1 trials did not finish: seed_5"
     finish("--resume", str(folder))

@@ -95,7 +95,7 @@ def test_folders_without_runs_are_named(main, tmp_path, capsys):
 
 def test_nothing_to_compare_with(runs, capsys):
     assert compare_script.main([str(runs / "a")]) == 2
-    assert "nothing to compare" in capsys.readouterr().err
+    assert "give another run to compare it with" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["trial_config.json", "evaluations.npz"])
