@@ -168,6 +168,7 @@ SHORTER_WORDS = {
     " -D cuda": "",
     " -P 4": "",
     " --per-stage 100": " --per-stage 2",
+    "total_timesteps=1e5": "total_timesteps=2e2",
     "seed=0..9": "seed=0,1",
     "seed=0..4": "seed=0",
     "seed=0..3": "seed=0",

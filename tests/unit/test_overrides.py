@@ -39,6 +39,13 @@ def test_a_value_is_json_a_range_a_list_or_text(text):
     assert parse_overrides([f"key={text}"]) == {"key": VALUES[text]}
 
 
+def test_a_power_of_ten_is_a_whole_number():
+    values = parse_overrides(["steps=1e5", "rate=1e-4", "share=1.0", "large=1e300", "list=1e3,2e3"])
+    assert [type(values[key]) for key in ("steps", "rate", "share", "large")] == [int, float, float, float]
+    assert values["steps"] == 100_000
+    assert values["list"] == [1000, 2000]
+
+
 @pytest.mark.parametrize("argument", ["seed", "=3", "seed="])
 def test_an_argument_that_is_no_key_and_value_is_refused(argument):
     with pytest.raises(ConfigError, match=f"^argument '{argument}': it must be key=value$"):

@@ -49,9 +49,15 @@ def _values(text: str) -> Sequence[Any]:
 def _json(text: str) -> list[Any] | None:
     """The value of a JSON text, in a list; None if it is none."""
     try:
-        return [json.loads(text)]
+        return [json.loads(text, parse_float=_number)]
     except (ValueError, RecursionError):
         return None
+
+
+def _number(text: str) -> int | float:
+    """A number with a point or an exponent; ``1e5`` is a whole number, as whoever types it means."""
+    number = float(text)
+    return int(number) if "." not in text and number.is_integer() and abs(number) < 2**53 else number
 
 
 def fast_keys(device: str) -> dict[str, Any]:
