@@ -1,7 +1,4 @@
-"""The Gymnasium face: one vessel of a reference world learns, a policy drives the others.
-
-Importing this module registers ``"MarineNav-v3"``.
-"""
+"""The Gymnasium face: one vessel of a reference world learns, a policy drives the others."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +10,6 @@ import torch
 from marinenav_env.envs import rows
 from marinenav_env.envs.contract.outcome import Outcome
 
-ID = "MarineNav-v3"
 Act = Callable[[tuple[list[float], list[list[float]]]], Any]
 
 
@@ -79,7 +75,3 @@ class MarineNavGymnasiumEnv(gymnasium.Env):
             return (0.0, 0.0) if self._continuous else 0
         objects = robots["objects_state"][robots["objects_mask"]]
         return self._others((robots["self_state"].tolist(), objects.tolist()))
-
-
-if ID not in gymnasium.registry:
-    gymnasium.register(ID, MarineNavGymnasiumEnv)

@@ -1,5 +1,8 @@
 """PettingZoo and Gymnasium accept the environment as theirs; the numbers are those of the worlds."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -15,9 +18,10 @@ pytest.importorskip("pettingzoo")
 from gymnasium.utils.env_checker import check_env  # noqa: E402
 from pettingzoo.test import parallel_api_test, parallel_seed_test  # noqa: E402
 
-from marinenav_env.envs.gymnasium import ID, MarineNavGymnasiumEnv  # noqa: E402
+from marinenav_env.envs.gymnasium import MarineNavGymnasiumEnv  # noqa: E402
 from marinenav_env.envs.gymnasium_vector import MarineNavVectorEnv  # noqa: E402
 from marinenav_env.envs.pettingzoo import parallel_env  # noqa: E402
+from marinenav_env.registration import ID  # noqa: E402
 
 SMALL = {"num_robots": 3, "num_cores": 1, "num_obs": 2, "min_start_goal_dis": 10.0}
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -66,6 +70,14 @@ def test_torchrl_takes_it_back():
 @pytest.mark.parametrize("continuous", [True, False])
 def test_gymnasium_accepts_one_vessel(continuous):
     check_env(gymnasium.make(ID, **SMALL | {"num_robots": 1}, continuous=continuous).unwrapped)
+
+
+def test_gymnasium_knows_it_from_the_import_of_the_package_on():
+    program = (
+        "import marinenav_env, gymnasium, sys; assert 'torch' not in sys.modules;"
+        "gymnasium.make('MarineNav-v3'); gymnasium.make('marinenav_env:MarineNav-v3')"
+    )
+    subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True)
 
 
 def test_a_policy_drives_the_other_vessels():

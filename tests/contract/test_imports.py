@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 WORLD, TENSORS = "marinenav_env.envs", "marinenav_env.envs.torchrl_gpu"
 # A module imports from its own room and from the floors below; the longest name that fits is its room.
 FLOORS = (
-    ("marinenav_env.files",),
+    ("marinenav_env", "marinenav_env.files"),
     (f"{WORLD}.contract",),
     (f"{WORLD}.reference", f"{TENSORS}.state"),
     (f"{TENSORS}.ops",),

@@ -28,3 +28,8 @@ def test_public_classes_come_without_torch_until_they_are_asked_for():
     subprocess.run([sys.executable, "-c", program], check=True)
     with pytest.raises(AttributeError, match="'torchrl_gpu' has no attribute 'nothing'"):
         torchrl_gpu.nothing  # noqa: B018
+
+
+def test_the_world_comes_without_gymnasium():
+    program = "import sys; sys.modules['gymnasium'] = None; from marinenav_env.envs import MarineNavEnv3"
+    subprocess.run([sys.executable, "-c", program], check=True)
