@@ -28,3 +28,9 @@ def replacing(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
     finally:
         with suppress(OSError):  # nothing there, or a read-only disk
             aside.unlink()
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text file, in UTF-8, whole or not at all; see `replacing`."""
+    with replacing(path, "w") as file:
+        file.write(text)

@@ -3,7 +3,6 @@
 import argparse
 import json
 import logging
-import shlex
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from scripts.command_line import InputError, called_as, new_parser, output_path, refused, run, table
+from scripts.command_line import InputError, command, new_parser, output_path, refused, run, table
 from torchrl_gpu.runs.sweep import check_device, positive
 from torchrl_gpu.settings.parse import ConfigError, read_config
 
@@ -123,9 +122,8 @@ def work(argv: Sequence[str] | None) -> None:
     logging.getLogger("torchrl").setLevel(logging.WARNING)  # it reports every storage on standard output
     torch.set_num_threads(args.threads)
     on_gpu = torch.device(args.device).type == "cuda"
-    words = sys.argv[1:] if argv is None else argv
     results: dict[str, Any] = {
-        "command": shlex.join([*(called_as.get() or f"python scripts/{NAME}.py").split(), *words]),
+        "command": command(NAME, argv),
         "time": datetime.now().isoformat(timespec="seconds"),
         "machine": machine(args.device),
         "versions": versions(),
@@ -134,8 +132,9 @@ def work(argv: Sequence[str] | None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         clock = measurements.Clock(torch.cuda.synchronize) if on_gpu else measurements.Clock()
         bench = measurements.Bench(args, written, clock, Path(folder))
+        of_agents = {**measurements.OF_AGENTS, "update": update_speed.update}
         for name in args.measure:
-            measure = {**measurements.OF_AGENTS, "update": update_speed.update}.get(name)
+            measure = of_agents.get(name)
             agents = args.agents if measure else ()
             results[name] = [] if measure else measurements.replay(bench)
             for agent in agents:

@@ -5,6 +5,7 @@ argument and what is allowed.
 """
 
 import argparse
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -98,6 +99,18 @@ def output_path(path: Path, suffixes: Sequence[str]) -> Path:
     if path.exists():
         print(f"{path}: exists and will be replaced", file=sys.stderr)
     return path
+
+
+def command(name: str, argv: Sequence[str] | None) -> str:
+    """How a script was called, as it can be typed again."""
+    words = sys.argv[1:] if argv is None else argv
+    return shlex.join([*(called_as.get() or f"python scripts/{name}.py").split(), *words])
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 0) -> str:
+    """A table in Markdown; see `table`."""
+    marks = ["---" if k < left else "---:" for k in range(len(header))]
+    return "".join(f"| {' | '.join(row)} |\n" for row in (header, marks, *rows))
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 0) -> str:

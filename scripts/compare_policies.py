@@ -120,8 +120,8 @@ def label_of(path: Path) -> str:
     return path.stem
 
 
-def check(args: argparse.Namespace, sources: Mapping[str, str]) -> list[Path]:
-    """Refuse what cannot be played before anything is; the files that will be written."""
+def check(args: argparse.Namespace, sources: Mapping[str, str]) -> None:
+    """Refuse, before anything is played, what cannot be, and files that cannot be written."""
     from agents.models.files import ModelFileError
     from agents.policies import load_policy
     from torchrl_gpu.seeding import kept_generators
@@ -140,7 +140,8 @@ def check(args: argparse.Namespace, sources: Mapping[str, str]) -> list[Path]:
     names = ["comparison.json", "ladder.csv", "ladder.png"]
     if args.encounters:
         names += ["encounters.csv", *(f"encounters_{label}.png" for label in sources)]
-    return [output_path(args.output / name, (Path(name).suffix,)) for name in names]
+    for name in names:
+        output_path(args.output / name, (Path(name).suffix,))
 
 
 @contextmanager

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 MOST_EPISODES = 100_000
 """Of a stage, as in a config."""
+LEGACY_PER_STAGE = 10
+"""Episodes of each stage in the legacy evaluation."""
 
 
 def make_task(args: argparse.Namespace) -> "Task":

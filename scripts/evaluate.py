@@ -21,7 +21,7 @@ from scripts.command_line import (
     table,
 )
 from scripts.diagnosis import ending_of, endings_table, worst_episodes
-from scripts.episodes_played import make_task, task_of_file
+from scripts.episodes_played import LEGACY_PER_STAGE, make_task, task_of_file
 from torchrl_gpu.evaluation.metrics import SHOWN, EpisodeResult, Shown
 from torchrl_gpu.runs.sweep import check_device
 from torchrl_gpu.settings.parse import ConfigError
@@ -58,8 +58,6 @@ EXAMPLES = """\
   python scripts/evaluate.py --record runs/training_STAMP/seed_0 --diagnose
   python scripts/evaluate.py --zoo sac --backend torch"""
 
-LEGACY_PER_STAGE = 10
-"""Episodes of each stage in the legacy evaluation, which is how a policy of the zoo is played unless told."""
 KEPT = ("eval_configs.json", "evaluations.npz")
 """What --keep writes."""
 STAGE_COLUMNS = {"num_robots": "robots", "num_cores": "cores", "num_obstacles": "obstacles"}
@@ -101,7 +99,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def take_from_zoo(args: argparse.Namespace) -> None:
-    """Fill in the model and, unless others are given, the episodes by which it is judged."""
+    """Fill in the model and, unless others are given, episodes of its config, as many as legacy ones."""
     with refused(ValueError):
         args.model = models.folder(args.zoo)
     if args.config is None and args.eval_configs is None:

@@ -31,14 +31,13 @@ def work(argv: Sequence[str] | None) -> None:
     """Read, draw, write."""
     options = arguments(argv)
     output = output_path(options.output, (".html",))
-    from marinenav_env.files import replacing
+    from marinenav_env.files import write_text
     from scripts.drawing.learning import curves_of_runs
     from scripts.drawing.report import page
 
     curves = curves_of_runs(map(label_and_folder, options.runs))
     text = page(options.title, curves, not options.no_episodes)
-    with replacing(output, "w") as file:
-        file.write(text)
+    write_text(output, text)
     print(f"{output}: {len(curves)} curve(s), {len(text) / 1e6:.1f} MB")
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import config
 from scripts.command_line import InputError, new_parser, refused, run, table
+from scripts.runs import numbers
 from torchrl_gpu.runs.folder import TRIAL_FILE
 from torchrl_gpu.runs.listing import RunInfo, differing_keys, list_runs
 from torchrl_gpu.runs.resuming import go_on, read_trial
@@ -131,16 +132,10 @@ def state_table(wanted: dict[Path, Trial]) -> str:
     infos, rows = states(wanted), []
     for folder, trial in wanted.items():
         info = infos.get(folder)
-        row = ["waiting", "0", "-", "-", "-"] if info is None else cells(info)
+        row = ["waiting", "0", "-", "-", "-"] if info is None else [info.state, *numbers(info)]
         total = f"{trial.schedule.total_timesteps:,}"
         rows.append([trial.run.agent_type, str(trial.run.seed), *row[:2], total, *row[2:]])
     return table(HEADER, rows, left=3)
-
-
-def cells(info: RunInfo) -> list[str]:
-    """What a run's files say of it."""
-    rates = ["-" if rate is None else f"{rate:.2f}" for rate in (info.last, info.best)]
-    return [info.state, f"{info.timesteps:,}", "-" if info.speed is None else f"{info.speed:,.0f}", *rates]
 
 
 def tabulate(args: argparse.Namespace, wanted: dict[Path, Trial]) -> None:

@@ -15,8 +15,8 @@ import numpy as np
 
 from agents.models.files import ModelFileError
 from agents.policies import load_policy
-from marinenav_env.files import replacing
-from scripts.command_line import InputError, refused
+from marinenav_env.files import replacing, write_text
+from scripts.command_line import InputError, markdown_table, refused
 from scripts.drawing.learning import Curve, Trial, learning_curves, read_trial
 from scripts.drawing.output import save_figure
 from torchrl_gpu.evaluation.fleets import Beginning, play, results_of
@@ -144,8 +144,7 @@ def render(folder: Path, order: Sequence[str]) -> list[Path]:
     written = []
     if (folder / DATA).exists():
         data = json.loads((folder / DATA).read_text(encoding="utf-8"))
-        with replacing(folder / TABLE, "w") as file:
-            file.write(markdown(data, order))
+        write_text(folder / TABLE, markdown(data, order))
         written.append(folder / TABLE)
     if found := curves(folder / CURVES, order):
         save_figure(learning_curves(found), folder / PICTURE)
@@ -158,7 +157,7 @@ def markdown(data: Mapping[str, Any], order: Sequence[str]) -> str:
     numbers = data["episodes"]
     head = ["agent", "model", "seeds", f"{numbers['legacy']} legacy episodes: success", "return"]
     head += [f"{numbers['fresh']:,} fresh episodes: success", "return", "time (s)", "energy (kN s)"]
-    lines = [head, ["---", "---", *["---:"] * (len(head) - 2)]]
+    lines = []
     groups: dict[tuple[str, str], list[Mapping]] = {}
     places = {agent: place for place, agent in enumerate(order)}
     for row in sorted(data["models"], key=lambda row: (places.get(row["agent"], len(order)), row["agent"])):
@@ -172,7 +171,7 @@ def markdown(data: Mapping[str, Any], order: Sequence[str]) -> str:
             cells.append(f"{mean(rows, key):{form}} ± {error(rows, key):{form}}")
         cells += [f"{mean(rows, 'time'):.1f}", f"{mean(rows, 'energy') / 1000:.1f}"]
         lines.append([agent, label, str(len(rows)), *cells])
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return markdown_table(head, lines, left=2)
 
 
 def mean(rows: Sequence[Mapping], key: str) -> float:

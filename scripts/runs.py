@@ -44,17 +44,18 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def numbers(info: RunInfo) -> list[str]:
+    """Timesteps, their speed, and the last and the best success rate of a run."""
+    rates = ["-" if rate is None else f"{rate:.2f}" for rate in (info.last, info.best)]
+    return [f"{info.timesteps:,}", "-" if info.speed is None else f"{info.speed:,.0f}", *rates]
+
+
 def cells(info: RunInfo) -> list[str]:
     """A run as a row of the table."""
-    numbers = [
-        f"{info.timesteps:,}",
-        "-" if info.speed is None else f"{info.speed:,.0f}",
-        *("-" if rate is None else f"{rate:.2f}" for rate in (info.last, info.best)),
-    ]
     short = {key: value for key, value in info.changed.items() if not isinstance(value, dict)}
     changed = [f"{key}={value}" for key, value in short.items()]
     changed += [key for key in info.changed if key not in short]
-    return [str(info.folder), info.state, info.agent, *numbers, " ".join(changed)]
+    return [str(info.folder), info.state, info.agent, *numbers(info), " ".join(changed)]
 
 
 def work(argv: Sequence[str] | None) -> None:

@@ -2,14 +2,13 @@
 
 import argparse
 import json
-import shlex
 import statistics
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from scripts.command_line import InputError, called_as, new_parser, refused, run
+from scripts.command_line import InputError, command, markdown_table, new_parser, refused, run
 from torchrl_gpu import train_torchrl_gpu
 from torchrl_gpu.runs.resuming import trials_in
 from torchrl_gpu.runs.sweep import check_device, positive
@@ -104,10 +103,14 @@ def evaluated(folder: Path, trial: Trial, args: argparse.Namespace) -> dict[str,
     from torchrl_gpu import api
     from torchrl_gpu.watch.loggers import CSV_FOLDER, WALL_MINUTES
 
-    schedule = trial["eval_schedule"]
-    schedule |= {"num_episodes": [args.episodes] * len(schedule["num_episodes"])}
-    config = trial.values | {"eval_schedule": schedule}
-    played = api.evaluate(folder, config, device=args.device, episode_seed=args.episode_seed, batched=True)
+    played = api.evaluate(
+        folder,
+        trial.values,
+        device=args.device,
+        episode_seed=args.episode_seed,
+        per_stage=args.episodes,
+        batched=True,
+    )
     last = (folder / CSV_FOLDER / "scalars" / WALL_MINUTES).read_text().split()[-1]
     minutes = float(last.partition(",")[2])
     return {"seed": trial["seed"], "folder": str(folder), "minutes": minutes, **played.metrics._asdict()}
@@ -126,12 +129,11 @@ def summary(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
 def markdown(rows: Sequence[dict[str, Any]], found: dict[str, dict[str, float]]) -> str:
     """The table: a line a seed, then the summary."""
     forms = {key: form for key, (_, form, _) in COLUMNS.items()}
-    lines = [["seed", *(title for title, _, _ in COLUMNS.values())], ["---:"] * (len(COLUMNS) + 1)]
-    lines += [[str(row["seed"]), *(f"{row[key]:{form}}" for key, form in forms.items())] for row in rows]
+    lines = [[str(row["seed"]), *(f"{row[key]:{form}}" for key, form in forms.items())] for row in rows]
     for title, names in {"mean ± standard error": ("mean", "standard_error"), "worst": ("worst",)}.items():
         cells = (" ± ".join(f"{found[key][name]:{form}}" for name in names) for key, form in forms.items())
         lines.append([title, *cells])
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return markdown_table(["seed", *(title for title, _, _ in COLUMNS.values())], lines)
 
 
 def work(argv: Sequence[str] | None) -> None:
@@ -139,14 +141,13 @@ def work(argv: Sequence[str] | None) -> None:
     args = build_parser().parse_intermixed_args(argv)
     experiment = read(args)
     folder = train(args, experiment)
-    from marinenav_env.files import replacing
+    from marinenav_env.files import write_text
     from torchrl_gpu.runs.surroundings import machine, versions
 
     rows = [evaluated(*each, args) for each in trials_in(folder).items()]
     found = summary(rows)
-    words = sys.argv[1:] if argv is None else argv
     report = {
-        "command": shlex.join([*(called_as.get() or f"python scripts/{NAME}.py").split(), *words]),
+        "command": command(NAME, argv),
         "episodes": args.episodes,
         "episode_seed": args.episode_seed,
         "seeds": rows,
@@ -158,8 +159,7 @@ def work(argv: Sequence[str] | None) -> None:
     table = markdown(rows, found)
     print(table)
     for name, text in {"study.md": table, "study.json": json.dumps(report, indent=1)}.items():
-        with replacing(args.output / name, "w") as file:
-            file.write(text)
+        write_text(args.output / name, text)
         print(args.output / name)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import models
 from scripts.command_line import InputError, new_parser, refused, run, table
+from scripts.episodes_played import LEGACY_PER_STAGE
 from torchrl_gpu.settings.parse import ConfigError
 
 if TYPE_CHECKING:
@@ -27,8 +28,6 @@ EXAMPLES = """\
   python scripts/zoo.py --take runs/training_STAMP/seed_0 --name mine"""
 
 SCORE, CONFIG, CURVE = "score.json", "config.json", "curve.csv"
-LEGACY_PER_STAGE = 10
-"""Episodes of each stage in the legacy evaluation."""
 FRESH_PER_STAGE = 300
 FRESH_SEED = 20262
 """Of episodes that no config trains on or picks a model by."""
@@ -46,6 +45,7 @@ def take(trial_folder: Path, name: str) -> Path:
     """Measure the best model of a trial and copy it into the zoo; returns its folder there."""
     from agents.models.files import ModelFileError
     from agents.models.weights import save_model
+    from marinenav_env.files import write_text
     from torchrl_gpu.api import load_policy
     from torchrl_gpu.evaluation.record import EvaluationFileError, EvaluationRecord
     from torchrl_gpu.runs.resuming import read_trial
@@ -65,9 +65,9 @@ def take(trial_folder: Path, name: str) -> Path:
     save_model(policy.learner, target)
     rows = [(t, record.metrics(k)) for k, t in enumerate(record.timesteps)]
     curve = ["timestep,success,return", *(f"{t},{m.success_rate:.4f},{m.mean_return:.3f}" for t, m in rows)]
-    write(target / CURVE, "\n".join(curve) + "\n")
-    write(target / SCORE, json.dumps({"agent": policy.agent_type} | score, indent=1) + "\n")
-    write(target / CONFIG, json.dumps(trial.values | {"save_dir": "runs"}, indent=1) + "\n")
+    write_text(target / CURVE, "\n".join(curve) + "\n")
+    write_text(target / SCORE, json.dumps({"agent": policy.agent_type} | score, indent=1) + "\n")
+    write_text(target / CONFIG, json.dumps(trial.values | {"save_dir": "runs"}, indent=1) + "\n")
     return target
 
 
@@ -78,10 +78,8 @@ def measure(policy: "Agent", config: dict[str, Any]) -> dict[str, Any]:
     from torchrl_gpu.seeding import EVAL_SEED
 
     def played(per_stage: int, seed: int, batched: bool) -> dict[str, Any]:
-        schedule = config["eval_schedule"]
-        schedule = {**schedule, "num_episodes": [per_stage] * len(schedule["num_episodes"])}
-        episodes = config | {"eval_schedule": schedule}
-        return api.evaluate(policy, episodes, episode_seed=seed, batched=batched).metrics._asdict()
+        evaluation = api.evaluate(policy, config, episode_seed=seed, per_stage=per_stage, batched=batched)
+        return evaluation.metrics._asdict()
 
     return {
         "legacy": played(LEGACY_PER_STAGE, EVAL_SEED, batched=False),
@@ -89,14 +87,6 @@ def measure(policy: "Agent", config: dict[str, Any]) -> dict[str, Any]:
         "fresh_seed": FRESH_SEED,
         "versions": versions(),
     }
-
-
-def write(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all."""
-    from marinenav_env.files import replacing
-
-    with replacing(path, "w") as file:
-        file.write(text)
 
 
 def listing() -> str:

@@ -103,6 +103,7 @@ def evaluate(
     *,
     device: str = "cpu",
     episode_seed: int = EVAL_SEED,
+    per_stage: int | None = None,
     seed: int = 0,
     batched: bool = False,
 ) -> Evaluation:
@@ -113,6 +114,7 @@ def evaluate(
         config: Gives ``eval_schedule`` and ``discount``.
         device: Of a policy that is loaded here, and of the worlds of a batched evaluation.
         episode_seed: Of the episodes; that of all trainings unless given.
+        per_stage: Episodes of each stage instead of the config's.
         seed: Of the draws of policies that act at random (IQN, SAC).
         batched: Play all episodes side by side in the tensor world, many times faster, instead of one by one
             in the reference world, as reproduction mode does.
@@ -125,7 +127,7 @@ def evaluate(
     with kept_generators(device):
         agent = load_policy(policy, device=device) if isinstance(policy, str | Path) else policy
         agent.GAMMA = trial["discount"]
-        task = Task.drawn(trial["eval_schedule"], trial["discount"], episode_seed)
+        task = Task.drawn(trial["eval_schedule"], trial["discount"], episode_seed, per_stage)
         seed_everything(seed)
         if batched:
             results = BatchedEvaluation(agent, task.episodes, device, seed=seed, verbose=False)()

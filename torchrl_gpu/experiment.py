@@ -1,6 +1,5 @@
 """From one trial of a config to a trainer: seeds, worlds, agent, replay, evaluation, in the legacy order."""
 
-import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -12,8 +11,8 @@ import torch
 from agents.agent import Agent
 from agents.learners import LEARNERS
 from marinenav_env.envs import MarineNavEnv3
+from marinenav_env.envs.contract.episode import write_episode
 from marinenav_env.envs.torchrl_gpu import MarineNavTorchRLEnv
-from marinenav_env.files import replacing
 from torchrl_gpu.collect.plain_steps import PlainSteps
 from torchrl_gpu.collect.policy_wrapper import PolicyWrapper
 from torchrl_gpu.collect.step import Lap
@@ -141,8 +140,7 @@ def build_agent(trial: Trial, device: str) -> Agent:
 def write_episodes(trial: Trial, world: MarineNavEnv3, folder: Path) -> list[dict]:
     """The evaluation episodes, drawn from their world; they go into the trial's folder."""
     episodes = create_eval_configs(world, trial.episodes.eval_schedule.model_dump())
-    with replacing(folder / "eval_configs.json", "w") as file:
-        json.dump(episodes, file)
+    write_episode(episodes, folder / "eval_configs.json")
     return episodes
 
 

@@ -57,7 +57,8 @@ class APF(ClassicalPolicy):
     def _push(self, velocity: Tensor, objects: Tensor) -> Tensor:
         """Force of every object, (N, 5, 2)."""
         f = self.field
-        position, distance = objects[..., :2], objects[..., :2].norm(dim=-1, keepdim=True).clamp(min=1e-6)
+        position = objects[..., :2]
+        distance = position.norm(dim=-1, keepdim=True).clamp(min=1e-6)
         towards = position / distance
         relative = velocity[:, None] - objects[..., 2:4]
         closing = (relative * towards).sum(-1, keepdim=True)
@@ -65,12 +66,12 @@ class APF(ClassicalPolicy):
         left = (gap - closing.clamp(min=0) ** 2 / (2 * f.braking)).clamp(min=f.closest)
         active = (closing > 0) & (left < f.reach)
         strength = f.repulsion * (1 / left - 1 / f.reach)
-        aside = self._aside(relative, towards, closing)
+        aside = self._aside(relative, towards)
         away = -towards * (1 + closing / f.braking)
         force = strength * (away + f.across * aside * closing / f.braking)
         return torch.where(active, force, 0.0)
 
-    def _aside(self, relative: Tensor, towards: Tensor, closing: Tensor) -> Tensor:
+    def _aside(self, relative: Tensor, towards: Tensor) -> Tensor:
         """Unit vectors across the line of sight: where the motion leads already, or to starboard."""
         side = torch.stack((-towards[..., 1], towards[..., 0]), -1)  # to starboard of the line of sight
         leads = (relative * side).sum(-1, keepdim=True)

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from marinenav_env.envs.contract.constants import CONTINUOUS_THRUST_RATE, THRUST_CHANGES
-from marinenav_env.envs.reference.vessel import Vessel
+from marinenav_env.envs.reference.vessel import Vessel, steady_surge
 
-TOP_SPEED = 10 / 3
+TOP_SPEED = steady_surge(2 * Vessel.max_thrust)
 """Steady surge speed at full thrust (m/s)."""
 STEP = Vessel.dt * Vessel.N
 """Duration of an action (s)."""

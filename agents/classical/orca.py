@@ -17,9 +17,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from agents.classical.autopilot import TOP_SPEED, Tuning
+from agents.classical.autopilot import STEP, TOP_SPEED, Tuning
 from agents.classical.policy import ClassicalPolicy
 from marinenav_env.envs.contract.constants import STATIC_SPEED
+from marinenav_env.envs.contract.layout import OBJECT_ROWS
 from marinenav_env.envs.reference.vessel import Vessel
 
 SLACK = 1e-4
@@ -98,7 +99,7 @@ def out_of_obstacle(
     """
     squared = (position**2).sum(-1, keepdim=True)
     overlap = squared <= radius**2
-    horizon = torch.where(overlap, Vessel.dt * Vessel.N, horizon)
+    horizon = torch.where(overlap, STEP, horizon)
     from_disc = relative - position / horizon
     along = (from_disc * position).sum(-1, keepdim=True)
     length = from_disc.norm(dim=-1, keepdim=True).clamp(min=1e-6)
@@ -152,7 +153,7 @@ def _projections(wanted: Tensor, lines: Lines) -> Tensor:
 
 def _crossings(lines: Lines) -> Tensor:
     """Where each two lines cross, (N, 10, 2); not finite where they are parallel."""
-    first, second = torch.triu_indices(5, 5, 1, device=lines.point.device)
+    first, second = torch.triu_indices(OBJECT_ROWS, OBJECT_ROWS, 1, device=lines.point.device)
     offset = (lines.point * lines.normal).sum(-1)
     (ax, ay), (bx, by) = lines.normal[:, first].unbind(-1), lines.normal[:, second].unbind(-1)
     a, b, det = offset[:, first], offset[:, second], ax * by - ay * bx

@@ -10,6 +10,7 @@ from typing_extensions import Self
 
 from agents.batch import Observation, State, state_batch
 from agents.classical.autopilot import Tuning, nearest_actions, thrust_commands
+from marinenav_env.envs.contract.layout import OBJECT_ROWS, OBJECT_SIZE
 from marinenav_env.envs.reference.sensor import Perception
 
 
@@ -46,7 +47,8 @@ class ClassicalPolicy(ABC):
         """Commands (N, 2), or indices of actions int64 (N,)."""
         own, objects, seen = observation
         if objects is None:
-            objects, seen = own.new_zeros(len(own), 5, 5), own.new_zeros(len(own), 5)
+            objects = own.new_zeros(len(own), OBJECT_ROWS, OBJECT_SIZE)
+            seen = objects[..., 0]
         objects = torch.cat((objects[..., :4], objects[..., 4:] / Perception.r_mean_ratio), -1)
         commands = thrust_commands(own, self.wanted_velocity(own, objects, seen > 0), self.tuning)
         return commands if self.continuous else nearest_actions(commands)

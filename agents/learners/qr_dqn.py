@@ -16,9 +16,7 @@ from agents.learners.acting import DiscreteLearner
 from agents.learners.base import BootstrapSettings, Noise, Stage
 from agents.networks import ObservationNetwork, of_actions, quantile_huber_loss
 from agents.settings import key
-
-ACTIONS = 25
-"""Discrete actions of a network whose file does not tell their number."""
+from marinenav_env.envs.contract.constants import NUM_ACTIONS
 
 
 @dataclass(eq=False, repr=False)
@@ -68,7 +66,8 @@ class QR_DQN(DiscreteLearner, name="QR-DQN"):  # noqa: N801
     @classmethod
     def keys_in(cls, weights: dict[str, Tensor]) -> dict[str, Any]:
         """See `Learner.keys_in`."""
-        return {"fixed_quantiles": len(weights["quantile_layer.bias"]) // ACTIONS}
+        # No file tells the number of actions.
+        return {"fixed_quantiles": len(weights["quantile_layer.bias"]) // NUM_ACTIONS}
 
     def action_values(self, observation: Observation, cvar: float = 1.0) -> Tensor:
         """Means of the quantiles, (B, 25)."""

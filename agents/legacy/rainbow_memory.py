@@ -49,7 +49,6 @@ class PriorityTree:
 
     def push(self, value: float) -> None:
         """Give the next slot a priority; IndexError at the last one of an odd `size`: no sibling."""
-        # IndexError at the last slot of an odd `size`, as in the legacy code: its leaf has no sibling.
         node = self.index + self.tree_start
         self.sum_tree[node] = value
         while node > 0:

@@ -1,6 +1,5 @@
 """The legacy trainer: one environment, one agent, the legacy order of draws (training spec 3 and 4)."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,8 +7,8 @@ from typing import Any, NamedTuple
 
 from agents.legacy.agent import LegacyAgent
 from marinenav_env.envs.contract.constants import EPISODE_LIMIT
+from marinenav_env.envs.contract.episode import write_episode
 from marinenav_env.envs.reference.robot import deactivate_finished
-from marinenav_env.files import replacing
 
 
 class Collaborators(NamedTuple):
@@ -100,8 +99,7 @@ class Trainer:
 
     def save_eval_config(self, directory: str | Path) -> None:
         """Write the evaluation episodes to ``eval_configs.json`` in an existing folder."""
-        with replacing(Path(directory) / "eval_configs.json", "w") as file:
-            json.dump(self.eval_config, file)
+        write_episode(self.eval_config, Path(directory) / "eval_configs.json")
 
     def learn(
         self,

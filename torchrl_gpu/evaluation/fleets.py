@@ -14,10 +14,10 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from marinenav_env.envs.contract.constants import EPISODE_LIMIT
-from marinenav_env.envs.torchrl_gpu.ops.noise import NoiseKeys, draw_noise, radius_maps
+from marinenav_env.envs.torchrl_gpu.ops.noise import NoiseKeys, radius_maps
 from marinenav_env.envs.torchrl_gpu.ops.vessel import step_energy
 from marinenav_env.envs.torchrl_gpu.state import ROBOTS, Observation, WorldParams, WorldState, present
-from marinenav_env.envs.torchrl_gpu.step import world_step
+from marinenav_env.envs.torchrl_gpu.step import noisy_step, stepped
 from marinenav_env.envs.torchrl_gpu.world import VectorWorld
 from torchrl_gpu.evaluation.batched import separate_draws
 from torchrl_gpu.evaluation.conduct import Conduct
@@ -136,9 +136,8 @@ def _stepper(
         before, running = fleets.state, fleets.tally.running
         acting = (before.active > 0) & running
         action = clock.decide(policy, fleets.observation, acting)
-        sizes = before.scenario.obstacles.shape[1], *before.active.shape
-        noise = draw_noise(keys.next(), sizes, radii, before.motion.dtype)
-        now, result = world_step(before, fleets.params, action, noise, **options)
+        leaves = noisy_step(keys.next(), radii, before, fleets.params, action, **options)
+        now, result = stepped(before.scenario, leaves)
         robot = fleets.params.of_robots()
         energy = step_energy(now.motion, robot)
         tally = fleets.tally.counted(acting, discount * result.reward, energy, now)

@@ -1,7 +1,6 @@
 """What a policy is evaluated on outside its training, and what is reported of it."""
 
 import itertools
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,9 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from marinenav_env.envs import MarineNavEnv3
-from marinenav_env.envs.contract.episode import things_in
+from marinenav_env.envs.contract.episode import things_in, write_episode
 from marinenav_env.envs.contract.stage import COLUMNS
-from marinenav_env.files import replacing
 from torchrl_gpu.evaluation.metrics import EpisodeResult, Metrics
 from torchrl_gpu.evaluation.one_by_one import create_eval_configs
 from torchrl_gpu.evaluation.record import EvaluationRecord
@@ -84,8 +82,7 @@ class Task(NamedTuple):
         """Write episodes and results as a trial folder holds them; the file of the results."""
         record = EvaluationRecord()
         record.append(0, list(results))
-        with replacing(folder / "eval_configs.json", "w") as file:
-            json.dump(self.episodes, file)
+        write_episode(self.episodes, folder / "eval_configs.json")
         return record.save(folder)
 
 

@@ -59,14 +59,13 @@ class Update:
         # What has its turn together is one graph; learners whose stages all come every time have one.
         self._graphs: dict[tuple[Stage, ...], _Graph] = {}
         self._states: list[dict] = []  # of the optimisers, that graphs work on
-        self._eager = not (way.compiled or way.captured)
-        if not self._eager:
+        if not way.eager:
             learner.stay_on_device()
 
     def __call__(self, draw: Drawn) -> dict[str, Tensor]:
         """One update on what a replay has drawn; see `Learner.update`."""
         rows, index, weight = draw
-        if self._eager:
+        if self.way.eager:
             batch = Batch.of(rows, self.learner.continuous, index, weight)
             if not self.autocast:
                 return self.learner.update(batch)
@@ -189,7 +188,7 @@ def in_bfloat16(learner: Learner, enabled: bool = True) -> AbstractContextManage
 def device_update(learner: Learner, way: Way, settings: UpdateSettings) -> Update:
     """Updates with less waste: the host waits for nothing, and Adam is one kernel at most."""
     learner.stay_on_device()
-    if not (way.compiled or way.captured):
+    if way.eager:
         for optimizer in learner.optimizers.values():
             optimizer.param_groups[0].update(fused=True, foreach=False)
     return Update(learner, way, settings.autocast)

@@ -26,6 +26,11 @@ class Way(NamedTuple):
     captured: bool = False  # recorded as a CUDA graph
     optional: bool = False  # what fails is left out, and a line says so
 
+    @property
+    def eager(self) -> bool:
+        """Whether it is computed as it is written."""
+        return not (self.compiled or self.captured)
+
 
 class Ways(NamedTuple):
     """How the parts of a run are computed."""

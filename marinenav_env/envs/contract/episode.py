@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from marinenav_env.envs.contract.rewards import DEFAULT_REWARDS, LATER, REWARDS
-from marinenav_env.files import replacing
+from marinenav_env.files import write_text
 
 Episode = dict[str, dict[str, Any]]
 
@@ -99,9 +99,7 @@ def write_episode(data: Any, filename: str | os.PathLike[str]) -> None:
         TypeError: the data hold NumPy values (Quirk W24).
         OSError: the file cannot be written.
     """
-    text = json.dumps(data)
-    with replacing(filename, "w") as file:
-        file.write(text)
+    write_text(filename, json.dumps(data))
 
 
 def read_episodes(filename: str | os.PathLike[str]) -> list[Episode]:

@@ -20,6 +20,7 @@ import numpy as np
 
 from marinenav_env.envs.contract.episode import Episode, write_episode
 from marinenav_env.envs.reference.robot import Robot
+from marinenav_env.envs.reference.vessel import steady_surge
 from marinenav_env.envs.reference.world import MarineNavEnv3
 
 FILE = Path(__file__).with_suffix(".json")
@@ -65,7 +66,7 @@ def _ship(course: int, before: float) -> Robot:
     ship = Robot()
     along = np.array([cos(radians(course)), sin(radians(course))])
     centre = np.full(2, MAP_SIZE / 2)
-    speed = before / BEFORE * _speed(2 * ship.max_thrust)
+    speed = before / BEFORE * steady_surge(2 * ship.max_thrust)
     ship.max_thrust = _resistance(speed) / 2
     ship.start, ship.goal = centre - before * LENGTH * along, centre + before * LENGTH * along
     ship.init_theta = radians(course) % (2 * pi)
@@ -78,11 +79,6 @@ def _ship(course: int, before: float) -> Robot:
 def _resistance(speed: float) -> float:
     """Force (N) that keeps up a surge speed (m/s) (environment spec 6.4)."""
     return -(Robot.xU + Robot.xUU * speed) * speed
-
-
-def _speed(force: float) -> float:
-    """Surge speed (m/s) that a force (N) keeps up."""
-    return (-Robot.xU - (Robot.xU**2 - 4 * Robot.xUU * force) ** 0.5) / (2 * Robot.xUU)
 
 
 if __name__ == "__main__":

@@ -308,3 +308,8 @@ class Vessel:
         right_x, right_y = self.right_thrust * cos(self.right_pos), self.right_thrust * sin(self.right_pos)
         moment = (left_x - right_x) * self.width / 2 - (left_y + right_y) * self.length / 2
         return left_x + right_x, left_y + right_y, moment
+
+
+def steady_surge(force: float) -> float:
+    """Surge speed (m/s) that a force (N) ahead keeps up in still water (environment spec 6.4)."""
+    return (-Vessel.xU - (Vessel.xU**2 - 4 * Vessel.xUU * force) ** 0.5) / (2 * Vessel.xUU)

@@ -18,7 +18,6 @@ DTYPES = (torch.float32, torch.float64)
 
 
 def _asked(name: str, doc: str) -> property:
-
     def read(env: "MarineNavTorchRLEnv") -> Any:
         return getattr(env.world.stage, name)
 
