@@ -13,7 +13,7 @@ import torch
 import agents
 from agents.agent import Agent
 from agents.batch import state_batch
-from agents.learners import LEARNERS
+from agents.learners import LEARNERS, iqn
 from agents.learners.base import Learner
 from agents.legacy.agent import LegacyAgent
 from tests.unit.test_agents_losses import batch_of_two, turns
@@ -248,6 +248,20 @@ def test_low_cvar_acts_on_the_lower_tail():
     _, taus = agent.learner.sample_quantiles(agent.state_to_tensor(state_batch([STATE])), cvar=0.25)
     assert taus.shape == (1, 32, 1)
     assert 0.15 < taus.max() < 0.25
+
+
+def test_many_observations_are_valued_in_parts_as_at_once(monkeypatch):
+    learner = Agent(agent_type="IQN", settings=LEARNERS["IQN"].Settings(acting_quantiles=5)).learner
+    observation = torch.randn(9, 7), torch.randn(9, 5, 5), torch.ones(9, 5)
+
+    def values(cached_rows):
+        monkeypatch.setattr(iqn, "CACHED_ROWS", cached_rows)
+        torch.manual_seed(3)
+        quantiles, taus = learner.sample_quantiles(observation)
+        assert taus.shape == (9, 5, 1)
+        return quantiles
+
+    torch.testing.assert_close(values(cached_rows=10), values(cached_rows=1000))
 
 
 # ---- learning
