@@ -1,4 +1,4 @@
-"""DQN over discrete actions (Mnih et al. 2015; agents spec 4, 5, 6.4)."""
+"""DQN over discrete actions (Mnih et al. 2015; agents spec 4, 5, 6.4), double if asked."""
 
 from dataclasses import InitVar, dataclass
 
@@ -10,6 +10,7 @@ from agents.batch import Batch, Observation
 from agents.learners.acting import DiscreteLearner
 from agents.learners.base import BootstrapSettings, Noise, Stage
 from agents.networks import ObservationNetwork
+from agents.settings import key
 
 
 @dataclass(eq=False, repr=False)
@@ -33,7 +34,16 @@ class DQN_Policy(ObservationNetwork):  # noqa: N801 (legacy public name)
 class DQN(DiscreteLearner, name="DQN"):
     """Update and acting of DQN."""
 
-    Settings = BootstrapSettings
+    class Settings(BootstrapSettings):
+        """Keys of DQN."""
+
+        double: bool = key(
+            False,
+            "bootstrap from the target network's value of the action that the network itself finds best "
+            "(van Hasselt et al. 2016), not from the target network's highest value",
+            throughput=True,
+        )
+
     policy_class = DQN_Policy
 
     def action_values(self, observation: Observation, cvar: float = 1.0) -> Tensor:
@@ -47,7 +57,13 @@ class DQN(DiscreteLearner, name="DQN"):
     def network_loss(self, batch: Batch, noise: Noise) -> dict[str, Tensor]:
         """Huber loss to the best target value (Defect A10 fixed: the target is detached)."""
         with torch.no_grad():
-            next_value = self.policy_target(batch.next_state).max(dim=1, keepdim=True).values
-            target = self.bellman_target(batch, next_value)
+            target = self.bellman_target(batch, self._next_value(batch.next_state))
         value = self.policy_local(batch.state).gather(1, batch.action)
         return {"network": functional.smooth_l1_loss(value, target, reduction="none").squeeze(1)}
+
+    def _next_value(self, observation: Observation) -> Tensor:
+        """Value of the action chosen next, (B, 1)."""
+        values = self.policy_target(observation)
+        if not self.settings.double:
+            return values.max(dim=1, keepdim=True).values
+        return values.gather(1, self.policy_local(observation).argmax(dim=1, keepdim=True))

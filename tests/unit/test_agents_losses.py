@@ -148,6 +148,19 @@ def test_bellman_target_by_hand():
     assert learner.bellman_target(transitions, torch.full((2, 1), 16.0)).tolist() == [[3.0], [-2.0]]
 
 
+@pytest.mark.parametrize(("double", "value"), [(False, 8.0), (True, 4.0)])
+def test_double_dqn_asks_the_network_which_action_is_best(monkeypatch, double, value):
+    learner = Agent.of("DQN", LEARNERS["DQN"].Settings(discount=0.5, double=double)).learner
+    target, local = torch.zeros(2, 25), torch.zeros(2, 25)
+    target[:, 4], target[:, 9] = 4.0, 8.0  # the target network's best is action 9 ...
+    local[:, 4] = 1.0  # ... the network's is action 4
+    monkeypatch.setattr(learner.policy_target, "forward", lambda _: target)
+    monkeypatch.setattr(learner.policy_local, "forward", lambda _: local)
+    # Plain transition, action 3 of value 0: y = 1 + 0.5·value, L = y - 0.5. Terminal: y = -2, L = 1.5.
+    found = learner.network_loss(batch_of_two(continuous=False), {})["network"].tolist()
+    assert found == [1 + 0.5 * value - 0.5, 1.5]
+
+
 def test_iqn_takes_the_maximum_of_every_fraction(monkeypatch):
     """Quirk A9, by hand: two fractions prefer two different actions, and both maxima enter the target."""
     learner = Agent(agent_type="IQN", GAMMA=1.0).learner
