@@ -37,7 +37,7 @@ def arguments(argv: Sequence[str] | None) -> tuple[list[str], str]:
 def draw(folder: Path, episode: int) -> int:
     """Draw an episode of the last evaluation into the folder of a trial; returns the exit status."""
     output = str(folder / "episode.png")
-    return view_episode.main([str(folder), "-e", str(episode), "-m", str(folder), "-o", output])
+    return view_episode.main([str(folder), "-e", str(episode), "-o", output])
 
 
 def closest_encounter(record: "EvaluationRecord") -> int:

@@ -31,7 +31,7 @@ def frame_returns(axes: Axes, distributions: list[ReturnDistribution]) -> None:
 def draw_returns(axes: Axes, distribution: ReturnDistribution, step: int, colour: str) -> str:
     """Cumulative distribution of the return of the chosen action, other actions behind it; mean in words."""
     if step >= len(distribution.chosen):
-        return "no further action"
+        return "no action"
     if distribution.others is not None:
         axes.plot(distribution.others[step], distribution.fractions, color="#c9d0d6", lw=0.6, zorder=1)
     chosen = distribution.chosen[step]
