@@ -5,10 +5,11 @@ import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from scripts.command_line import InputError, new_parser, output_path, pick, run
+import models
+from scripts.command_line import InputError, new_parser, output_path, pick, refused, run
+from scripts.episodes_played import LEGACY_PER_STAGE, task_of_config
 
 if TYPE_CHECKING:
     from scripts.drawing.recording import Recording
@@ -36,7 +37,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         nargs="?",
         help="trial folder, or JSON file with histories",
     )
-    add("--zoo", metavar="NAME", help="play the legacy episodes with a policy of the zoo, and show one")
+    add("--zoo", metavar="NAME", help="play a legacy episode with a policy of the zoo, and show it")
     add("-E", "--evaluation", type=int, default=-1, help="which evaluation of the folder (default: the last)")
     add("-e", "--episode", type=int, default=-1, help="which episode (default: the last)")
     add(
@@ -82,14 +83,22 @@ def animation_steps(last: int, every: int | None) -> list[int]:
 
 
 def played_by(name: str, episode: int) -> "Recording":
-    """An episode that a policy of the zoo plays now."""
-    from scripts import evaluate
-    from scripts.drawing.recording import read_recording
+    """One of the legacy episodes, which a policy of the zoo plays now."""
+    from agents.models.folder import load_agent
+    from scripts.drawing.recording import new_recording
+    from torchrl_gpu.evaluation.one_by_one import evaluate_episode
+    from torchrl_gpu.seeding import seed_everything
 
-    with TemporaryDirectory() as folder:
-        report = str(Path(folder, "evaluation.json"))
-        evaluate.work(["--zoo", name, "--backend", "torch", "--keep", folder, "-o", report])
-        return read_recording(Path(folder), -1, episode)
+    with refused(ValueError):
+        model = models.folder(name)
+    task = task_of_config(model / "config.json", LEGACY_PER_STAGE, None)
+    number = pick(episode, len(task.episodes), "--episode")
+    agent = load_agent(model, "cpu")
+    agent.GAMMA = task.discount
+    seed_everything(0)  # SAC and IQN act at random
+    result = evaluate_episode(task.world, agent, task.episodes[number])
+    histories = result.trajectories, result.observations, result.actions
+    return new_recording(f"{name}: episode {number}", task.episodes[number], *histories, where=name)
 
 
 def work(argv: Sequence[str] | None) -> None:
