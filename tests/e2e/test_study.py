@@ -7,8 +7,9 @@ import pytest
 
 import torchrl_gpu.evaluation.batched
 import torchrl_gpu.evaluation.one_by_one
-from scripts import marinenav
+from scripts import marinenav, study
 from tests.e2e.test_train_cli import SMALL
+from torchrl_gpu import api
 from torchrl_gpu.evaluation.batched import BatchedEvaluation
 from torchrl_gpu.torchrl_trainer import TorchRLTrainer
 
@@ -54,6 +55,19 @@ def test_each_seed_plays_fresh_episodes_and_is_trained_once(arguments, tmp_path,
     assert (tmp_path / "study" / "study.md").read_text() in shown
 
 
+def test_the_best_model_plays_legacy_episodes_too(arguments, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(study, "LEGACY_PER_STAGE", 2)
+    keys = ["num_envs=2", "eval_seed=1"]
+    assert marinenav.main([*arguments, *keys, "--best", "--legacy"]) == 0
+    assert (
+        "| seed | success | return | legacy episodes: success | return | minutes |" in capsys.readouterr().out
+    )
+    row = json.loads((tmp_path / "study" / "study.json").read_text())["seeds"][1]
+    assert (row["episodes"], row["legacy_episodes"]) == (5, 2)
+    best = api.evaluate(tmp_path / row["folder"] / "best", SMALL, per_stage=2)
+    assert row["legacy_mean_return"] == best.metrics.mean_return
+
+
 def test_an_interrupted_study_goes_on_with_the_same_command(arguments, monkeypatch, capsys):
     advance = TorchRLTrainer._advance
 
@@ -78,6 +92,8 @@ def test_an_interrupted_study_goes_on_with_the_same_command(arguments, monkeypat
             ["--episode-seed", "253"],
             "--episode-seed 253 is not allowed; it must be from 0 to 4294967295, and",
         ),
+        (["--best"], "--best: in reproduction mode a run keeps its final model only"),
+        (["--best", "--legacy", "num_envs=2"], "--best with --legacy: eval_seed is 253, so the legacy"),
         (["sed=1"], "unknown key 'sed'; did you mean 'seed'?"),
         (["-o", "config.json"], "config.json: is a file, not a folder"),
     ],
