@@ -59,6 +59,19 @@ class BootstrapSettings(LearnerSettings):
         return self.bootstrap_steps
 
 
+class ValueSettings(BootstrapSettings):
+    """Keys of the learners that regress one value by a Huber loss."""
+
+    huber_delta: float = key(
+        1.0,
+        "errors of a value beyond this count linearly, so that rare large ones, as after a collision, are "
+        "all but ignored; far above the returns the loss is half the squared error",
+        throughput=True,
+        gt=0,
+        le=1e6,
+    )
+
+
 class QuantileSettings(BootstrapSettings):
     """Keys of the implicit quantile learners."""
 

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from agents.batch import Batch, Observation
 from agents.learners.acting import ContinuousLearner
-from agents.learners.base import BootstrapSettings, Noise, Stage
+from agents.learners.base import Noise, Stage, ValueSettings
 from agents.networks import Actor, ActorCriticPolicy, ObservationNetwork, encoder
 
 
@@ -44,7 +44,7 @@ class DDPG_Policy(ActorCriticPolicy):  # noqa: N801 (legacy public name)
 class DDPG(ContinuousLearner, name="DDPG"):
     """Update and acting of DDPG."""
 
-    Settings = BootstrapSettings
+    Settings = ValueSettings
     policy_class = DDPG_Policy
 
     def greedy(self, observation: Observation, cvar: float = 1.0) -> Tensor:
@@ -62,7 +62,8 @@ class DDPG(ContinuousLearner, name="DDPG"):
             next_value = self.policy_target.critic(batch.next_state, next_actions)
             target = self.bellman_target(batch, next_value)
         value = self.policy_local.critic(batch.state, batch.action)
-        return {"critic": functional.smooth_l1_loss(value, target, reduction="none").squeeze(1)}
+        loss = functional.huber_loss(value, target, reduction="none", delta=self.settings.huber_delta)
+        return {"critic": loss.squeeze(1)}
 
     def actor_loss(self, batch: Batch, noise: Noise) -> dict[str, Tensor]:
         """Minus the mean value of the actor's own actions."""

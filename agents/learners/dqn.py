@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from agents.batch import Batch, Observation
 from agents.learners.acting import DiscreteLearner
-from agents.learners.base import BootstrapSettings, Noise, Stage
+from agents.learners.base import Noise, Stage, ValueSettings
 from agents.networks import ObservationNetwork
 from agents.settings import key
 
@@ -34,7 +34,7 @@ class DQN_Policy(ObservationNetwork):  # noqa: N801 (legacy public name)
 class DQN(DiscreteLearner, name="DQN"):
     """Update and acting of DQN."""
 
-    class Settings(BootstrapSettings):
+    class Settings(ValueSettings):
         """Keys of DQN."""
 
         double: bool = key(
@@ -59,7 +59,8 @@ class DQN(DiscreteLearner, name="DQN"):
         with torch.no_grad():
             target = self.bellman_target(batch, self._next_value(batch.next_state))
         value = self.policy_local(batch.state).gather(1, batch.action)
-        return {"network": functional.smooth_l1_loss(value, target, reduction="none").squeeze(1)}
+        loss = functional.huber_loss(value, target, reduction="none", delta=self.settings.huber_delta)
+        return {"network": loss.squeeze(1)}
 
     def _next_value(self, observation: Observation) -> Tensor:
         """Value of the action chosen next, (B, 1)."""
