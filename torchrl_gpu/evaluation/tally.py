@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from marinenav_env.envs.contract.layout import OBSERVATION_KEYS
 from marinenav_env.envs.contract.outcome import Outcome
 from marinenav_env.envs.torchrl_gpu.state import ROBOTS, Observation, WorldState, present
 
@@ -55,7 +56,7 @@ def greedy_actions(policy: Any, observation: Observation, acting: Tensor) -> Ten
 
     On the CPU it is asked for the robots `acting` [R, E] alone; the others get 0.
     """
-    parts = (observation.self_state, observation.objects_state, observation.objects_mask)
+    parts = (getattr(observation, key) for key in OBSERVATION_KEYS)
     rows = [values.flatten(-2).movedim(-1, 0) for values in parts]  # (R E, ..)
     if acting.device.type != "cpu":  # where the host would wait to learn how many they are
         action = _greedy(policy, rows)
@@ -69,6 +70,5 @@ def greedy_actions(policy: Any, observation: Observation, acting: Tensor) -> Ten
 
 
 def _greedy(policy: Any, rows: list[Tensor]) -> Tensor:
-    self_state, objects_state, objects_mask = rows
     dtype = policy.learner.dtype
-    return policy.learner.greedy((self_state.to(dtype), objects_state.to(dtype), objects_mask))
+    return policy.learner.greedy([part.to(dtype) if part.is_floating_point() else part for part in rows])

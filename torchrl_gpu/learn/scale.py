@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from agents.learners.base import Learner
 from agents.settings import Section, key
-from marinenav_env.envs.contract.layout import OBJECT, SELF
+from marinenav_env.envs.contract.layout import OBSERVATION_FIELDS
 from torchrl_gpu.learn.borrowed_weights import borrowed
 
 
@@ -33,8 +33,8 @@ class ObservationScale:
 
     def __init__(self, device: torch.device | str) -> None:
         self.scales = {
-            "self_state": torch.tensor([field.scale for field in SELF.values()], device=device),
-            "objects_state": torch.tensor([field.scale for field in OBJECT.values()], device=device),
+            key: torch.tensor([field.scale for field in fields.values()], device=device)
+            for key, fields in OBSERVATION_FIELDS.items()
         }
 
     def __call__(self, key: str, values: Tensor) -> Tensor:

@@ -46,12 +46,18 @@ GROUP = "agents"
 SELF_SIZE = len(SELF)
 OBJECT_SIZE = len(OBJECT)
 
+OBSERVATION_FIELDS = {"self_state": SELF, "objects_state": OBJECT}
+"""What the numbers along the last axis of a part of an observation are; the other parts are flags."""
+
 OBSERVATION_SHAPES = {
     "self_state": (SELF_SIZE,),
     "objects_state": (OBJECT_ROWS, OBJECT_SIZE),
     "objects_mask": (OBJECT_ROWS,),
 }
 """Keys of an observation in their order, and the shape of each."""
+
+OBSERVATION_FLAGS = tuple(key for key in OBSERVATION_SHAPES if key not in OBSERVATION_FIELDS)
+"""Those that are true or false."""
 
 OBSERVATION_KEYS = tuple(OBSERVATION_SHAPES)
 """Names of the parts of an observation, in the order of a network's input."""

@@ -6,7 +6,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from marinenav_env.envs.contract.layout import OBJECT_ROWS, OBJECT_SIZE, SELF_SIZE
+from marinenav_env.envs.contract.layout import (
+    OBJECT_ROWS,
+    OBSERVATION_FLAGS,
+    OBSERVATION_KEYS,
+    OBSERVATION_SHAPES,
+)
 from marinenav_env.envs.contract.outcome import OUTCOME_OF_STATE, Outcome, ending_flags
 from marinenav_env.envs.contract.rewards import REWARDS
 from marinenav_env.envs.contract.stage import Schedule, Stage
@@ -46,9 +51,10 @@ class NumpyWorlds:
         self.continuous, self.max_robots, self.device = continuous, max_robots, device
         rows, number = (num_envs, max_robots), NUMPY_DTYPE[dtype]
         self._rows = {
-            "self_state": np.zeros((*rows, SELF_SIZE), number),
-            "objects_state": np.zeros((*rows, OBJECT_ROWS, OBJECT_SIZE), number),
-            "objects_mask": np.zeros((*rows, OBJECT_ROWS), bool),
+            **{
+                key: np.zeros((*rows, *shape), bool if key in OBSERVATION_FLAGS else number)
+                for key, shape in OBSERVATION_SHAPES.items()
+            },
             "active": np.zeros((*rows, 1), bool),
             "outcome": np.full((*rows, 1), Outcome.ABSENT, np.int8),
         }
@@ -189,10 +195,9 @@ class NumpyWorlds:
         self._rows["active"][k, :count, 0] = [not robot.deactivated for robot in robots]
 
     def _write_observations(self, k: int, observations: list) -> None:
-        own_rows, object_rows, mask = (
-            self._rows[name][k] for name in ("self_state", "objects_state", "objects_mask")
-        )
-        own_rows[:], object_rows[:], mask[:] = 0, 0, False
+        own_rows, object_rows, mask = parts = [self._rows[key][k] for key in OBSERVATION_KEYS]
+        for part in parts:
+            part[:] = 0
         for i, (own, objects) in enumerate(observations):
             if own is None:
                 continue

@@ -28,7 +28,7 @@ import torch
 from torchrl.data import Bounded, Categorical, Composite, Unbounded
 
 from marinenav_env.envs.contract.constants import NUM_ACTIONS
-from marinenav_env.envs.contract.layout import GROUP, OBJECT_ROWS, OBJECT_SIZE, SELF_SIZE
+from marinenav_env.envs.contract.layout import GROUP, OBSERVATION_FLAGS, OBSERVATION_SHAPES
 from marinenav_env.envs.contract.outcome import Outcome
 
 Tensors = dict[str, torch.Tensor]
@@ -40,9 +40,12 @@ def observation_spec(num_envs: int, num_robots: int, dtype: torch.dtype, device:
     """Spec of what a policy sees of each robot, with its state of life (`active`, `outcome`)."""
     rows = (num_envs, num_robots)
     robots = Composite(
-        self_state=Unbounded((*rows, SELF_SIZE), dtype=dtype),
-        objects_state=Unbounded((*rows, OBJECT_ROWS, OBJECT_SIZE), dtype=dtype),
-        objects_mask=Categorical(2, (*rows, OBJECT_ROWS), dtype=torch.bool),
+        **{
+            key: Categorical(2, (*rows, *shape), dtype=torch.bool)
+            if key in OBSERVATION_FLAGS
+            else Unbounded((*rows, *shape), dtype=dtype)
+            for key, shape in OBSERVATION_SHAPES.items()
+        },
         active=Categorical(2, (*rows, 1), dtype=torch.bool),
         outcome=Categorical(len(Outcome), (*rows, 1), dtype=torch.int8),
         shape=rows,

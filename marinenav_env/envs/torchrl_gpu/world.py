@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
+from marinenav_env.envs.contract.layout import OBSERVATION_KEYS
 from marinenav_env.envs.contract.outcome import ending_flags
 from marinenav_env.envs.contract.rewards import REWARDS
 from marinenav_env.envs.contract.stage import Schedule, Stage
@@ -343,9 +344,7 @@ class VectorWorld:
         observation, outcome = self.observation, _turned(self.state.outcome.to(torch.int8))
         ended, flags = ending_flags(outcome)
         robots = {
-            "self_state": observation.self_state.permute(2, 1, 0),
-            "objects_state": observation.objects_state.permute(3, 2, 0, 1),
-            "objects_mask": observation.objects_mask.permute(2, 1, 0),
+            **{key: getattr(observation, key).movedim((-1, -2), (0, 1)) for key in OBSERVATION_KEYS},
             "active": _turned(self.state.active.bool()),
             "outcome": outcome,
             **ended,
