@@ -27,9 +27,10 @@ their histories out, which for 6,000 episodes a run would fill the disk. Neither
 
 With --table FOLDER nothing is trained: the final model of each finished run plays the legacy evaluation
 episodes in the reference world, and --fresh episodes of each stage, drawn from --episode-seed, in the tensor
-world; released models may play beside them, as may trials of other configs. FOLDER gets reproduction.json and
-reproduction_curves.csv, and what is made from them: a table, reproduction.md, and learning curves,
-reproduction.png. What FOLDER knows already is kept, so that these can be made without the runs.
+world; released models may play beside them, as may trials of other configs: with the best model of a trial
+that picked it on episodes of its own (eval_seed), else the final one. FOLDER gets reproduction.json and
+reproduction_curves.csv, and what is made from them: a table, reproduction.md, and pictures of the learning
+curves, reproduction_LABEL.png. What FOLDER knows already is kept, so that these can be made without the runs.
 
 Exit status: 0 all finished, 1 a run failed or was interrupted, 2 bad usage or bad input."""
 
@@ -48,6 +49,9 @@ CONFIGS = {
     "DQN": "dqn.json",
 }
 """Agents of the legacy code base, and their configs."""
+
+SCHEDULE = "legacy schedule"
+"""What the models trained by this command are called."""
 
 KEPT = ("checkpoint_every=300000", "checkpoint_keep=1")
 """Keys that let a killed run go on."""
@@ -140,13 +144,14 @@ def state_table(wanted: dict[Path, Trial]) -> str:
 
 def tabulate(args: argparse.Namespace, wanted: dict[Path, Trial]) -> None:
     """Evaluate what is finished, and make table and curves."""
-    from scripts.reproduction import Judge, Model, collect, render
+    from scripts.reproduction import Judge, Model, Run, collect, render
 
     check_folder(args)
     trial = next(iter(wanted.values()))
     judge = Judge(trial["eval_schedule"], trial["discount"], args.fresh, args.episode_seed)
     done = [info for info in states(finished_below(args.output)).values() if info.state == "finished"]
-    models = [Model(info.agent, "legacy schedule", info.config["seed"], info.folder) for info in done]
+    runs = [Run(SCHEDULE, info.folder) for info in done]
+    models = [Model(info.agent, SCHEDULE, info.config["seed"], info.folder) for info in done]
     for agent, path in pairs(args.released, "--released"):
         if agent not in CONFIGS:
             raise InputError(f"--released {agent}={path}: {agent!r} is not one of {', '.join(CONFIGS)}")
@@ -154,10 +159,19 @@ def tabulate(args: argparse.Namespace, wanted: dict[Path, Trial]) -> None:
     for label, run_folder in pairs(args.beside, "--beside"):
         with refused(FileNotFoundError, ValueError):
             others = [info for info in list_runs([run_folder]) if info.state == "finished"]
-        models += [Model(info.agent, label, info.config["seed"], info.folder) for info in others]
-    collect(models, [info.folder for info in done], judge, args.table, args.device)
+        runs += [Run(label, info.folder) for info in others]
+        models += [Model(info.agent, label, info.config["seed"], best_or_final(info)) for info in others]
+    collect(models, runs, judge, args.table, args.device)
     for path in render(args.table, list(CONFIGS)):
         print(path)
+
+
+def best_or_final(info: RunInfo) -> Path:
+    """The best model of a run that picked it on other episodes than the legacy ones, else the final one."""
+    from torchrl_gpu.seeding import EVAL_SEED
+
+    best = info.folder / "best"
+    return best if best.is_dir() and info.config.get("eval_seed", EVAL_SEED) != EVAL_SEED else info.folder
 
 
 def check_folder(args: argparse.Namespace) -> None:

@@ -7,7 +7,7 @@ import csv
 import hashlib
 import json
 import statistics
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,9 +25,9 @@ from torchrl_gpu.evaluation.one_by_one import evaluate
 from torchrl_gpu.evaluation.task import Task
 from torchrl_gpu.seeding import kept_generators, seed_everything
 
-DATA, CURVES, TABLE, PICTURE = (f"reproduction{end}" for end in (".json", "_curves.csv", ".md", ".png"))
-"""What is written."""
-CURVE_COLUMNS = ("agent", "seed", "timestep", "success", "return", "time", "energy")
+DATA, CURVES, TABLE = (f"reproduction{end}" for end in (".json", "_curves.csv", ".md"))
+"""What is written, besides a picture of the learning curves of each kind of model."""
+CURVE_COLUMNS = ("model", "agent", "seed", "timestep", "success", "return", "time", "energy")
 METRICS = ("success", "return", "time", "energy")
 
 
@@ -69,7 +69,14 @@ class Judge:
         return self._fresh
 
 
-def collect(models: Iterable[Model], trials: Iterable[Path], judge: Judge, folder: Path, device: str) -> None:
+class Run(NamedTuple):
+    """A trial whose learning curve is kept."""
+
+    label: str  # as of its model
+    folder: Path
+
+
+def collect(models: Iterable[Model], runs: Iterable[Run], judge: Judge, folder: Path, device: str) -> None:
     """Bring the data files in a folder up to date: a model that they know is not measured again."""
     rows = known(folder, judge)
     for model in models:
@@ -82,7 +89,7 @@ def collect(models: Iterable[Model], trials: Iterable[Path], judge: Judge, folde
         rows[key] = dict(zip(Model._fields[:3], key, strict=True)) | {"digest": digest, **measured}
         with replacing(folder / DATA, "w") as file:
             json.dump({"episodes": judge.told, "models": list(rows.values())}, file, indent=1)
-    write_curves(folder / CURVES, map(read_trial, trials))
+    write_curves(folder / CURVES, runs)
 
 
 def known(folder: Path, judge: Judge) -> dict[tuple, dict[str, Any]]:
@@ -102,11 +109,12 @@ def digest_of(path: Path) -> str:
         return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
 
 
-def write_curves(path: Path, trials: Iterable[Trial]) -> None:
-    """Add the evaluations of trials to the curves that a file has, in place of those of the same run."""
-    rows = {key: list(group) for key, group in by_run(path)}
-    for trial in trials:
-        key = (trial.config["agent_type"], str(trial.config["seed"]))
+def write_curves(path: Path, runs: Iterable[Run]) -> None:
+    """Add the evaluations of runs to the curves that a file has, in place of those of the same run."""
+    rows = by_run(path)
+    for run in runs:
+        trial = read_trial(run.folder)
+        key = (run.label, trial.config["agent_type"], str(trial.config["seed"]))
         columns = zip(trial.timesteps, *(trial.metrics[name] for name in METRICS), strict=True)
         rows[key] = [
             [*key, str(int(step)), *("" if np.isnan(v) else f"{v:.6g}" for v in values)]
@@ -118,25 +126,28 @@ def write_curves(path: Path, trials: Iterable[Trial]) -> None:
         writer.writerows(row for key in sorted(rows) for row in rows[key])
 
 
-def by_run(path: Path) -> Iterator[tuple[tuple[str, str], list[list[str]]]]:
-    """Rows of a file of curves, run by run."""
-    groups: dict[tuple[str, str], list[list[str]]] = {}
+def by_run(path: Path) -> dict[tuple[str, str, str], list[list[str]]]:
+    """Rows of a file of curves by label, agent and seed."""
+    groups: dict[tuple[str, str, str], list[list[str]]] = {}
     if path.exists():
         with open(path, newline="", encoding="utf-8") as file:
             for row in list(csv.reader(file))[1:]:
-                groups.setdefault((row[0], row[1]), []).append(row)
-    yield from groups.items()
+                groups.setdefault((row[0], row[1], row[2]), []).append(row)
+    return groups
 
 
-def curves(path: Path, order: Sequence[str]) -> list[Curve]:
-    """Learning curves of a file, an agent each."""
-    found: dict[str, list[Trial]] = {}
-    for (agent, seed), rows in by_run(path):
-        values = np.array([[float(cell or "nan") for cell in row[2:]] for row in rows])
+def curves(path: Path, order: Sequence[str]) -> dict[str, list[Curve]]:
+    """Learning curves of a file by label, an agent each."""
+    found: dict[str, dict[str, list[Trial]]] = {}
+    for (label, agent, seed), rows in by_run(path).items():
+        values = np.array([[float(cell or "nan") for cell in row[3:]] for row in rows])
         metrics = dict(zip(METRICS, values.T[1:], strict=True))
         trial = Trial(Path(agent, seed), {}, values[:, 0].astype(int), metrics)
-        found.setdefault(agent, []).append(trial)
-    return [Curve(agent, found[agent]) for agent in order if agent in found]
+        found.setdefault(label, {}).setdefault(agent, []).append(trial)
+    return {
+        label: [Curve(agent, trials[agent]) for agent in dict.fromkeys([*order, *trials]) if agent in trials]
+        for label, trials in found.items()
+    }
 
 
 def render(folder: Path, order: Sequence[str]) -> list[Path]:
@@ -146,9 +157,10 @@ def render(folder: Path, order: Sequence[str]) -> list[Path]:
         data = json.loads((folder / DATA).read_text(encoding="utf-8"))
         write_text(folder / TABLE, markdown(data, order))
         written.append(folder / TABLE)
-    if found := curves(folder / CURVES, order):
-        save_figure(learning_curves(found), folder / PICTURE)
-        written.append(folder / PICTURE)
+    for label, found in curves(folder / CURVES, order).items():
+        picture = folder / f"reproduction_{'_'.join(label.split())}.png"
+        save_figure(learning_curves(found), picture)
+        written.append(picture)
     return written
 
 

@@ -5,6 +5,7 @@ import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -122,6 +123,7 @@ def test_the_table_is_made_of_finished_runs_and_released_models(
     assert reproduce.main(arguments) == 0
     results = Path("results")
     results.mkdir()
+    pictures = "reproduction_legacy_schedule.png", "reproduction_short.png"
     released = golden / "agents/checkpoints/SAC"
     table = ["-o", "out", "--table", "results", "--fresh", "3", *SHORT]
     assert reproduce.main([*table, "--released", f"SAC={released}", "--beside", "short=out"]) == 0
@@ -140,18 +142,20 @@ def test_the_table_is_made_of_finished_runs_and_released_models(
         ["| SAC", "released"], ["| DQN", "legacy schedule"], ["| DQN", "short"]
     ]  # fmt: skip
     curve = (results / "reproduction_curves.csv").read_text().splitlines()
-    assert [line.split(",")[:3] for line in curve[1:]] == [["DQN", "0", step] for step in ("16", "32", "64")]
-    assert (results / "reproduction.png").stat().st_size > 10_000
+    assert [line.split(",")[:4] for line in curve[1:]] == [
+        [label, "DQN", "0", step] for label in ("legacy schedule", "short") for step in ("16", "32", "64")
+    ]
+    assert all((results / picture).stat().st_size > 10_000 for picture in pictures)
 
     shutil.rmtree("out")
     shutil.copytree(results, "copy")
-    for name in ("reproduction.md", "reproduction.png"):
+    for name in ("reproduction.md", *pictures):
         (results / name).unlink()
     monkeypatch.setattr(reproduction.Judge, "__call__", None)  # nothing is played again
     assert reproduce.main(table) == 0
     for name in ("reproduction.md", "reproduction_curves.csv"):
         assert (results / name).read_text() == Path("copy", name).read_text()
-    assert (results / "reproduction.png").exists()
+    assert all((results / picture).exists() for picture in pictures)
     assert reproduce.main([*table, "--episode-seed", "3"]) == 2
     assert "is of other episodes" in capsys.readouterr().err
 
@@ -170,3 +174,12 @@ def test_a_table_of_nothing_is_refused(
 ) -> None:
     assert reproduce.main(arguments) == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("eval_seed", "chosen"), [(1, "best"), (253, ".")])
+def test_a_best_model_counts_where_other_episodes_picked_it(
+    eval_seed: int, chosen: str, tmp_path: Path
+) -> None:
+    (tmp_path / "best").mkdir()
+    info = SimpleNamespace(folder=tmp_path, config={"eval_seed": eval_seed})
+    assert reproduce.best_or_final(info) == tmp_path / chosen
