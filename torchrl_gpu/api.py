@@ -23,6 +23,7 @@ from torchrl_gpu.evaluation.task import Task
 from torchrl_gpu.experiment import build_trainer
 from torchrl_gpu.learn.ways import compiler_of_torch
 from torchrl_gpu.program import typed
+from torchrl_gpu.ranks import ALONE, Ranks
 from torchrl_gpu.runs import surroundings
 from torchrl_gpu.runs.checkpoint import Checkpoints
 from torchrl_gpu.runs.folder import CHECKPOINTS, create_run_folders, locked, mark_finished
@@ -161,6 +162,7 @@ def run_trial(
     device: str,
     verbosity: str = "normal",
     on_evaluation: OnEvaluation = lambda timestep, metrics: None,
+    ranks: Ranks = ALONE,
 ) -> TorchRLTrainer:
     """Train one trial in its folder, from where its checkpoints say it stands; returns the trainer.
 
@@ -170,12 +172,13 @@ def run_trial(
         device: Torch device.
         verbosity: ``"quiet"``, or print how it ended: ``"normal"`` or ``"verbose"``.
         on_evaluation: Called after each evaluation.
+        ranks: The processes that train it together, each in its own folder.
     """
     logging.getLogger("torchrl").setLevel(logging.WARNING)  # it announces every storage it allocates
     if torch.device(device).index is not None:
         torch.cuda.set_device(device)  # or libraries would start one on the first GPU as well
-    with locked(folder), StopRequests() as requests, explaining_shortage(trial):
-        trainer = build_trainer(trial, device, folder, Verbosity[verbosity.upper()])
+    with locked(folder), StopRequests(silent=not ranks.first) as requests, explaining_shortage(trial):
+        trainer = build_trainer(trial, device, folder, Verbosity[verbosity.upper()], ranks)
         trainer.on_evaluation = on_evaluation
         checkpoints = Checkpoints(trainer, trial.checkpoints, trial.identity, folder, folder / CHECKPOINTS)
         checkpoints.restore()
@@ -183,9 +186,9 @@ def run_trial(
         surroundings.note(folder, device)
 
         def between_steps() -> None:
-            if requests.received:
+            if ranks.any(bool(requests.received)):  # each hears a signal at another step
                 saved = checkpoints.save()
-                raise Interrupted(_how_to_go_on(checkpoints, folder, device, saved))
+                raise Interrupted(_how_to_go_on(checkpoints, folder, device, saved, ranks))
             if checkpoints.due:
                 checkpoints.save()
 
@@ -196,12 +199,12 @@ def run_trial(
         except Interrupted:
             raise
         except KeyboardInterrupt:
-            note = _how_to_go_on(checkpoints, folder, device, saved=False)
+            note = _how_to_go_on(checkpoints, folder, device, False, ranks)
             raise Interrupted(f"stopped at once, without a checkpoint; {note}") from None
         finally:
             trainer.progress.log.close(finished)
         mark_finished(folder, trainer.timestep, trainer.updates)
-    if verbosity != "quiet":
+    if verbosity != "quiet" and ranks.first:
         print(trainer.record.summary(folder))
     return trainer
 
@@ -228,11 +231,14 @@ def _read(config: Config) -> Experiment:
     return read_config(config)
 
 
-def _how_to_go_on(checkpoints: Checkpoints, folder: Path, device: str, saved: bool) -> str:
+def _how_to_go_on(checkpoints: Checkpoints, folder: Path, device: str, saved: bool, ranks: Ranks) -> str:
     """What an interrupted run says; ``saved`` tells whether its last checkpoint is of this moment."""
     start = f"from timestep {checkpoints.last}" if checkpoints.last is not None else "from the beginning"
     if not saved and checkpoints.last is not None:
         start += ", the last checkpoint"
     module = "train_torchrl_gpu.py" in sys.argv[0]
     program = "python -m torchrl_gpu.train_torchrl_gpu" if module else typed("train")
+    if ranks.count > 1:
+        program = f"torchrun --nproc-per-node {ranks.local_count} -m torchrl_gpu.train_torchrl_gpu"
+        device = torch.device(device).type
     return f"to go on {start}: {program} --resume {folder} -D {device}"

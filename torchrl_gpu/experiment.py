@@ -22,16 +22,18 @@ from torchrl_gpu.evaluation.batched import BatchedEvaluation
 from torchrl_gpu.evaluation.metrics import EpisodeResult
 from torchrl_gpu.evaluation.one_by_one import create_eval_configs, evaluate
 from torchrl_gpu.learn.average import AveragedWeights
+from torchrl_gpu.learn.gradients import averaged
 from torchrl_gpu.learn.scale import ObservationScale
 from torchrl_gpu.learn.update import Update, device_update
 from torchrl_gpu.learn.ways import Way
+from torchrl_gpu.ranks import ALONE, Ranks
 from torchrl_gpu.replay.buffer import Replay
 from torchrl_gpu.replay.memories import device_replay, legacy_replay
 from torchrl_gpu.replay.rows import Draw
-from torchrl_gpu.seeding import AGENT_SEED_OFFSET, reseed_as_uniform_memory, seed_everything
+from torchrl_gpu.seeding import AGENT_SEED_OFFSET, reseed_as_uniform_memory, seed_everything, seed_of_rank
 from torchrl_gpu.settings.trial import Trial
 from torchrl_gpu.torchrl_trainer import StepListener, TorchRLTrainer
-from torchrl_gpu.watch.loggers import ScalarLog
+from torchrl_gpu.watch.loggers import LoggerSettings, ScalarLog
 from torchrl_gpu.watch.progress import EpisodeReports, Progress, Verbosity, stage_names
 from torchrl_gpu.watch.statistics import EpisodeStatistics
 from torchrl_gpu.watch.timings import Timings
@@ -54,9 +56,11 @@ class Parts(NamedTuple):
     keep_best: bool = False
 
 
-def reproduction_parts(trial: Trial, device: str, folder: Path, lap: Lap, verbose: bool) -> Parts:
-    """The legacy pipeline's numbers: one world, one robot after the other, the legacy draws."""
-    env = training_env(trial, device, torch.float64, Way())
+def reproduction_parts(
+    trial: Trial, device: str, folder: Path, lap: Lap, verbose: bool, ranks: Ranks
+) -> Parts:
+    """The legacy pipeline's numbers: one world, one robot after the other, the legacy draws, one process."""
+    env = training_env(trial.of_rank(ranks.count), device, torch.float64, Way(), ranks)
     world = MarineNavEnv3(trial.episodes.eval_seed, is_eval_env=True)
     agent = build_agent(trial, device)
     if not agent.learner.prioritized:
@@ -74,12 +78,17 @@ def reproduction_parts(trial: Trial, device: str, folder: Path, lap: Lap, verbos
     )
 
 
-def throughput_parts(trial: Trial, device: str, folder: Path, lap: Lap, verbose: bool) -> Parts:
-    """Many environments at once: batched acting, replay on the device, episodes played side by side."""
-    ways = trial.ways(device)
-    env = training_env(trial, device, torch.float32, ways.world)
+def throughput_parts(trial: Trial, device: str, folder: Path, lap: Lap, verbose: bool, ranks: Ranks) -> Parts:
+    """Many environments at once: batched acting, replay on the device, episodes played side by side.
+
+    Each of several ranks has its share of the environments and of the transitions kept and drawn.
+    """
+    ways, trial = trial.ways(device), trial.of_rank(ranks.count)
+    env = training_env(trial, device, torch.float32, ways.world, ranks)
     world = MarineNavEnv3(trial.episodes.eval_seed, is_eval_env=True)
-    agent = build_agent(trial, device)
+    agent = build_agent(trial, device)  # the same on all ranks
+    if ranks.count > 1:
+        agent.learner.combine = averaged
     scale = ObservationScale(device) if trial.scale.observation_scale else None
     if scale and trial.run.load_model is not None:
         scale.unfold_(agent.learner)
@@ -112,15 +121,18 @@ def _compiled(way: Way) -> dict[str, Any] | bool:
     return {"optional": way.optional} if way.compiled else False
 
 
-def training_env(trial: Trial, device: str, dtype: torch.dtype, way: Way) -> MarineNavTorchRLEnv:
-    """The environment that a trial trains in."""
+def training_env(
+    trial: Trial, device: str, dtype: torch.dtype, way: Way, ranks: Ranks
+) -> MarineNavTorchRLEnv:
+    """The environment that a rank's share of a trial trains in."""
     return build_env(
         trial.world,
-        trial.run.seed,
+        seed_of_rank(trial.run.seed, ranks.number),
         continuous=LEARNERS[trial.run.agent_type].continuous,
         device=device,
         dtype=dtype,
         compile=_compiled(way),
+        first=ranks.number * trial.world.num_envs,
     )
 
 
@@ -145,23 +157,33 @@ def write_episodes(trial: Trial, world: MarineNavEnv3, folder: Path) -> list[dic
 
 
 def build_progress(
-    trial: Trial, env: MarineNavTorchRLEnv, folder: Path, verbosity: Verbosity, timings: Timings
+    trial: Trial,
+    env: MarineNavTorchRLEnv,
+    folder: Path,
+    verbosity: Verbosity,
+    timings: Timings,
+    ranks: Ranks,
 ) -> Progress:
-    """Shows the run and writes its scalars into its folder."""
+    """Shows the run and writes its scalars into its folder; other loggers than CSV hear the first rank."""
     world = trial.world
     return Progress(
         trial.schedule,
         world.num_envs,
         stage_names(world.training_schedule.timesteps, mixed=world.stage_mix),
-        EpisodeStatistics(world.num_envs, env.max_robots, trial.learner.discount, env.device),
-        ScalarLog(folder, trial.logger, trial.values),
+        EpisodeStatistics(env.batch_size[0], env.max_robots, trial.learner.discount, env.device),
+        ScalarLog(folder, trial.logger if ranks.first else LoggerSettings(), trial.values),
         verbosity,
         timings,
+        ranks,
     )
 
 
 def build_trainer(
-    trial: Trial, device: str, folder: Path, verbosity: Verbosity = Verbosity.NORMAL
+    trial: Trial,
+    device: str,
+    folder: Path,
+    verbosity: Verbosity = Verbosity.NORMAL,
+    ranks: Ranks = ALONE,
 ) -> TorchRLTrainer:
     """Everything a trial needs, ready to learn; writes ``eval_configs.json`` into its existing folder.
 
@@ -170,9 +192,13 @@ def build_trainer(
     seed_everything(trial.run.seed)
     timings, verbose = Timings(device), verbosity == Verbosity.VERBOSE
     build_parts = reproduction_parts if trial.reproduction else throughput_parts
-    parts = build_parts(trial, device, folder, timings.lap, verbose)
-    progress = build_progress(trial, parts.env, folder, verbosity, timings)
+    parts = build_parts(trial, device, folder, timings.lap, verbose, ranks)
+    if not ranks.first:  # equal networks, but draws of its own
+        seed_everything(seed_of_rank(trial.run.seed, ranks.number))
+    progress = build_progress(trial, parts.env, folder, verbosity, timings, ranks)
     listeners: tuple[StepListener, ...] = ()
     if verbose and trial.world.num_envs == 1:
         listeners = (EpisodeReports(trial.schedule, trial.learner.discount, progress.say),)
-    return TorchRLTrainer(**parts._asdict(), schedule=trial.schedule, progress=progress, listeners=listeners)
+    return TorchRLTrainer(
+        **parts._asdict(), schedule=trial.schedule, progress=progress, listeners=listeners, ranks=ranks
+    )

@@ -27,6 +27,14 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
+def seed_of_rank(seed: int, rank: int) -> int:
+    """Seed of one of several processes that train together: that of the trial for the first.
+
+    The others' come from a hash, so that they are those of no other trial of a sweep over seeds.
+    """
+    return seed if rank == 0 else int(np.random.SeedSequence((seed, rank)).generate_state(1)[0])
+
+
 class Generators:
     """State of the global generators that a trial draws from: Python's, NumPy's, torch's and its device's.
 

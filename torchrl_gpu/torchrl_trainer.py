@@ -20,6 +20,7 @@ from torchrl_gpu.evaluation.metrics import EpisodeResult, Metrics
 from torchrl_gpu.evaluation.record import EvaluationRecord
 from torchrl_gpu.learn.average import AveragedWeights
 from torchrl_gpu.learn.schedule import Schedule
+from torchrl_gpu.ranks import ALONE, Ranks
 from torchrl_gpu.replay.buffer import Replay
 from torchrl_gpu.replay.rows import Draw
 from torchrl_gpu.seeding import Generators
@@ -59,6 +60,8 @@ class TorchRLTrainer:
         raw_networks: Context in which the local networks take raw observations, to be evaluated and saved.
         keep_best: Also keep, in the folder ``best``, the model of the best evaluation so far.
         listeners: Look at every vector step, besides the progress.
+        ranks: The processes that train this agent together. Each has environments and transitions of its own;
+            gradients are averaged, and the first one evaluates and saves.
 
     Attributes:
         timestep: First timestep of the next vector step.
@@ -86,6 +89,7 @@ class TorchRLTrainer:
         raw_networks: Callable[[], AbstractContextManager] = nullcontext,
         keep_best: bool = False,
         listeners: tuple[StepListener, ...] = (),
+        ranks: Ranks = ALONE,
     ) -> None:
         self.env = env
         self.policy = policy
@@ -100,17 +104,19 @@ class TorchRLTrainer:
         self.raw_networks = raw_networks
         self.keep_best = keep_best
         self.listeners = (progress, *listeners)
+        self.ranks = ranks
         self.timestep = 0
         self.updates = 0
         self.record = EvaluationRecord()
         self.on_evaluation: Callable[[int, Metrics], None] = lambda timestep, metrics: None
         self.unsaved: str | None = None
         self.timings = progress.timings
+        self._enough = False  # transitions for a batch, on every rank
 
     @property
     def num_envs(self) -> int:
-        """Timesteps of one vector step."""
-        return self.env.batch_size[0]
+        """Timesteps of one vector step, of all ranks together."""
+        return self.env.batch_size[0] * self.ranks.count
 
     def learn(self, directory: str | Path, between_steps: Callable[[], None] = lambda: None) -> None:
         """Run the schedule to its end, from wherever it stands.
@@ -163,6 +169,7 @@ class TorchRLTrainer:
         for name, owner in self._owners().items():
             owner.load_state_dict(state[name])
         self.timestep, self.updates = state["timestep"], state["updates"]
+        self._enough = False
 
     def _owners(self) -> dict[str, Any]:
         """All that keeps a part of the run's state; generators last, as others may draw while they load."""
@@ -203,6 +210,8 @@ class TorchRLTrainer:
     def _evaluate_and_save(self, timestep: int, directory: Path) -> None:
         self.check_weights()  # the host waits here anyway
         self.env.world.check()
+        if not self.ranks.first:
+            return
         with self.average.in_place() if self.average else nullcontext(), self.raw_networks():
             results = self.evaluate()
             self.timings.lap("evaluate")
@@ -230,9 +239,15 @@ class TorchRLTrainer:
 
     def _batches(self, updates: int) -> Iterator[Draw]:
         """Batches of all updates of a vector step, drawn together, which takes as long as to draw one."""
-        if updates == 0 or self.replay.stored <= self.replay.batch_size:
+        if updates == 0 or not self._can_draw():
             return iter(())
         return iter(self.replay.sample(updates))
+
+    def _can_draw(self) -> bool:
+        """Whether every rank holds more than a batch; a rank that went ahead would wait for the others."""
+        if not self._enough:
+            self._enough = self.ranks.all(self.replay.stored > self.replay.batch_size)
+        return self._enough
 
     def _learn(self, timestep: int, batches: Iterable[Draw]) -> None:
         """One update for each batch, with the step size of the timestep."""

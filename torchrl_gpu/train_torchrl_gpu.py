@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torchrl_gpu.program import packages_needed
+from torchrl_gpu.ranks import ALONE, Ranks
 
 if TYPE_CHECKING:
     from torchrl_gpu.settings.parse import Trial
@@ -17,8 +18,10 @@ EXAMPLES = """\
   python -m torchrl_gpu.train_torchrl_gpu -C config/ac_iqn.json -D cuda --fast
   python -m torchrl_gpu.train_torchrl_gpu -C config/ac_iqn.json --fast agent_type=SAC,DQN seed=0..4 -P 4
   python -m torchrl_gpu.train_torchrl_gpu --resume runs/training_STAMP
+  torchrun --nproc-per-node 8 -m torchrl_gpu.train_torchrl_gpu -C config/fast_sac.json -D cuda
 
-Two values of a key, or more, are a sweep: a trial for each combination, -P of them at a time."""
+Two values of a key, or more, are a sweep: a trial for each combination, -P of them at a time.
+Processes that torchrun starts train every trial together; environments, batch and memory are shared."""
 
 
 def nothing(folder: Path) -> None:
@@ -31,13 +34,15 @@ def run_trial(
     device: str,
     verbosity: str = "normal",
     then: Callable[[Path], None] = nothing,
+    ranks: Ranks = ALONE,
 ) -> None:
     """Train one trial in its existing folder and print how it ended; see `api.run_trial`."""
     # Imported here: torch takes seconds, and help, version and refused configs need none of this.
     from torchrl_gpu import api
 
-    api.run_trial(trial, folder, device, verbosity)
-    then(folder)
+    api.run_trial(trial, folder, device, verbosity, ranks=ranks)
+    if ranks.first:
+        then(folder)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -71,6 +76,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error("the following arguments are required: -C/--config-file, or --resume")
     if args.config_file is not None and args.resume is not None:
         parser.error("argument --resume: not allowed with argument -C/--config-file")
+    if args.num_procs > 1 and Ranks.here().count > 1:
+        parser.error("argument -P/--num-procs: not allowed with torchrun, whose processes train one trial")
     if args.resume is not None and (args.overrides or args.fast):
         parser.error("argument --resume: not allowed with --fast or key=value")
     return args
@@ -82,27 +89,46 @@ def main(argv: Sequence[str] | None = None, then: Callable[[Path], None] = nothi
 
     ``then`` is told of the folder of each trial when it has finished.
     """
-    args = parse(argv)
+    ranks = Ranks.here()
+    with ranks.speaking():
+        args = parse(argv)
+        args.device = ranks.device(args.device)
+        ranks.join(args.device)
+        status = train(args, then, ranks)
+    if status == 0:
+        ranks.leave()
+    return status
+
+
+def train(args: argparse.Namespace, then: Callable[[Path], None], ranks: Ranks) -> int:
+    """Do what the command line asks for; returns the exit status."""
     # Imported here: whoever lacks a package these need is told so.
     from torchrl_gpu.runs.resuming import resume
     from torchrl_gpu.runs.sweep import launch
     from torchrl_gpu.settings.parse import read_config
 
-    run = partial(run_trial, verbosity=args.verbosity, then=then)
-    checks = partial(check, device=args.device)
+    run = partial(run_trial, verbosity=args.verbosity, then=then, ranks=ranks)
+    checks = partial(check, device=args.device, ranks=ranks)
     if args.resume is not None:
-        return resume(args, run, checks, lost_results)
+        return resume(args, run, checks, lost_results, ranks)
     read = partial(read_config, overrides=args.overrides, fast_on=args.device if args.fast else None)
     return launch(
-        args, run, checks, keep_config=True, first_line=lambda trial: trial.mode_on(args.device), read=read
+        args,
+        run,
+        checks,
+        keep_config=True,
+        first_line=lambda trial: trial.mode_on(args.device),
+        read=read,
+        ranks=ranks,
     )
 
 
-def check(trial: "Trial", at_once: int, device: str) -> None:
+def check(trial: "Trial", at_once: int, device: str, ranks: Ranks = ALONE) -> None:
     """Refuse a trial that needs what is not there: a logger, a device, or memory for all that run at once."""
     from torchrl_gpu import api
 
-    api.check_trial(trial, device, at_once)
+    at_once = at_once if device.startswith("cuda") else at_once * ranks.local_count  # they share its memory
+    api.check_trial(trial.of_rank(ranks.count), device, at_once)
 
 
 def lost_results(folder: Path, trial: "Trial") -> str | None:

@@ -120,6 +120,8 @@ class Learner:
         dtype: precision of networks and observations, float32 unless changed by `to_dtype`.
         noise_source: device on which quantile fractions are drawn; the legacy learners use the CPU's
             generator everywhere.
+        combine: what becomes of the gradients of a network before it is stepped; several processes that learn
+            together average theirs here.
         drop_empty_objects: `True` looks whether any state of a batch has an object and, if none has, leaves
             the object encoder out of the gradient (Quirk A15). It costs one host synchronisation a batch;
             `False` changes only what Adam does to that encoder in such batches.
@@ -132,6 +134,7 @@ class Learner:
     prioritized: ClassVar[bool] = False
     has_noise: ClassVar[bool] = False  # whether the networks tell training from evaluation
     drop_empty_objects: bool = True
+    combine: Callable[[Gradients], Gradients] = staticmethod(lambda gradients: gradients)
 
     class Settings(LearnerSettings):
         """Keys of the learner."""
@@ -315,7 +318,7 @@ class Learner:
             for name, loss in stage.loss(batch, noise).items():
                 objective = self.objective(loss, batch)
                 gradients = torch.autograd.grad(objective, self.parameters(name), allow_unused=True)
-                step(name, gradients)
+                step(name, self.combine(gradients))
                 losses[name] = self.told(loss, objective, batch)
         return losses
 

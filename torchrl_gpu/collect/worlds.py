@@ -57,8 +57,12 @@ def build_env(
     device: str,
     dtype: torch.dtype,
     compile: bool | dict[str, Any],
+    first: int = 0,
 ) -> MarineNavTorchRLEnv:
-    """The training environment; with ``stage_mix`` its environments are spread over all stages."""
+    """The training environment; with ``stage_mix`` its environments are spread over all stages.
+
+    ``first`` is the number of its first environment, where other processes have those before.
+    """
     env = MarineNavTorchRLEnv(
         settings.num_envs,
         backend=settings.backend,
@@ -71,5 +75,5 @@ def build_env(
         **settings.rewards,
     )
     if settings.stage_mix:
-        env.world.pin(torch.arange(settings.num_envs) % len(settings.training_schedule))
+        env.world.pin((first + torch.arange(settings.num_envs)) % len(settings.training_schedule))
     return env

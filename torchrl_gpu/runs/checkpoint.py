@@ -95,8 +95,13 @@ class Checkpoints:
         self.warn = warn
         self.last: int | None = None  # timestep of the last one saved or restored
         self.device = torch.empty(0, device=trainer.agent.device).device  # with the number of the GPU
+        self.ranks = trainer.ranks
         self._made_by = {"layout": LAYOUT, "trial": identity, "device": self.device.type}
-        self._rotation = CheckpointRotation(self.folder, keep_last=settings.checkpoint_keep)
+        keep = settings.checkpoint_keep
+        if self.ranks.count > 1:
+            self._made_by["ranks"] = list(self.ranks[:2])
+            keep = max(keep, 2)  # the last one may not be whole yet on another rank
+        self._rotation = CheckpointRotation(self.folder, keep_last=keep)
         self._checkpoint = Checkpoint(format="archive")
         self._checkpoint.register("run", trainer, adapter=StateDictCheckpointAdapter("consolidated"))
         self._checkpoint.register("evaluations", Evaluations(trainer, results))
@@ -108,7 +113,7 @@ class Checkpoints:
         return self.every > 0 and passed // self.every > (passed - self.trainer.num_envs) // self.every
 
     def save(self) -> bool:
-        """Write a checkpoint, if the disk takes it; True if there is one of this timestep now.
+        """Write a checkpoint, if the disk takes it; True if there is one of this timestep now, on all ranks.
 
         The previous ones are removed, but for the last few, once it is complete. DivergedError: there is
         nothing to go on from, and they stay.
@@ -117,13 +122,18 @@ class Checkpoints:
         if self.last == timestep:
             return True
         self.trainer.check_weights()
+        if self.ranks.all(self._write(timestep)):
+            self.last = timestep
+        return self.last == timestep
+
+    def _write(self, timestep: int) -> bool:
+        """Write this rank's own."""
         metadata = self._made_by | {"timestep": timestep, "gpu": str(self.device)}
         try:
             self._rotation.save(self._checkpoint, step=timestep, metadata=metadata)
         except (OSError, RuntimeError) as error:  # torch says RuntimeError where the system refuses
             self.warn(f"no checkpoint at timestep {timestep}: {_line(error)}")
             return False
-        self.last = timestep
         return True
 
     def restore(self) -> bool:
@@ -133,12 +143,9 @@ class Checkpoints:
         NoUsableCheckpointError: there are some, but none can be used.
         """
         self._remove_leftovers()
-        paths = sorted(self.folder.glob("checkpoint-*"), reverse=True)
+        paths = self._common()
         for path in paths:
-            try:
-                self._load(path)
-            except (CheckpointError, OSError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
-                self.warn(f"checkpoint {path} cannot be used: {_line(error)}")
+            if not self.ranks.all(self._usable(path)):
                 continue
             self.last = self.trainer.timestep
             if len(self.trainer.record):
@@ -147,6 +154,23 @@ class Checkpoints:
         if paths:
             raise NoUsableCheckpointError(f"none of {len(paths)} checkpoints in {self.folder} can be used")
         return False
+
+    def _common(self) -> list[Path]:
+        """Checkpoints that all ranks have, the newest first: one killed while others saved lacks the last."""
+        names = self.ranks.gathered({path.name for path in self.folder.glob("checkpoint-*")})
+        common = sorted(set.intersection(*names), reverse=True)
+        if not common and max(map(len, names)) > 1:  # one alone is of ranks killed while they first saved
+            raise NoUsableCheckpointError(f"no checkpoint in {self.folder} is there on all ranks")
+        return [self.folder / name for name in common]
+
+    def _usable(self, path: Path) -> bool:
+        """Load a checkpoint, or say why not."""
+        try:
+            self._load(path)
+        except (CheckpointError, OSError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
+            self.warn(f"checkpoint {path} cannot be used: {_line(error)}")
+            return False
+        return True
 
     def _load(self, path: Path) -> None:
         # An archive is unpacked, and its checksums compared, before the first component is touched.
@@ -200,6 +224,8 @@ def _difference(found: dict[str, Any], expected: dict[str, Any]) -> str:
         return "another version of this program"
     if found.get("device") != expected["device"]:
         return f"another trial: device {found.get('device')}, here {expected['device']}"
+    if found.get("ranks") != expected.get("ranks"):
+        return f"another rank: {found.get('ranks')}, here {expected.get('ranks')}"
     there, here = found.get("trial") or {}, expected["trial"]
     for name in sorted({*there, *here}):
         if there.get(name) != here.get(name):

@@ -22,10 +22,11 @@ class StopRequests:
     """Context in which a first signal is only noted; a later one raises KeyboardInterrupt at once.
 
     Only the main thread gets signals: in another one it changes nothing. A hang-up that the process was
-    started to ignore, as ``nohup`` does, stays ignored.
+    started to ignore, as ``nohup`` does, stays ignored. Who is ``silent`` does not say what it has noted.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, silent: bool = False) -> None:
+        self.silent = silent
         self.received: str | None = None  # name of the signal
         self._at = 0.0
         self._previous: dict[int, Any] = {}
@@ -45,6 +46,8 @@ class StopRequests:
         now = time.monotonic()
         if self.received is None:
             self.received, self._at = signal.Signals(number).name, now
+            if self.silent:
+                return
             line = f"{self.received}: stopping after this step; again to stop at once\n"
             # Not by print: the signal may have come while something prints, which cannot be entered twice.
             with suppress(OSError):

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from torchrl_gpu.ranks import ALONE, FOLDER, Ranks
 from torchrl_gpu.runs.folder import (
     CHECKPOINTS,
     CONFIG_FILE,
@@ -19,6 +20,7 @@ from torchrl_gpu.runs.sweep import (
     Check,
     Job,
     RunTrial,
+    agreed,
     check_device,
     check_model,
     refuse,
@@ -32,7 +34,13 @@ LostResults = Callable[[Path, Trial], str | None]
 
 
 @lasting_output()
-def resume(args: argparse.Namespace, run_trial: RunTrial, check: Check, lost_results: LostResults) -> int:
+def resume(
+    args: argparse.Namespace,
+    run_trial: RunTrial,
+    check: Check,
+    lost_results: LostResults,
+    ranks: Ranks = ALONE,
+) -> int:
     """Go on with every unfinished trial in ``args.resume``, the folder of a trial or of a run.
 
     Takes ``args`` with ``resume``, ``device``, ``num_procs`` and ``verbosity``; returns the exit status: 0, 1
@@ -42,7 +50,7 @@ def resume(args: argparse.Namespace, run_trial: RunTrial, check: Check, lost_res
         found = trials_in(Path(args.resume))
     except ConfigError as error:
         return refuse(error)
-    return go_on(found, args, run_trial, check, lost_results)
+    return go_on(found, args, run_trial, check, lost_results, ranks=ranks)
 
 
 def go_on(
@@ -52,6 +60,7 @@ def go_on(
     check: Check,
     lost_results: LostResults,
     stamp: str | None = None,
+    ranks: Ranks = ALONE,
 ) -> int:
     """Begin or go on with every unfinished trial of these folders, as `resume` does.
 
@@ -59,20 +68,26 @@ def go_on(
     that of the run's folder.
     """
     try:
-        check_device(args.device)
-        left = {folder: trial for folder, trial in found.items() if not _is_done(folder, trial, lost_results)}
+        with agreed(ranks):
+            check_device(args.device)
+        undone = ranks.from_first(
+            lambda: [each for each in found if not _is_done(each, found[each], lost_results)]
+        )
+        left = {folder: found[folder] for folder in undone}
         at_once = min(args.num_procs, len(left))
-        for folder, trial in left.items():
-            check(trial, at_once)
-            check_model(trial)
-            _check_free(folder)
+        with agreed(ranks):
+            for folder, trial in left.items():
+                check(trial, at_once)
+                check_model(trial)
+                _check_ranks(folder, ranks)
+        ranks.from_first(lambda: [_check_free(folder) for folder in left])
     except ConfigError as error:
         return refuse(error)
     if args.verbosity != "quiet":
         print(f"{len(found) - len(left)} of {len(found)} trials are finished")
         print(*dict.fromkeys(f"{trial.mode_on(args.device)}\n" for trial in left.values()), sep="", end="")
     jobs = [
-        Job(run_trial, trial, folder, stamp or _stamp(folder), args.device, resumed=True)
+        Job(run_trial, trial, folder, stamp or _stamp(folder), args.device, resumed=True, ranks=ranks)
         for folder, trial in left.items()
     ]
     return run_jobs(jobs, args.num_procs)
@@ -127,6 +142,18 @@ def read_trial(folder: Path) -> Trial:
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: {error}") from None
     return trials[0]
+
+
+def _check_ranks(folder: Path, ranks: Ranks) -> None:
+    """Refuse a trial whose environments and transitions are shared by another number of processes."""
+    if not any((folder / CHECKPOINTS).glob("checkpoint-*")):
+        return
+    count = 1 + len({path.parent for path in (folder / FOLDER).glob(f"*/{CHECKPOINTS}/checkpoint-*")})
+    if count != ranks.count:
+        raise ConfigError(
+            f"--resume: {folder} is shared by {count} processes, here are {ranks.count}; "
+            f"go on with {count}, each with the transitions that it has"
+        )
 
 
 def _check_free(folder: Path) -> None:

@@ -23,6 +23,7 @@ from typing import Any
 
 from marinenav_env.files import replacing
 from torchrl_gpu.program import called_as, new_parser, typed
+from torchrl_gpu.ranks import ALONE, Ranks
 from torchrl_gpu.runs.folder import FAILURE_FILE, TRIAL_FILE, create_run_folders
 from torchrl_gpu.settings.parse import ConfigError, Experiment, Trial, read_config
 from torchrl_gpu.watch.terminal import lasting_output
@@ -84,31 +85,46 @@ def launch(
     keep_config: bool = False,
     first_line: Callable[[Trial], str] | None = None,
     read: Callable[[str], Experiment] = read_config,
+    ranks: Ranks = ALONE,
 ) -> int:
     """Check everything, then run every trial of the config; returns the exit status, 0, 1 or 2.
 
     Before anything wrong with the input is known, nothing is written. ``run_trial`` may raise
     KeyboardInterrupt to end the whole sweep. With ``keep_config`` the config goes into the run's folder too:
     resuming needs it for trials not yet begun. ``first_line`` is what there is to say about a trial before
-    anything else; said once where several agree.
+    anything else; said once where several agree. Several ``ranks`` train every trial together.
     """
     try:
-        experiment = read(args.config_file)
-        check_device(args.device)
-        at_once = min(args.num_procs, len(experiment.trials))
-        for trial in experiment.trials:
-            check(trial, at_once)
-            check_model(trial)
-        stamp = create_run_folders(experiment, keep_config)
+        with agreed(ranks):
+            experiment = read(args.config_file)
+            check_device(args.device)
+            at_once = min(args.num_procs, len(experiment.trials))
+            for trial in experiment.trials:
+                check(trial, at_once)
+                check_model(trial)
+        stamp = ranks.from_first(lambda: create_run_folders(experiment, keep_config))
     except ConfigError as error:
         return refuse(error)
     if args.verbosity != "quiet":
         lines = map(first_line, experiment.trials) if first_line else ()
         print(*dict.fromkeys(lines), setup_summary(experiment), sep="\n")
     jobs = [
-        Job(run_trial, trial, trial_folder(trial, stamp), stamp, args.device) for trial in experiment.trials
+        Job(run_trial, trial, trial_folder(trial, stamp), stamp, args.device, ranks=ranks)
+        for trial in experiment.trials
     ]
     return run_jobs(jobs, args.num_procs)
+
+
+@contextmanager
+def agreed(ranks: Ranks) -> Iterator[None]:
+    """What is refused within the block on one rank, by a ConfigError, is refused on all."""
+    refusal = ""
+    try:
+        yield
+    except ConfigError as error:
+        refusal = str(error)
+    for said in filter(None, ranks.gathered(refusal)):
+        raise ConfigError(said)
 
 
 def refuse(error: ConfigError) -> int:
@@ -180,38 +196,49 @@ class Job:
     stamp: str  # time stamp shared by the trials of a sweep
     device: str
     resumed: bool = False  # whether the folder may be there already
+    ranks: Ranks = ALONE
+
+    @property
+    def own_folder(self) -> Path:
+        """Where this rank writes."""
+        return self.ranks.folder(self.folder)
 
     def prepare(self) -> None:
         """Create the folder and ``trial_config.json`` if they are new."""
+        self.ranks.from_first(self._create)
+        self.own_folder.mkdir(parents=True, exist_ok=True)
+        (self.own_folder / FAILURE_FILE).unlink(missing_ok=True)
+
+    def _create(self) -> None:
         if not (self.folder / TRIAL_FILE).exists():
             self.folder.mkdir(exist_ok=self.resumed)
             with replacing(self.folder / TRIAL_FILE, "w") as file:
                 json.dump(trial_config(self.trial, self.stamp), file)
-        (self.folder / FAILURE_FILE).unlink(missing_ok=True)
 
     def run(self) -> bool:
         """Prepare, run, report a failure. True when done."""
         try:
             self.prepare()
             with one_thread():
-                self.run_trial(self.trial, self.folder, self.device)
+                self.run_trial(self.trial, self.own_folder, self.device)
         except Exception as error:
             self._report(error)
             return False
         return True
 
     def _report(self, error: Exception) -> None:
-        """One line for the user; the traceback goes into the trial's folder, if it can."""
-        line = " ".join(f"trial {self.trial.name} failed: {type(error).__name__}: {error}".split())
+        """One line for the user, from whichever rank; the traceback goes into its folder, if it can."""
+        rank = f"rank {self.ranks.number}: " if self.ranks.count > 1 else ""
+        line = " ".join(f"{rank}trial {self.trial.name} failed: {type(error).__name__}: {error}".split())
         if shutil.disk_usage(self.folder.parent).free < ALMOST_NOTHING:
             line += f"; there is no space left: make some, then {typed('train')} --resume {self.folder}"
         try:
-            with replacing(self.folder / FAILURE_FILE, "w") as file:
+            with replacing(self.own_folder / FAILURE_FILE, "w") as file:
                 file.write(traceback.format_exc())
-            line += f" (traceback in {self.folder / FAILURE_FILE})"
+            line += f" (traceback in {self.own_folder / FAILURE_FILE})"
         except OSError:
             pass
-        print(line, file=sys.stderr, flush=True)
+        print(line, file=sys.stderr if self.ranks.first else sys.__stderr__, flush=True)
 
 
 @contextmanager
@@ -240,11 +267,16 @@ def trial_config(trial: Trial, stamp: str) -> dict[str, Any]:
 
 
 def run_in_turn(jobs: Sequence[Job]) -> list[bool]:
-    """Run the jobs one after another in this process; an interruption leaves the rest undone."""
+    """Run the jobs one after another in this process; an interruption leaves the rest undone.
+
+    So does a failure on one of several ranks: the others wait for it, and end with this process.
+    """
     finished = [False] * len(jobs)
     try:
         for k, job in enumerate(jobs):
             finished[k] = job.run()
+            if not finished[k] and job.ranks.count > 1:
+                break
     except KeyboardInterrupt as stop:
         print(_interrupted(stop), file=sys.stderr)
     return finished

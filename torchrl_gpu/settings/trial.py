@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
 NOT_IN_NAMES = ("seed", "save_dir")
 """Swept keys that a trial's folder does not spell out again: they are in its path anyway."""
+
+
+SHARED = ("num_envs", "batch_size", "buffer_size")
+"""Keys whose numbers are shared by processes that train together."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +126,35 @@ class Trial:
             return "reproduction mode: the legacy pipeline's numbers, step by step; faster with --fast"
         keys = ", ".join(f"{name} {show(self[name])}" for name in self.changed_throughput_keys)
         return f"throughput mode, because of {keys}"
+
+    def of_rank(self, count: int) -> "Trial":
+        """What each of several processes takes of the trial: environments, transitions kept and drawn.
+
+        ``values`` stay, as all of them make one trial. ConfigError: it cannot be shared by so many.
+        """
+        if count == 1:
+            return self
+        if self.reproduction:
+            raise ConfigError(
+                f"reproduction mode gives the numbers of one process, here are {count}; "
+                "leave torchrun out, or choose throughput keys, as --fast does"
+            )
+        for name in SHARED:
+            if self[name] % count:
+                raise ConfigError(
+                    f"key {name!r}: {self[name]} cannot be shared by {count} processes; "
+                    f"it must be a multiple of {count}"
+                )
+        stages = self.world.training_schedule
+        # A rank counts its own steps: a stage that begins at timestep t begins after its share of t.
+        begins = [-(-timestep // count) for timestep in stages.timesteps]
+        world = {"training_schedule": stages.model_copy(update={"timesteps": begins})}
+        share = {name: self[name] // count for name in SHARED}
+        return replace(
+            self,
+            world=self.world.model_copy(update=world | {"num_envs": share.pop("num_envs")}),
+            replay=self.replay.model_copy(update=share),
+        )
 
     def ways(self, device: str) -> "Ways":
         """How the parts of the trial are computed on a device."""

@@ -16,6 +16,7 @@ from marinenav_env.envs.contract.outcome import STATE_OF_OUTCOME, Outcome
 from torchrl_gpu.collect.step import Step
 from torchrl_gpu.evaluation.metrics import EpisodeResult, Metrics
 from torchrl_gpu.learn.schedule import Schedule
+from torchrl_gpu.ranks import ALONE, Ranks
 from torchrl_gpu.watch.episode_report import episode_report
 from torchrl_gpu.watch.loggers import ScalarLog, evaluation_scalars
 from torchrl_gpu.watch.statistics import EpisodeStatistics, EpisodeSums
@@ -43,6 +44,7 @@ class Progress:
 
     Every step is shown to the statistics; ``log`` takes named scalars and their timestep, among them the
     seconds of the timings since the last writing; ``stage`` names the curriculum stage at a timestep.
+    Episodes and losses are those of all ranks; ``num_envs`` counts the environments of all.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Progress:
         log: ScalarLog,
         verbosity: Verbosity = Verbosity.NORMAL,
         timings: Timings | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.timings = timings or Timings()
         self.schedule = schedule
@@ -62,6 +65,7 @@ class Progress:
         self.statistics = statistics
         self.log = log
         self.verbosity = verbosity
+        self.ranks = ranks
         self.bar: tqdm | None = None
         self._interval = max(schedule.total_timesteps // LOG_POINTS, MIN_LOG_STEPS * num_envs)
         self._sums = EpisodeSums()
@@ -159,11 +163,13 @@ class Progress:
         tqdm.write(line, file=sys.stderr)
 
     def _write_scalars(self, timestep: int) -> None:
-        losses = {name: float(loss) for name, loss in self._losses.items()}
+        totals = self.ranks.totals([float(loss) for loss in self._losses.values()])
+        losses = {name: total / self.ranks.count for name, total in zip(self._losses, totals, strict=True)}
         for name, loss in losses.items():
             if not math.isfinite(loss):
                 raise FloatingPointError(f"{name} is {loss} at timestep {timestep}")
-        sums, timed, now = self.statistics.read(), self.timings.read(), time.monotonic()
+        sums = EpisodeSums(*self.ranks.totals(self.statistics.read()))
+        timed, now = self.timings.read(), time.monotonic()
         means = sums.means_since(self._sums)
         seconds = max(now - self._last_time, 1e-9)
         scalars = {
