@@ -48,6 +48,7 @@ setup(
     extras_require={
         "dev": ["pytest>=8", "pytest-benchmark>=4", "pytest-xdist>=3.6", "ruff>=0.15"],
         "docs": ["mkdocs-material>=9.5,<10"],
+        "export": ["onnx>=1.17", "onnxscript>=0.5", "onnxruntime>=1.20"],
         "faces": ["gymnasium>=1.1", "pettingzoo>=1.24"],
         "tensorboard": ["tensorboard"],
         "wandb": ["wandb"],

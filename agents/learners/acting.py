@@ -15,6 +15,7 @@ class ContinuousLearner(Learner):
     """Acting for continuous actions: the network runs only when ε does not explore."""
 
     continuous = True
+    planner_outputs = ("action",)
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -39,6 +40,7 @@ class DiscreteLearner(Learner):
 
     network_names = ("network",)
     continuous = False
+    planner_outputs = ("values",)
     greedy_type: ClassVar[type] = np.int64
 
     def make_policy(self) -> nn.Module:

@@ -131,6 +131,7 @@ class Learner:
     policy_class: ClassVar[type]
     network_names: ClassVar[tuple[str, ...]]
     continuous: ClassVar[bool]
+    planner_outputs: ClassVar[tuple[str, ...]]  # what `planner` gives, in order
     prioritized: ClassVar[bool] = False
     has_noise: ClassVar[bool] = False  # whether the networks tell training from evaluation
     drop_empty_objects: bool = True

@@ -60,6 +60,7 @@ class IQN(DiscreteLearner, name="IQN"):
         )
 
     policy_class = IQN_Policy
+    planner_outputs = ("quantiles",)
 
     def sample_quantiles(self, observation: Observation, cvar: float = 1.0) -> tuple[Tensor, Tensor]:
         """Quantiles (B, K, 25) to act on and their fractions (B, K, 1), with K the key `acting_quantiles`."""

@@ -111,6 +111,7 @@ class Rainbow(DiscreteLearner, name="Rainbow"):
             return self.n_step
 
     policy_class = Rainbow_Policy
+    planner_outputs = ("probabilities",)
     prioritized = True
     has_noise = True
     greedy_type = int

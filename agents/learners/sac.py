@@ -95,6 +95,7 @@ class SAC(ContinuousLearner, name="SAC"):
 
     Settings = BootstrapSettings
     policy_class = SAC_Policy
+    planner_outputs = ("mean", "log_std")
     alpha = 0.078
 
     def greedy(self, observation: Observation, cvar: float = 1.0) -> Tensor:

@@ -1,8 +1,8 @@
-"""Traced networks for vehicles: written from an agent, and turned back into one (agents spec 11).
+"""Traced networks of vehicles turned back into agents (agents spec 11).
 
 A file ``traced_<TYPE>_model.pt`` holds the network that chooses the actions, in float64, for one observation
-``(x1 (1, 7), x2 (1, 5, 5), mask (1, 5))``, all float64. What it computes is the learner's to say
-(`Learner.planner`):
+``(x1 (1, 7), x2 (1, 5, 5), mask (1, 5))``, all float64; `exported` writes it. What it computes is the
+learner's to say (`Learner.planner`):
 
 | TYPE | call | result |
 |---|---|---|
@@ -23,18 +23,14 @@ from torch import Tensor, nn
 
 from agents.agent import Agent
 from agents.learners import LEARNERS
-from agents.learners.base import Learner
 from agents.models.archive import read_parameters
 from agents.models.files import ModelFileError, check_weights
-from marinenav_env.files import replacing
 
 
-def traced_name(agent_type: str) -> str:
-    """File name of a released model, e.g. ``traced_AC_IQN_model.pt``."""
-    return f"traced_{agent_type.replace('-', '_')}_model.pt"
-
-
-# ---- out
+def traced_name(agent_type: str, dtype: torch.dtype = torch.float64) -> str:
+    """File name, ``traced_AC_IQN_model.pt`` as released models are called; another precision is named."""
+    precision = "" if dtype == torch.float64 else f"_{str(dtype).removeprefix('torch.')}"
+    return f"traced_{agent_type.replace('-', '_')}_model{precision}.pt"
 
 
 class _PlannerModule(nn.Module):
@@ -51,22 +47,9 @@ class _PlannerModule(nn.Module):
         return self._call(*inputs)
 
 
-def export_traced(learner: Learner, path: str | Path) -> None:
-    """Write the traced acting network for the planner, aside, then renamed; a learner in float64 on the CPU.
-
-    Rainbow's noise buffers are in the file, but it computes with the mean weights.
-    """
-    with warnings.catch_warnings():
-        # torch.jit is deprecated in favour of torch.export; libtorch on the vehicles loads TorchScript.
-        warnings.simplefilter("ignore", FutureWarning)
-        with learner.acting_mode(use_eval=True):
-            call, inputs = learner.planner()
-            traced = torch.jit.trace(_PlannerModule(learner.acting_network, call).eval(), inputs)
-        with replacing(path) as file:
-            torch.jit.save(traced, file)
-
-
-# ---- in
+def planner_module(network: nn.Module, call: Callable[..., Any]) -> nn.Module:
+    """A network as the module that is traced, whose parameters a file names as the network does."""
+    return _PlannerModule(network, call).eval()  # traced files hold the name of this class
 
 
 def agent_from_traced(
@@ -93,7 +76,8 @@ def agent_from_traced(
             for, or several (AC-IQN, DDPG and TD3 have equal actors).
     """
     weights = _read_traced(path, trust)
-    named = [name for name in LEARNERS if traced_name(name) == path.name]
+    precisions = torch.float64, torch.float32
+    named = [name for name in LEARNERS if path.name in (traced_name(name, each) for each in precisions)]
     types = [agent_type] if agent_type else named or list(LEARNERS)
     agents, problem = [], None
     for each in types:

@@ -155,6 +155,7 @@ NOT_RUN_HERE = {
     "minutes; smaller below it, and in test_compare_policies.py",
     "pip install tensorboard": "needs the network",
     'pip install "marinenav[faces]"': "needs the network",
+    'pip install "marinenav[export]"': "needs the network",
     "marinenav train -C config/quickstart.json logger=tensorboard seed=0..2": "see test_dashboards.py",
     "tensorboard --logdir runs": "a server; what it reads is looked at in test_dashboards.py",
     "python -m torchrl_gpu.settings": "what it writes is compared in test_config.py",
@@ -183,6 +184,7 @@ TESTED_ELSEWHERE = (
     "marinenav reproduce",
     "marinenav benchmark",
     "marinenav zoo --take",
+    "marinenav export --zoo sac --format onnx",
     "python scripts/benchmark.py",
 )
 """Commands that take long, of which only the arguments are looked at here."""

@@ -8,8 +8,9 @@ import torch
 
 from agents.agent import Agent
 from agents.learners import LEARNERS
+from agents.models.exported import export_model
 from agents.models.folder import load_agent
-from agents.models.traced import export_traced, traced_name
+from agents.models.traced import traced_name
 
 STATE = [0.1 * (i + 1) for i in range(7)], [[1, 2, 0.1, -0.2, 1], [-3, 4, 0.3, 0.2, 2.8]]
 TAUS = torch.linspace(1 / 64, 63 / 64, 32, dtype=torch.float64).unsqueeze(0)
@@ -35,7 +36,7 @@ def exported(tmp_path_factory):
         Agent(agent_type=agent_type, seed=100, training=False).save_latest_model(folder)
         agent = load_agent(folder, dtype=torch.float64)
         path = root / traced_name(agent_type)
-        export_traced(agent.learner, path)
+        export_model(agent.learner, path)
         models[agent_type] = folder, agent, path
     return models
 
@@ -170,7 +171,7 @@ def test_other_sizes_survive_the_round_trip(tmp_path):
     sizes = {"hidden_dimension": 32, "self_feature_dimension": 20, "concat_feature_dimension": 220}
     Agent(agent_type="Rainbow", seed=1, training=False, **sizes).save_latest_model(tmp_path)
     agent = load_agent(tmp_path, dtype=torch.float64)
-    export_traced(agent.learner, tmp_path / traced_name("Rainbow"))
+    export_model(agent.learner, tmp_path / traced_name("Rainbow"))
     again = load_agent(tmp_path / traced_name("Rainbow"))
     assert again.learner.acting_network.hidden_dimension == 32
     assert np.array_equal(values(again, STATE), values(agent, STATE))

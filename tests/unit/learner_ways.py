@@ -6,8 +6,9 @@ from pathlib import Path
 
 import torch
 
+from agents.models.exported import export_model
 from agents.models.folder import load_agent
-from agents.models.traced import export_traced, traced_name
+from agents.models.traced import traced_name
 from scripts import evaluate
 from torchrl_gpu.settings.parse import make_trials
 from torchrl_gpu.train_torchrl_gpu import run_trial
@@ -60,7 +61,7 @@ def assert_survives_tracing(agent, folder: Path, computed) -> None:
     """The planner's call gives what the policy computes; the file gives the agent back."""
     agent.learner.to_dtype(torch.float64)
     path = folder / traced_name(agent.agent_type)
-    export_traced(agent.learner, path)
+    export_model(agent.learner, path)
     state = tuple(torch.rand(shape, dtype=torch.float64) for shape in ((1, 7), (1, 5, 5), (1, 5)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of newer versions of torch

@@ -13,9 +13,10 @@ import torch
 from agents.agent import Agent
 from agents.learners import LEARNERS
 from agents.models.archive import read_parameters
+from agents.models.exported import export_model
 from agents.models.files import ModelFileError
 from agents.models.folder import load_agent
-from agents.models.traced import export_traced, traced_name
+from agents.models.traced import traced_name
 from agents.models.weights import load_model, save_model
 from torchrl_gpu import load_policy
 
@@ -161,7 +162,7 @@ def test_traced_weights_that_have_diverged_are_named(tmp_path):
     agent = Agent(agent_type="DQN", training=False)
     agent.learner.to_dtype(torch.float64)
     agent.policy_local.output_layer.bias.data[3] = float("nan")
-    export_traced(agent.learner, path)
+    export_model(agent.learner, path)
     assert refusal(load_agent, path) == f"{path}: output_layer.bias of this DQN: not all numbers are finite"
 
 
@@ -199,7 +200,7 @@ def traced(tmp_path_factory):
     agent = Agent(agent_type="DQN", training=False)
     agent.learner.to_dtype(torch.float64)
     path = tmp_path_factory.mktemp("traced") / traced_name("DQN")
-    export_traced(agent.learner, path)
+    export_model(agent.learner, path)
     return path
 
 
@@ -292,7 +293,7 @@ def test_equal_actors_are_told_apart_by_name(tmp_path):
     agent = Agent(agent_type="DDPG", training=False)
     agent.learner.to_dtype(torch.float64)
     path = tmp_path / "model.pt"
-    export_traced(agent.learner, path)
+    export_model(agent.learner, path)
     message = refusal(load_agent, path)
     which = "say which one it is (agent_type, --agent-type), or name it like traced_AC_IQN_model.pt"
     assert message == f"{path}: fits AC-IQN, DDPG and TD3 alike: {which}"
