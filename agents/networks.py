@@ -244,13 +244,14 @@ def of_actions(quantiles: Tensor, actions: Tensor) -> Tensor:
     return quantiles.gather(2, index).squeeze(2)
 
 
-def quantile_huber_loss(expected: Tensor, target: Tensor, taus: Tensor) -> Tensor:
+def quantile_huber_loss(expected: Tensor, target: Tensor, taus: Tensor, k: float = 1.0) -> Tensor:
     """Quantile regression loss of each sample, (B,): mean_j Σ_i |τ_i - 1[δ_ij < 0]| L(δ_ij).
 
     Local quantiles Z_i (B, N) at fractions τ_i (B, N, 1) against samples y_j of the target distribution (B,
-    N') without gradient: agents spec 6.1, step 4; Dabney et al. 2018, equation 9.
+    N') without gradient, L the Huber loss of threshold `k`: agents spec 6.1, step 4; Dabney et al. 2018,
+    equation 9.
     """
     td_errors = target.unsqueeze(1) - expected.unsqueeze(2)  # (B, i, j)
     overestimated = (td_errors.detach() < 0).float()
-    loss = (taus - overestimated).abs() * _huber(td_errors)
+    loss = (taus - overestimated).abs() * _huber(td_errors, k)
     return loss.sum(dim=1).mean(dim=1)

@@ -106,7 +106,8 @@ class AC_IQN(ContinuousLearner, name="AC-IQN"):  # noqa: N801
             )
             target = self.bellman_target(batch, next_quantiles)  # (B, N)
         quantiles = self.policy_local.critic.quantiles(batch.state, batch.action, noise["local_taus"])
-        return {"critic": quantile_huber_loss(quantiles, target, noise["local_taus"])}
+        delta = self.settings.huber_delta
+        return {"critic": quantile_huber_loss(quantiles, target, noise["local_taus"], delta)}
 
     def actor_loss(self, batch: Batch, noise: Noise) -> dict[str, Tensor]:
         """Minus the mean quantile of the actor's own actions (agents spec 6.1, step 6)."""

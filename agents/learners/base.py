@@ -59,20 +59,20 @@ class BootstrapSettings(LearnerSettings):
         return self.bootstrap_steps
 
 
-class ValueSettings(BootstrapSettings):
-    """Keys of the learners that regress one value by a Huber loss."""
+class HuberSettings(BootstrapSettings):
+    """Keys of the learners that regress values or quantiles by a Huber loss."""
 
     huber_delta: float = key(
         1.0,
-        "errors of a value beyond this count linearly, so that rare large ones, as after a collision, are "
-        "all but ignored; far above the returns the loss is half the squared error",
+        "errors of a value or quantile beyond this count linearly, so that a mean value all but ignores rare "
+        "large ones, as after a collision; far above the returns the loss is half the squared error",
         throughput=True,
         gt=0,
         le=1e6,
     )
 
 
-class QuantileSettings(BootstrapSettings):
+class QuantileSettings(HuberSettings):
     """Keys of the implicit quantile learners."""
 
     num_quantiles: int = key(

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from agents.batch import Batch, Observation
 from agents.learners.acting import ContinuousLearner
-from agents.learners.base import Noise, Stage, ValueSettings
+from agents.learners.base import HuberSettings, Noise, Stage
 from agents.networks import Actor, ActorCriticPolicy, ObservationNetwork, encoder
 
 
@@ -44,7 +44,7 @@ class DDPG_Policy(ActorCriticPolicy):  # noqa: N801 (legacy public name)
 class DDPG(ContinuousLearner, name="DDPG"):
     """Update and acting of DDPG."""
 
-    Settings = ValueSettings
+    Settings = HuberSettings
     policy_class = DDPG_Policy
 
     def greedy(self, observation: Observation, cvar: float = 1.0) -> Tensor:

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from agents.batch import Batch, Observation
 from agents.learners.acting import DiscreteLearner
-from agents.learners.base import Noise, Stage, ValueSettings
+from agents.learners.base import HuberSettings, Noise, Stage
 from agents.networks import ObservationNetwork
 from agents.settings import key
 
@@ -34,7 +34,7 @@ class DQN_Policy(ObservationNetwork):  # noqa: N801 (legacy public name)
 class DQN(DiscreteLearner, name="DQN"):
     """Update and acting of DQN."""
 
-    class Settings(ValueSettings):
+    class Settings(HuberSettings):
         """Keys of DQN."""
 
         double: bool = key(

@@ -112,4 +112,5 @@ class IQN(DiscreteLearner, name="IQN"):
             target = self.bellman_target(batch, next_quantiles.max(dim=2).values)  # (B, N)
         quantiles = self.policy_local.quantiles(batch.state, noise["local_taus"])  # (B, N, 25)
         expected = of_actions(quantiles, batch.action)  # (B, N)
-        return {"network": quantile_huber_loss(expected, target, noise["local_taus"])}
+        delta = self.settings.huber_delta
+        return {"network": quantile_huber_loss(expected, target, noise["local_taus"], delta)}

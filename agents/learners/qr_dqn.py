@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from agents.batch import Batch, Observation
 from agents.learners.acting import DiscreteLearner
-from agents.learners.base import BootstrapSettings, Noise, Stage
+from agents.learners.base import HuberSettings, Noise, Stage
 from agents.networks import ObservationNetwork, of_actions, quantile_huber_loss
 from agents.settings import key
 from marinenav_env.envs.contract.constants import NUM_ACTIONS
@@ -51,7 +51,7 @@ class QR_DQN_Policy(ObservationNetwork):  # noqa: N801 (named like the legacy po
 class QR_DQN(DiscreteLearner, name="QR-DQN"):  # noqa: N801
     """Update and acting of QR-DQN."""
 
-    class Settings(BootstrapSettings):
+    class Settings(HuberSettings):
         """Keys of QR-DQN."""
 
         fixed_quantiles: int = key(32, "quantiles of the return that the network gives", ge=1, le=1000)
@@ -95,4 +95,5 @@ class QR_DQN(DiscreteLearner, name="QR-DQN"):  # noqa: N801
             best = next_quantiles.mean(dim=1).argmax(dim=1, keepdim=True)
             target = self.bellman_target(batch, of_actions(next_quantiles, best))  # (B, N)
         expected = of_actions(self.policy_local(batch.state), batch.action)  # (B, N)
-        return {"network": quantile_huber_loss(expected, target, self.policy_local.taus)}
+        delta = self.settings.huber_delta
+        return {"network": quantile_huber_loss(expected, target, self.policy_local.taus, delta)}

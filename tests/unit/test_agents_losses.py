@@ -41,6 +41,17 @@ def test_quantile_huber_by_hand():
     assert quantile_huber_loss(target, expected, taus).item() == 0.5625
 
 
+@pytest.mark.parametrize(("delta", "loss"), [(1.0, 2.5), (2.0, 4.0), (100.0, 4.5)])
+def test_large_errors_count_by_their_square_up_to_delta(monkeypatch, delta, loss):
+    learner = Agent.of("DQN", LEARNERS["DQN"].Settings(discount=0.0, huber_delta=delta)).learner
+    monkeypatch.setattr(learner.policy_local, "forward", lambda _: torch.full((2, 25), -2.0))
+    # Error 1 + 2 = 3: 3 - ½, 2·(3 - 1), ½·9.
+    assert learner.network_loss(batch_of_two(continuous=False), {})["network"][0].item() == loss
+    # The same error of one quantile, half of whose samples lie below.
+    half, error = torch.full((1, 1, 1), 0.5), torch.tensor([[3.0]])
+    assert quantile_huber_loss(torch.zeros(1, 1), error, half, delta).item() == loss / 2
+
+
 def test_quantile_huber_of_a_batch_and_its_mean():
     expected = torch.tensor([[0.0], [0.0]])
     target = torch.tensor([[1.0], [-1.0]])
