@@ -20,7 +20,7 @@ from scripts.command_line import InputError, markdown_table, refused
 from scripts.drawing.learning import Curve, Trial, learning_curves, read_trial
 from scripts.drawing.output import save_figure
 from torchrl_gpu.evaluation.fleets import Beginning, play, results_of
-from torchrl_gpu.evaluation.metrics import FleetMetrics, Metrics
+from torchrl_gpu.evaluation.metrics import FleetMetrics, Metrics, Z
 from torchrl_gpu.evaluation.one_by_one import evaluate
 from torchrl_gpu.evaluation.task import Task
 from torchrl_gpu.seeding import kept_generators, seed_everything
@@ -197,4 +197,4 @@ def error(rows: Sequence[Mapping], key: str) -> float:
     if len(rows) > 1:
         return statistics.stdev(row["fresh"][key][0] for row in rows) / len(rows) ** 0.5
     _, low, high, _ = rows[0]["fresh"][key]
-    return (high - low) / 2 / 1.96
+    return (high - low) / 2 / Z

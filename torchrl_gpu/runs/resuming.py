@@ -139,7 +139,9 @@ def read_trial(folder: Path) -> Trial:
         trials = make_trials(values)
         if len(trials) > 1:
             raise ValueError("describes several trials; a trial has one value for each key")
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    except ValueError as error:
         raise ConfigError(f"{path}: {error}") from None
     return trials[0]
 
