@@ -22,18 +22,17 @@ class MarineNavGymnasiumEnv(gymnasium.Env):
     Args:
         others: what drives the other vessels: given ``(own state, objects)`` of one, its action, as
             ``load_policy(folder).act``. Without it there is one vessel.
-        render_mode: None only.
+        render_mode: None, or "rgb_array" for pictures of `render`, uint8 (256, 256, 3).
         **settings: of `MarineNavTorchRLEnv`; ``num_robots`` is 1 by default.
 
     Raises:
         ValueError, TypeError: for a setting that is not allowed, naming it.
     """
 
-    metadata = {"render_modes": []}  # noqa: RUF012
+    metadata = rows.RENDERING
 
-    def __init__(self, others: Act | None = None, render_mode: None = None, **settings: Any) -> None:
-        if render_mode is not None:
-            raise ValueError(f"render_mode is {render_mode!r}; allowed is None")
+    def __init__(self, others: Act | None = None, render_mode: str | None = None, **settings: Any) -> None:
+        rows.check_render_mode(render_mode)
         if settings.get("schedule") is None:
             settings.setdefault("num_robots", 1)
         self._env = rows.new_world(1, settings, "numpy")
@@ -68,6 +67,10 @@ class MarineNavGymnasiumEnv(gymnasium.Env):
         truncated = bool(outcome == Outcome.TOO_LONG_EPISODE)
         info = {"outcome": int(outcome)}
         return rows.observations(self._robots)[0, 0], float(reward), bool(terminated), truncated, info
+
+    def render(self) -> np.ndarray | None:
+        """The world from above, see `MarineNavTorchRLEnv.render`; None unless ``render_mode`` asks for it."""
+        return self._env.render()[0] if self.render_mode else None
 
     def _driven(self, row: int) -> Any:
         robots = {key: value[0, row] for key, value in self._robots.items()}

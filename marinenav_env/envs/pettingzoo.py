@@ -21,18 +21,17 @@ class MarineNavParallelEnv(ParallelEnv):
     the water at the 1001st step truncated. ``infos[agent]["outcome"]`` is an `Outcome`, as a number.
 
     Args:
-        render_mode: None only.
+        render_mode: None, or "rgb_array" for pictures of `render`, uint8 (256, 256, 3).
         **settings: of `MarineNavTorchRLEnv`, as ``num_robots=3`` or ``collision_penalty=-10.0``.
 
     Raises:
         ValueError, TypeError: for a setting that is not allowed, naming it.
     """
 
-    metadata = {"name": "marinenav_v3", "render_modes": [], "is_parallelizable": True}  # noqa: RUF012
+    metadata = {"name": "marinenav_v3", **rows.RENDERING, "is_parallelizable": True}  # noqa: RUF012
 
-    def __init__(self, render_mode: None = None, **settings: Any) -> None:
-        if render_mode is not None:
-            raise ValueError(f"render_mode is {render_mode!r}; allowed is None")
+    def __init__(self, render_mode: str | None = None, **settings: Any) -> None:
+        rows.check_render_mode(render_mode)
         self.render_mode = render_mode
         self._env = rows.new_world(1, settings, "numpy")
         self._continuous = settings.get("continuous", True)
@@ -81,8 +80,9 @@ class MarineNavParallelEnv(ParallelEnv):
         self.agents = [agent for agent in self.agents if not ended[0, self._row(agent)]]
         return *values, infos
 
-    def render(self) -> None:
-        """Nothing: ``render_mode`` is None."""
+    def render(self) -> np.ndarray | None:
+        """The world from above, see `MarineNavTorchRLEnv.render`; None unless ``render_mode`` asks for it."""
+        return self._env.render()[0] if self.render_mode else None
 
     def close(self) -> None:
         """Nothing to give back."""

@@ -18,6 +18,15 @@ from marinenav_env.envs.torchrl_gpu.specs import Tensors
 DTYPE = np.float32
 OBSERVATION_SPACE = spaces.Box(-np.inf, np.inf, (OBSERVATION_SIZE,), DTYPE)
 
+RENDERING = {"render_modes": ["rgb_array"], "render_fps": 2}  # a step is half a second
+
+
+def check_render_mode(mode: str | None) -> None:
+    """Check what a user asks for: None or one of those in `RENDERING`; else ValueError."""
+    modes = RENDERING["render_modes"]
+    if mode not in (None, *modes):
+        raise ValueError(f"render_mode is {mode!r}; allowed are None and {', '.join(map(repr, modes))}")
+
 
 def action_space(continuous: bool) -> spaces.Space:
     """Two thrust change commands, or one of 25 indices."""

@@ -5,19 +5,16 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patheffects import withStroke
 
-matplotlib.use("Agg")
+from marinenav_env.envs.contract import colours
 
-# Okabe and Ito, "Color Universal Design" (2008), ordered so that neighbours differ in lightness as well;
-# their yellow, invisible on white, gives way to a dark brown.
-ROBOT_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7A4B1E")
+matplotlib.use("Agg")
 
 INK = "#22303c"  # text, frames
 QUIET = "#7b8894"  # ticks, secondary text
-OBSTACLE = "#4a4f57"
 OBSERVED = "#A0208F"  # what the sensor says
-DUTY = "#C1272D"  # a COLREGs duty in force
-# Kept light: vessels, trails and labels must stand out in front of the fastest water.
-WATER = LinearSegmentedColormap.from_list("water", ["#f4f9fd", "#d3e6f3", "#a3c9e2", "#6ba3cb"])
+OBSTACLE = colours.OBSTACLE
+DUTY = colours.ALARM  # a COLREGs duty in force
+WATER = LinearSegmentedColormap.from_list("water", colours.WATER)
 
 RC = {
     "font.family": "DejaVu Sans",
@@ -43,7 +40,7 @@ matplotlib.rcParams.update(RC)
 
 def robot_colour(index: int) -> str:
     """Colour of robot (or curve) ``index``; beyond eight they repeat, the numbers on the drawing do not."""
-    return ROBOT_COLOURS[index % len(ROBOT_COLOURS)]
+    return colours.VESSELS[index % len(colours.VESSELS)]
 
 
 def signed(text: str) -> str:

@@ -73,11 +73,11 @@ def test_gymnasium_accepts_one_vessel(continuous):
 
 
 def test_gymnasium_knows_it_from_the_import_of_the_package_on():
-    program = (
-        "import marinenav_env, gymnasium, sys; assert 'torch' not in sys.modules;"
-        "gymnasium.make('MarineNav-v3'); gymnasium.make('marinenav_env:MarineNav-v3')"
+    early = (
+        "import marinenav_env, gymnasium as g, sys; g.spec('MarineNav-v3'); sys.exit('torch' in sys.modules)"
     )
-    subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True)
+    subprocess.run([sys.executable, "-c", early], check=True)
+    assert gymnasium.make("marinenav_env:MarineNav-v3").spec.id == ID
 
 
 def test_a_policy_drives_the_other_vessels():
@@ -111,6 +111,20 @@ def to_goal(seen):
     """Thrust changes that turn the bow to the goal: more to port where it lies to starboard."""
     turn = np.clip(seen[:, 1:2] / 5, -1, 1) * [[1, -1]]
     return np.clip((400 + 400 * turn - seen[:, 5:7]) / 500, -1, 1).astype(np.float32)
+
+
+def test_pictures_of_the_faces():
+    one = gymnasium.make(ID, render_mode="rgb_array", num_robots=1)
+    fleet = parallel_env(render_mode="rgb_array", **SMALL)
+    for env in (one, fleet):
+        env.reset(seed=0)
+        picture = env.render()
+        assert (picture.shape, picture.dtype) == ((256, 256, 3), np.uint8)
+    fleet.step({agent: np.ones(2, np.float32) for agent in fleet.agents})
+    assert (fleet.render() != picture).any()
+    assert parallel_env(**SMALL).render() is None
+    with pytest.raises(ValueError, match="render_mode is 'human'; allowed are None and 'rgb_array'"):
+        parallel_env(render_mode="human")
 
 
 def test_rows_of_the_vector_face():

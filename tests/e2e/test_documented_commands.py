@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         stopped_run(patch)
         assert export.main(["-M", str(RUN / "seed_0")]) == 0
         vrx_results(Path("vrx_results"))
+        if find_spec("onnxruntime"):
+            assert export.main(["--zoo", "sac", "--format", "onnx"]) == 0
         yield folder
     assert Path.cwd() == start
 
@@ -156,6 +159,10 @@ NOT_RUN_HERE = {
     "pip install tensorboard": "needs the network",
     'pip install "marinenav[faces]"': "needs the network",
     'pip install "marinenav[export]"': "needs the network",
+    'T=$(python -c "import torch; print(torch.__path__[0])")': "see test_planner.py",
+    "g++ -std=c++20 -O2 examples/planner.cpp -I$T/include -I$T/include/torch/csrc/api/include -L$T/lib "
+    "-ltorch -ltorch_cpu -lc10 -Wl,-rpath,$T/lib -o planner": "see test_planner.py",
+    'printf "20 -3 1 0 0 200 200\\n8 1 0 0 1\\n" | ./planner traced_SAC_model.pt': "see test_planner.py",
     "marinenav train -C config/quickstart.json logger=tensorboard seed=0..2": "see test_dashboards.py",
     "tensorboard --logdir runs": "a server; what it reads is looked at in test_dashboards.py",
     "python -m torchrl_gpu.settings": "what it writes is compared in test_config.py",
@@ -177,6 +184,9 @@ SHORTER_WORDS = {
 }
 """What stands here for words that take longer or need more."""
 SHORTER = re.compile("|".join(map(re.escape, SHORTER_WORDS)))
+
+EXTRAS = {"gymnasium": "gymnasium", "pettingzoo": "envs.pettingzoo", "onnxruntime": "onnxruntime"}
+"""Packages that not everyone has, and the word in a Python block that needs one."""
 
 TESTED_ELSEWHERE = (
     "marinenav compare-policies ORCA APF ours",
@@ -254,6 +264,9 @@ def test_a_command_nobody_knows_is_noticed(command: str, workplace: Path) -> Non
 def test_documented_python_prints_what_it_says(
     source: str, capsys: pytest.CaptureFixture, workplace: Path
 ) -> None:
+    for extra, word in EXTRAS.items():
+        if word in source:
+            pytest.importorskip(extra)
     exec(compile(source, "README.md", "exec"), {})
     said = re.findall(r"^ *print\(.*\)  # (.*)$", source, re.MULTILINE)
     assert capsys.readouterr().out.splitlines() == said

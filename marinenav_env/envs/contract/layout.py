@@ -3,6 +3,7 @@
 Both worlds, the specs, the rows of the replay, the networks, the observation scale and the recorder read it.
 """
 
+from math import prod
 from typing import NamedTuple
 
 
@@ -67,3 +68,14 @@ OBSERVATION_PARTS = (SELF_SIZE, OBJECT_ROWS * OBJECT_SIZE, OBJECT_ROWS)
 
 OBSERVATION_SIZE = sum(OBSERVATION_PARTS)
 """Numbers of an observation."""
+
+
+def _scales(key: str) -> list[float]:
+    shape, fields = OBSERVATION_SHAPES[key], OBSERVATION_FIELDS.get(key)
+    if fields is None:
+        return [1.0] * prod(shape)  # 0 or 1 already
+    return [field.scale for field in fields.values()] * prod(shape[:-1])
+
+
+OBSERVATION_SCALES = tuple(scale for key in OBSERVATION_KEYS for scale in _scales(key))
+"""Scales of the numbers of an observation, flat."""

@@ -11,9 +11,11 @@ from marinenav_env.envs.contract.rewards import reward_weights
 from marinenav_env.envs.contract.stage import Schedule, Stage, check_asked, check_curriculum
 from marinenav_env.envs.torchrl_gpu import specs
 from marinenav_env.envs.torchrl_gpu.numpy_worlds import NumpyWorlds
+from marinenav_env.envs.torchrl_gpu.picture import pictures, views_of_numpy, views_of_tensors
 from marinenav_env.envs.torchrl_gpu.world import VectorWorld
 
 BACKENDS = {"numpy": NumpyWorlds, "torch": VectorWorld}
+VIEWS = {"numpy": views_of_numpy, "torch": views_of_tensors}
 DTYPES = (torch.float32, torch.float64)
 
 
@@ -177,6 +179,18 @@ class MarineNavTorchRLEnv(EnvBase):
     def episode_data(self) -> list[dict]:
         """Episode dictionaries of all environments (environment spec 13.1)."""
         return self.world.episode_data()
+
+    def render(self, side: int = 256) -> np.ndarray:
+        """The environments from above as they stand, uint8 (E, side, side, 3), north up.
+
+        A vessel has the colour of the ring about its goal and is pale once it has ended, in a red ring if by
+        a collision; the water is darker where it is faster.
+
+        Raises:
+            RuntimeError: before the first reset.
+            ValueError: for a ``side`` below 16.
+        """
+        return pictures(VIEWS[self.backend](self.world), side)
 
     def compile(self, **kwargs: Any) -> "MarineNavTorchRLEnv":
         """Compile the step of the world, with arguments of `torch.compile`; returns the environment."""

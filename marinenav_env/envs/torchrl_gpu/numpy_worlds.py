@@ -89,6 +89,11 @@ class NumpyWorlds:
         counts = [[len(world.robots), len(world.cores), len(world.obstacles)] for world in self.worlds]
         return torch.tensor(counts, dtype=torch.int32)
 
+    @property
+    def outcomes(self) -> np.ndarray:
+        """`Outcome` of every robot row, int8 (E, R)."""
+        return self._rows["outcome"][..., 0]
+
     def seed(self, seed: int) -> None:
         """Give each world the stream of a newly built one; everything else stays (Quirk W28: six draws)."""
         for k, world in enumerate(self.worlds):
