@@ -18,6 +18,7 @@ EXAMPLES = """\
   python -m torchrl_gpu.train_torchrl_gpu -C config/ac_iqn.json -D cuda --fast
   python -m torchrl_gpu.train_torchrl_gpu -C config/ac_iqn.json --fast agent_type=SAC,DQN seed=0..4 -P 4
   python -m torchrl_gpu.train_torchrl_gpu --resume runs/training_STAMP
+  python -m torchrl_gpu.train_torchrl_gpu -C config/ac_iqn.json --fast seed=0..9 --ray 10.0.0.1:6379
   torchrun --nproc-per-node 8 -m torchrl_gpu.train_torchrl_gpu -C config/fast_sac.json -D cuda
 
 Two values of a key, or more, are a sweep: a trial for each combination, -P of them at a time.
@@ -47,13 +48,22 @@ def run_trial(
 
 def build_parser() -> argparse.ArgumentParser:
     """Parser of this command line."""
-    from torchrl_gpu.runs import sweep
+    from torchrl_gpu.runs import cluster, sweep
 
     description = "Train agents on TorchRL. Exit status: 0 done, 1 failed or interrupted, 2 usage."
     parser = sweep.build_parser("train_torchrl_gpu", description, EXAMPLES, config_required=False)
     parser.add_argument(
         "--resume", metavar="RUN_DIR", help="go on with the trial or trials in this folder, instead of -C"
     )
+    parser.add_argument(
+        "--ray",
+        metavar="ADDRESS",
+        nargs="?",
+        const=cluster.LOCAL,
+        help="run trials as tasks of the Ray cluster at ADDRESS, or of one on this machine; "
+        "as many at a time as there is room for, but -P at most",
+    )
+    parser.set_defaults(num_procs=None)
     parser.add_argument(
         "--fast",
         action="store_true",
@@ -67,6 +77,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line; an error exits with status 2."""
+    from torchrl_gpu.runs.cluster import LOCAL
+    from torchrl_gpu.runs.sweep import LARGEST_ARGUMENT
+
     parser = build_parser()
     args = parser.parse_intermixed_args(argv)
     for given in args.overrides:
@@ -76,8 +89,13 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error("the following arguments are required: -C/--config-file, or --resume")
     if args.config_file is not None and args.resume is not None:
         parser.error("argument --resume: not allowed with argument -C/--config-file")
-    if args.num_procs > 1 and Ranks.here().count > 1:
-        parser.error("argument -P/--num-procs: not allowed with torchrun, whose processes train one trial")
+    if args.ray and "=" in args.ray:  # it is no address: a key that follows --ray
+        args.overrides.insert(0, args.ray)
+        args.ray = LOCAL
+    at_once = args.num_procs or 1
+    args.num_procs = args.num_procs or (LARGEST_ARGUMENT if args.ray else 1)
+    if Ranks.here().count > 1 and (args.ray or at_once > 1):
+        parser.error("arguments -P and --ray: not allowed with torchrun, whose processes train one trial")
     if args.resume is not None and (args.overrides or args.fast):
         parser.error("argument --resume: not allowed with --fast or key=value")
     return args
@@ -103,14 +121,23 @@ def main(argv: Sequence[str] | None = None, then: Callable[[Path], None] = nothi
 def train(args: argparse.Namespace, then: Callable[[Path], None], ranks: Ranks) -> int:
     """Do what the command line asks for; returns the exit status."""
     # Imported here: whoever lacks a package these need is told so.
+    from torchrl_gpu.runs.cluster import LOCAL, of_ray
     from torchrl_gpu.runs.resuming import resume
-    from torchrl_gpu.runs.sweep import launch
-    from torchrl_gpu.settings.parse import read_config
+    from torchrl_gpu.runs.sweep import launch, refuse
+    from torchrl_gpu.settings.parse import ConfigError, read_config
 
     run = partial(run_trial, verbosity=args.verbosity, then=then, ranks=ranks)
     checks = partial(check, device=args.device, ranks=ranks)
+    workers = None
+    if args.ray:
+        try:
+            workers = of_ray(args.ray, args.num_procs)
+        except ConfigError as error:
+            return refuse(error)
+        args.num_procs = workers.most
+        checks = checks if args.ray == LOCAL else elsewhere
     if args.resume is not None:
-        return resume(args, run, checks, lost_results, ranks)
+        return resume(args, run, checks, lost_results, ranks, workers)
     read = partial(read_config, overrides=args.overrides, fast_on=args.device if args.fast else None)
     return launch(
         args,
@@ -120,7 +147,12 @@ def train(args: argparse.Namespace, then: Callable[[Path], None], ranks: Ranks) 
         first_line=lambda trial: trial.mode_on(args.device),
         read=read,
         ranks=ranks,
+        workers=workers,
     )
+
+
+def elsewhere(trial: "Trial", at_once: int) -> None:
+    """Refuse nothing: what another machine has is found out there."""
 
 
 def check(trial: "Trial", at_once: int, device: str, ranks: Ranks = ALONE) -> None:

@@ -149,6 +149,7 @@ def run(command: str) -> None:
         run_script(Path(arguments[0]), arguments[1:])
 
 
+TORCHRUN = "torchrun --nproc-per-node 8 -m torchrl_gpu.train_torchrl_gpu"
 NOT_RUN_HERE = {
     "python3 -m venv .venv": "what `make` does, see run_make",
     '.venv/bin/python -m pip install --editable ".[dev]"': "what `make` does, see run_make",
@@ -157,6 +158,15 @@ NOT_RUN_HERE = {
     "marinenav compare-policies ORCA APF sac ours=runs/training_STAMP/seed_0 -P 2 -o comparison": "takes "
     "minutes; smaller below it, and in test_compare_policies.py",
     "pip install tensorboard": "needs the network",
+    'pip install "marinenav[ray]"': "needs the network",
+    "marinenav train -C config/ac_iqn.json --fast seed=0..9 --ray": "needs Ray, see test_ray.py",
+    "marinenav train -C config/ac_iqn.json --fast seed=0..9 --ray 10.0.0.1:6379 -D cuda": "a cluster",
+    "marinenav train --resume runs/training_STAMP --ray": "needs Ray, see test_ray.py",
+    f"{TORCHRUN} -C config/fast_sac.json -D cuda": "needs GPUs, see test_ranks.py",
+    f"{TORCHRUN} --resume runs/training_STAMP -D cuda": "needs GPUs, see test_ranks.py",
+    "python scripts/scaling.py sweep": "needs Ray, and takes minutes",
+    "python scripts/scaling.py ranks num_envs=256": "takes minutes; the same run is in test_ranks.py",
+    "torchrun --nproc-per-node 2 scripts/scaling.py messages": "needs two processes",
     'pip install "marinenav[faces]"': "needs the network",
     'pip install "marinenav[export]"': "needs the network",
     'T=$(python -c "import torch; print(torch.__path__[0])")': "see test_planner.py",
@@ -175,6 +185,7 @@ SHORTER_WORDS = {
     " -D cuda:0": "",
     " -D cuda": "",
     " -P 4": "",
+    " --ray 10.0.0.1:6379": "",
     " --per-stage 100": " --per-stage 2",
     "total_timesteps=1e5": "total_timesteps=2e2",
     "seed=0..9": "seed=0,1",

@@ -20,8 +20,8 @@ from torchrl_gpu.runs.sweep import (
     Check,
     Job,
     RunTrial,
+    Workers,
     agreed,
-    check_device,
     check_model,
     refuse,
     run_jobs,
@@ -40,6 +40,7 @@ def resume(
     check: Check,
     lost_results: LostResults,
     ranks: Ranks = ALONE,
+    workers: Workers | None = None,
 ) -> int:
     """Go on with every unfinished trial in ``args.resume``, the folder of a trial or of a run.
 
@@ -50,7 +51,7 @@ def resume(
         found = trials_in(Path(args.resume))
     except ConfigError as error:
         return refuse(error)
-    return go_on(found, args, run_trial, check, lost_results, ranks=ranks)
+    return go_on(found, args, run_trial, check, lost_results, ranks=ranks, workers=workers)
 
 
 def go_on(
@@ -61,6 +62,7 @@ def go_on(
     lost_results: LostResults,
     stamp: str | None = None,
     ranks: Ranks = ALONE,
+    workers: Workers | None = None,
 ) -> int:
     """Begin or go on with every unfinished trial of these folders, as `resume` does.
 
@@ -69,7 +71,7 @@ def go_on(
     """
     try:
         with agreed(ranks):
-            check_device(args.device)
+            (workers or Workers()).check(list(found.values()), args.device)
         undone = ranks.from_first(
             lambda: [each for each in found if not _is_done(each, found[each], lost_results)]
         )
@@ -90,7 +92,7 @@ def go_on(
         Job(run_trial, trial, folder, stamp or _stamp(folder), args.device, resumed=True, ranks=ranks)
         for folder, trial in left.items()
     ]
-    return run_jobs(jobs, args.num_procs)
+    return run_jobs(jobs, args.num_procs, workers)
 
 
 def _is_done(folder: Path, trial: Trial, lost_results: LostResults) -> bool:

@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -86,18 +86,20 @@ def launch(
     first_line: Callable[[Trial], str] | None = None,
     read: Callable[[str], Experiment] = read_config,
     ranks: Ranks = ALONE,
+    workers: "Workers | None" = None,
 ) -> int:
     """Check everything, then run every trial of the config; returns the exit status, 0, 1 or 2.
 
     Before anything wrong with the input is known, nothing is written. ``run_trial`` may raise
     KeyboardInterrupt to end the whole sweep. With ``keep_config`` the config goes into the run's folder too:
     resuming needs it for trials not yet begun. ``first_line`` is what there is to say about a trial before
-    anything else; said once where several agree. Several ``ranks`` train every trial together.
+    anything else; said once where several agree. Several ``ranks`` train every trial together;
+    ``workers`` train trials elsewhere than here.
     """
     try:
         with agreed(ranks):
             experiment = read(args.config_file)
-            check_device(args.device)
+            (workers or Workers()).check(experiment.trials, args.device)
             at_once = min(args.num_procs, len(experiment.trials))
             for trial in experiment.trials:
                 check(trial, at_once)
@@ -112,7 +114,7 @@ def launch(
         Job(run_trial, trial, trial_folder(trial, stamp), stamp, args.device, ranks=ranks)
         for trial in experiment.trials
     ]
-    return run_jobs(jobs, args.num_procs)
+    return run_jobs(jobs, args.num_procs, workers)
 
 
 @contextmanager
@@ -133,9 +135,15 @@ def refuse(error: ConfigError) -> int:
     return 2
 
 
-def run_jobs(jobs: Sequence["Job"], num_procs: int) -> int:
-    """Run jobs, ``num_procs`` at a time, and name those that did not finish; returns the exit status."""
-    finished = run_in_turn(jobs) if num_procs == 1 else run_in_processes(jobs, num_procs)
+def run_jobs(jobs: Sequence["Job"], num_procs: int, workers: "Workers | None" = None) -> int:
+    """Run jobs, ``num_procs`` at a time, and name those that did not finish; returns the exit status.
+
+    Without ``workers`` they run in processes, or in turn in this one.
+    """
+    if workers is None and num_procs == 1:
+        finished = run_in_turn(jobs)
+    else:
+        finished = run_at_once(jobs, max(1, min(num_procs, len(jobs))), workers or Workers())
     failed = [job.trial.name for job, done in zip(jobs, finished, strict=True) if not done]
     if failed:
         print(f"{len(failed)} of {len(jobs)} trials did not finish: {', '.join(failed)}", file=sys.stderr)
@@ -286,14 +294,21 @@ def _interrupted(stop: KeyboardInterrupt) -> str:
     return f"interrupted; {stop}" if str(stop) else "interrupted"
 
 
-@dataclass
 class Workers:
-    """The processes of a sweep: one a trial, so that a killed one takes no other with it."""
+    """The processes of a sweep on this machine: one a trial, so that a killed one takes no other with it.
 
-    active: set[BaseProcess] = field(default_factory=set)
+    `torchrl_gpu.runs.cluster` has those of a cluster.
+    """
+
+    def __init__(self) -> None:
+        self.active: set[BaseProcess] = set()
+
+    def check(self, trials: Sequence[Trial], device: str) -> None:
+        """Refuse trials that these workers have no device for."""
+        check_device(device)
 
     def run(self, job: Job) -> bool:
-        """Run a job in a fresh process; it inherits no random state (Defect T9)."""
+        """Run a job in a fresh process; it inherits no random state (Defect T9). True when done."""
         process = multiprocessing.get_context("spawn").Process(target=_work, args=(job,))
         try:
             process.start()
@@ -308,44 +323,62 @@ class Workers:
             print(f"trial {job.trial.name} failed: its process was ended by {name}", file=sys.stderr)
         return process.exitcode == 0
 
-    @contextmanager
-    def terminated_with_us(self) -> Any:
-        """Pass SIGTERM on to the processes, and end the sweep as an interruption."""
+    def terminate(self) -> None:
+        """Pass a SIGTERM on."""
+        for process in tuple(self.active):
+            process.terminate()
 
-        def forward(signum: int, frame: Any) -> None:
-            for process in tuple(self.active):
-                process.terminate()
-            raise KeyboardInterrupt
+    def interrupt(self) -> None:
+        """Let those under way save and stop; processes of a terminal have heard it themselves."""
 
-        if threading.current_thread() is not threading.main_thread():
-            yield  # signals are not ours to handle
-            return
-        previous = signal.signal(signal.SIGTERM, forward)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGTERM, previous)
+    def close(self) -> None:
+        """Let go of what was held for all jobs."""
 
 
-def run_in_processes(jobs: Sequence[Job], num_procs: int) -> list[bool]:
-    """Run the jobs in processes, ``num_procs`` at a time; an interruption waits for those under way."""
-    workers = Workers()
-    with workers.terminated_with_us(), ThreadPoolExecutor(num_procs) as pool:
+@contextmanager
+def terminated_with_us(workers: Workers) -> Iterator[None]:
+    """Pass SIGTERM on to the workers, and end the sweep as an interruption."""
+
+    def forward(signum: int, frame: Any) -> None:
+        workers.terminate()
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are not ours to handle
+        return
+    previous = signal.signal(signal.SIGTERM, forward)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def run_at_once(jobs: Sequence[Job], number: int, workers: Workers) -> list[bool]:
+    """Run the jobs by workers, ``number`` at a time; an interruption waits for those under way."""
+    with terminated_with_us(workers), ThreadPoolExecutor(number) as pool:
         futures = [pool.submit(workers.run, job) for job in jobs]
         try:
             return [future.result() for future in futures]
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
-            pool.shutdown(cancel_futures=True)
+            pool.shutdown(wait=False, cancel_futures=True)
+            workers.interrupt()
+            pool.shutdown()
+        finally:
+            workers.close()
     return [future.done() and not future.cancelled() and future.result() for future in futures]
 
 
 @lasting_output()
-def _work(job: Job) -> None:
-    """What a process does: one job, its outcome as exit status."""
+def work(job: Job) -> bool:
+    """What a worker does: one job. True when done."""
     try:
-        finished = job.run()
+        return job.run()
     except KeyboardInterrupt as stop:
         print(_interrupted(stop), file=sys.stderr, flush=True)
-        finished = False
-    sys.exit(0 if finished else 1)
+        return False
+
+
+def _work(job: Job) -> None:
+    """A job's outcome as exit status."""
+    sys.exit(0 if work(job) else 1)

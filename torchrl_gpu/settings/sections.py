@@ -63,6 +63,22 @@ class RunSettings(Section):
     )
 
 
+class ClusterSettings(Section):
+    """What a trial takes of a Ray cluster, ``--ray``; how many run at a time follows from it."""
+
+    num_cpus: float = key(
+        1.0, "cores that a trial takes of a Ray cluster", legacy=False, free=True, gt=0, le=1024
+    )
+    num_gpus: float = key(
+        1.0,
+        "GPUs that a trial on `cuda` takes of a Ray cluster; 0.25: four trials share one",
+        legacy=False,
+        free=True,
+        gt=0,
+        le=1,
+    )
+
+
 SCHEDULES = ("training_schedule", "eval_schedule")
 """Keys whose lists are no sweeps."""
 
@@ -111,6 +127,7 @@ def sections() -> dict[str, type[Section]]:
         "average": AverageSettings,
         "logger": LoggerSettings,
         "checkpoints": CheckpointSettings,
+        "cluster": ClusterSettings,
     }
 
 

@@ -10,7 +10,14 @@ from pydantic import ValidationError
 from agents.settings import Section
 from torchrl_gpu.settings.errors import ConfigError, explanation
 from torchrl_gpu.settings.reference import show
-from torchrl_gpu.settings.sections import SCHEDULES, RunSettings, keys_of, learners, sections_of
+from torchrl_gpu.settings.sections import (
+    SCHEDULES,
+    ClusterSettings,
+    RunSettings,
+    keys_of,
+    learners,
+    sections_of,
+)
 
 if TYPE_CHECKING:
     from agents.learners.base import LearnerSettings
@@ -60,6 +67,7 @@ class Trial:
     average: "AverageSettings"
     logger: "LoggerSettings"
     checkpoints: "CheckpointSettings"
+    cluster: ClusterSettings
 
     @classmethod
     def of(cls, values: Mapping[str, Any], swept: tuple[str, ...] = ()) -> "Trial":

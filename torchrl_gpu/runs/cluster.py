@@ -1,0 +1,198 @@
+"""Trials of a sweep as tasks of a Ray cluster, on this machine or on many: ``--ray``.
+
+Run folders are the same as without, and are written where the trials run: on several machines ``save_dir``
+must be a folder that all of them share, and every one has this project installed.
+"""
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TextIO
+
+from torchrl_gpu.runs.folder import is_locked
+from torchrl_gpu.runs.sweep import Job, Workers, check_device, work
+from torchrl_gpu.settings.parse import ConfigError, Trial
+
+LOCAL = "local"
+"""Address of a cluster on this machine alone, that begins and ends with the sweep."""
+RESTARTS = 20
+"""Lost workers of a trial after which it has failed: probably it is what kills them."""
+MOST = 256
+"""Trials that wait for a cluster at a time; each is a thread here."""
+OUTPUT = "output"
+"""Folder of a run that holds what its trials say, one file for each stream of a trial."""
+INTERVAL = 0.5
+"""Seconds after which it is looked for."""
+STORE = 80 * 2**20
+"""Bytes of Ray's memory for objects, hardly more than it asks for: trials exchange none."""
+
+
+class RayWorkers(Workers):
+    """Tasks of a Ray cluster: one a trial, each in a process of its own, at most ``most`` at a time."""
+
+    def __init__(self, ray: ModuleType, address: str, most: int) -> None:
+        super().__init__()
+        self.ray, self.address = ray, address
+        self.most = min(most, (os.cpu_count() or 1) if address == LOCAL else MOST)
+        self.on_gpus = self.stopping = False
+        self._task = ray.remote(max_calls=1, max_retries=0)(_trial)
+        self._tasks: set[Any] = set()  # under way
+
+    def check(self, trials: Sequence[Trial], device: str) -> None:
+        """See `Workers.check`; connects."""
+        if device not in ("cpu", "cuda"):
+            raise ConfigError(
+                f"argument -D/--device: {device!r} is not allowed with --ray, which chooses the GPU itself; "
+                "allowed are cpu and cuda"
+            )
+        if self.address == LOCAL:
+            check_device(device)
+        self.on_gpus = device == "cuda"
+        self._connect()
+        for trial in trials:
+            self._check_room(trial)
+
+    def run(self, job: Job) -> bool:
+        """Run a job as a task; if its worker is lost another goes on from its last checkpoint."""
+        errors = self.ray.exceptions
+        for _ in range(RESTARTS):
+            if self.stopping:
+                break
+            try:
+                return self._result(replace(job, resumed=True))
+            except errors.TaskCancelledError:
+                break  # and its process has saved
+            except errors.RayTaskError as error:
+                return _failed(job, f"{type(error.cause).__name__}: {error.cause}")
+            except (errors.LocalRayletDiedError, errors.RaySystemError) as error:
+                return _failed(job, f"the cluster was lost: {type(error).__name__}")
+            except errors.RayError as error:
+                line = f"trial {job.trial.name}: its worker was lost ({type(error).__name__}); "
+                print(line + "another one goes on from its last checkpoint", file=sys.stderr, flush=True)
+        else:
+            return _failed(job, f"its worker was lost {RESTARTS} times")
+        return False
+
+    def terminate(self) -> None:
+        """See `Workers`; `interrupt` follows."""
+
+    def interrupt(self) -> None:
+        """Ask every trial to save and stop; `run` returns when it has."""
+        self.stopping = True
+        for task in tuple(self._tasks):
+            self.ray.cancel(task)
+
+    def close(self) -> None:
+        """Leave the cluster, or end that of this machine."""
+        self.ray.shutdown()
+
+    def _result(self, job: Job) -> bool:
+        needs = {"num_cpus": job.trial.cluster.num_cpus, "num_gpus": self._gpus(job.trial)}
+        output = [Output(path, job.trial.name, stream) for path, stream in _streams(job)]
+        task = self._task.options(name=job.trial.name, **needs).remote(job, Path.cwd())
+        self._tasks.add(task)
+        try:
+            while not self.ray.wait([task], timeout=INTERVAL)[0]:
+                for each in output:
+                    each.show()
+            return self.ray.get(task)
+        finally:
+            self._tasks.discard(task)
+            # A cancelled task is over for Ray at once; its process lets go of the folder when it has saved.
+            while self.stopping and is_locked(job.folder):
+                time.sleep(INTERVAL)
+            for each in output:
+                each.show()
+
+    def _gpus(self, trial: Trial) -> float:
+        return trial.cluster.num_gpus if self.on_gpus else 0
+
+    def _connect(self) -> None:
+        options: dict[str, Any] = {}
+        if self.address == LOCAL:
+            options = {"object_store_memory": STORE, "include_dashboard": False}
+            options |= {"num_cpus": os.cpu_count()} | ({} if self.on_gpus else {"num_gpus": 0})
+        try:
+            self.ray.init(self.address, logging_level=logging.ERROR, log_to_driver=False, **options)
+        except (OSError, RuntimeError, ValueError) as error:
+            said = str(error).strip().partition("\n")[0]
+            raise ConfigError(f"argument --ray: no cluster at {self.address!r}: {said}") from None
+
+    def _check_room(self, trial: Trial) -> None:
+        """Refuse a trial that would wait for ever."""
+        machines = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
+        for key, kind, asked in (
+            ("num_cpus", "CPU", trial.cluster.num_cpus),
+            ("num_gpus", "GPU", self._gpus(trial)),
+        ):
+            largest = max((machine.get(kind, 0) for machine in machines), default=0)
+            if asked > largest:
+                raise ConfigError(
+                    f"key {key!r}: {asked:g} is more than any machine of the cluster has, {largest:g}"
+                )
+
+
+class Output:
+    """What a trial says in a file, shown here line by line behind its name, from now on."""
+
+    def __init__(self, path: Path, name: str, stream: TextIO) -> None:
+        self.path, self.name, self.stream = path, name, stream
+        self._shown = path.stat().st_size if path.exists() else 0
+
+    def show(self) -> None:
+        """Show the lines that are new and whole."""
+        if not self.path.exists():
+            return
+        with open(self.path, "rb") as file:
+            file.seek(self._shown)
+            new = file.read()
+        whole = new[: new.rfind(b"\n") + 1]
+        self._shown += len(whole)
+        for line in filter(None, whole.decode(errors="replace").splitlines()):
+            self.stream.write(f"{self.name}: {line}\n")
+        self.stream.flush()
+
+
+def of_ray(address: str, most: int) -> RayWorkers:
+    """Workers of a cluster, which is not yet connected to; ConfigError: Ray is not installed."""
+    os.environ.setdefault("RAY_DEDUP_LOGS", "0")  # lines of trials may be alike
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray  # seconds, and an extra
+    except ModuleNotFoundError:
+        raise ConfigError("argument --ray: Ray is not installed; pip install marinenav[ray]") from None
+    return RayWorkers(ray, address, most)
+
+
+def _trial(job: Job, directory: Path) -> bool:
+    """What a worker does, in the folder that relative paths are meant from. True when done."""
+    os.chdir(directory)
+    (out, _), (err, _) = _streams(job)
+    out.parent.mkdir(exist_ok=True)
+    with (
+        open(out, "a", buffering=1) as said,
+        open(err, "a", buffering=1) as complained,
+        redirect_stdout(said),
+        redirect_stderr(complained),
+    ):
+        return work(job)
+
+
+def _streams(job: Job) -> list[tuple[Path, TextIO]]:
+    """Files in which a trial's worker speaks and complains, and where that is shown."""
+    folder = job.folder.parent / OUTPUT
+    return [
+        (folder / f"{job.folder.name}.out", sys.stdout),
+        (folder / f"{job.folder.name}.err", sys.stderr),
+    ]
+
+
+def _failed(job: Job, why: str) -> bool:
+    print(" ".join(f"trial {job.trial.name} failed: {why}".split()), file=sys.stderr, flush=True)
+    return False
