@@ -1,5 +1,6 @@
 """From one trial of a config to a trainer: seeds, worlds, agent, replay, evaluation, in the legacy order."""
 
+import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -19,6 +20,7 @@ from torchrl_gpu.collect.step import Lap
 from torchrl_gpu.collect.tensor_steps import TensorSteps
 from torchrl_gpu.collect.worlds import build_env
 from torchrl_gpu.evaluation.batched import BatchedEvaluation
+from torchrl_gpu.evaluation.film import Film
 from torchrl_gpu.evaluation.metrics import EpisodeResult
 from torchrl_gpu.evaluation.one_by_one import create_eval_configs, evaluate
 from torchrl_gpu.learn.average import AveragedWeights
@@ -200,5 +202,18 @@ def build_trainer(
     if verbose and trial.world.num_envs == 1:
         listeners = (EpisodeReports(trial.schedule, trial.learner.discount, progress.say),)
     return TorchRLTrainer(
-        **parts._asdict(), schedule=trial.schedule, progress=progress, listeners=listeners, ranks=ranks
+        **parts._asdict(),
+        schedule=trial.schedule,
+        progress=progress,
+        film=film_of(trial, parts.agent, folder, device),
+        listeners=listeners,
+        ranks=ranks,
     )
+
+
+def film_of(trial: Trial, agent: Agent, folder: Path, device: str) -> Film | None:
+    """Films the first evaluation episode of a trial's folder, if it asks for that."""
+    if not trial.logger.video_every:
+        return None
+    episodes = json.loads((folder / "eval_configs.json").read_text(encoding="utf-8"))
+    return Film(agent, episodes[0], trial.logger.video_every, device)

@@ -16,6 +16,7 @@ from torchrl_gpu.collect.plain_steps import PlainSteps
 from torchrl_gpu.collect.policy_wrapper import PolicyWrapper
 from torchrl_gpu.collect.step import Step
 from torchrl_gpu.collect.tensor_steps import TensorSteps
+from torchrl_gpu.evaluation.film import Film
 from torchrl_gpu.evaluation.metrics import EpisodeResult, Metrics
 from torchrl_gpu.evaluation.record import EvaluationRecord
 from torchrl_gpu.learn.average import AveragedWeights
@@ -59,6 +60,7 @@ class TorchRLTrainer:
         average: Average of the weights over the updates, which is then what is evaluated and saved.
         raw_networks: Context in which the local networks take raw observations, to be evaluated and saved.
         keep_best: Also keep, in the folder ``best``, the model of the best evaluation so far.
+        film: Films an episode after every so many evaluations, from the first on; None for never.
         listeners: Look at every vector step, besides the progress.
         ranks: The processes that train this agent together. Each has environments and transitions of its own;
             gradients are averaged, and the first one evaluates and saves.
@@ -88,6 +90,7 @@ class TorchRLTrainer:
         average: AveragedWeights | None = None,
         raw_networks: Callable[[], AbstractContextManager] = nullcontext,
         keep_best: bool = False,
+        film: Film | None = None,
         listeners: tuple[StepListener, ...] = (),
         ranks: Ranks = ALONE,
     ) -> None:
@@ -103,6 +106,7 @@ class TorchRLTrainer:
         self.average = average
         self.raw_networks = raw_networks
         self.keep_best = keep_best
+        self.film = film
         self.listeners = (progress, *listeners)
         self.ranks = ranks
         self.timestep = 0
@@ -217,6 +221,8 @@ class TorchRLTrainer:
             self.timings.lap("evaluate")
             self.record.append(timestep, results)
             self._save(directory)
+            if self.film and (len(self.record) - 1) % self.film.every == 0:
+                self.progress.filmed(timestep, self.film())
         self.progress.evaluated(timestep, results)
         self.on_evaluation(timestep, self.record.metrics(-1))
         self.timings.lap("other")

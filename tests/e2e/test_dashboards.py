@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import torchrl_gpu.evaluation.film
 import torchrl_gpu.evaluation.one_by_one
 from tests.e2e.test_train_cli import SMALL
 from torchrl_gpu import train_torchrl_gpu
@@ -17,18 +18,26 @@ def train(tmp_path, monkeypatch):
     """Trains with a logger; returns the folder of the trial."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(torchrl_gpu.evaluation.one_by_one, "EPISODE_LIMIT", 10)
+    monkeypatch.setattr(torchrl_gpu.evaluation.film, "EPISODE_LIMIT", 10)
     Path("config.json").write_text(json.dumps(SMALL))
 
-    def run(logger: str) -> Path:
-        assert train_torchrl_gpu.main(["-C", "config.json", f"logger={logger}", "--quiet"]) == 0
-        return next(tmp_path.glob("runs/training_*/seed_3"))
+    def run(logger: str, *keys: str) -> Path:
+        before = set(tmp_path.glob("runs/training_*/seed_3"))
+        assert train_torchrl_gpu.main(["-C", "config.json", f"logger={logger}", *keys, "--quiet"]) == 0
+        (made,) = set(tmp_path.glob("runs/training_*/seed_3")) - before
+        return made
 
     return run
 
 
+def series(folder: Path, name: str) -> list[str]:
+    """The lines of a CSV series."""
+    return (folder / "csv" / "scalars" / f"{name}.csv").read_text().split()
+
+
 def last_row(folder: Path, name: str) -> tuple[int, float]:
     """The last line of a CSV series."""
-    step, value = (folder / "csv" / "scalars" / f"{name}.csv").read_text().split()[-1].split(",")
+    step, value = series(folder, name)[-1].split(",")
     return int(step), float(value)
 
 
@@ -69,6 +78,22 @@ def test_tensorboard_shows_scalars_hyperparameters_and_what_they_came_to(train):
     assert start["agent_type"].string_value == "DQN"
     assert json.loads(start["eval_schedule"].string_value) == SMALL["eval_schedule"]
     assert parts["session_end_info"].session_end_info.status == 1  # success
+
+
+def test_tensorboard_shows_an_episode_and_the_run_is_the_same(train):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    folder = train("tensorboard", "video_every=2")
+    events = accumulator.EventAccumulator(str(folder / "tensorboard"), size_guidance={"images": 0})
+    events.Reload()
+    videos = events.Images("eval/episode")
+    made = [int(row.partition(",")[0]) for row in series(folder, "eval/return")]
+    assert [video.step for video in videos] == made[::2]
+    assert all(video.encoded_image_string.startswith(b"GIF8") for video in videos)
+    assert (videos[0].width, videos[0].height) == (192, 192)
+    plain = train("csv")
+    assert plain != folder
+    assert series(plain, "eval/return") == series(folder, "eval/return")
+    assert (plain / "network_params.pth").read_bytes() == (folder / "network_params.pth").read_bytes()
 
 
 def test_wandb_holds_the_config_and_what_it_came_to(train, monkeypatch):

@@ -169,6 +169,8 @@ NOT_RUN_HERE = {
     "torchrun --nproc-per-node 2 scripts/scaling.py messages": "needs two processes",
     'pip install "marinenav[faces]"': "needs the network",
     'pip install "marinenav[export]"': "needs the network",
+    "python examples/mappo.py -o mappo.csv": "takes minutes; shorter in test_transforms.py",
+    "python examples/sac.py -o sac.csv": "takes minutes; shorter in test_transforms.py",
     'T=$(python -c "import torch; print(torch.__path__[0])")': "see test_planner.py",
     "g++ -std=c++20 -O2 examples/planner.cpp -I$T/include -I$T/include/torch/csrc/api/include -L$T/lib "
     "-ltorch -ltorch_cpu -lc10 -Wl,-rpath,$T/lib -o planner": "see test_planner.py",

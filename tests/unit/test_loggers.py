@@ -127,3 +127,10 @@ def test_csv_needs_nothing(tmp_path, monkeypatch):
     [trial] = make_trials({**CONFIG, "save_dir": str(tmp_path)})
     monkeypatch.setattr(loggers, "find_spec", lambda module: None)
     trial.logger.check_installed()
+
+
+@pytest.mark.parametrize("logger", ["csv", "wandb"])
+def test_videos_need_tensorboard(logger, tmp_path):
+    [trial] = make_trials({**CONFIG, "save_dir": str(tmp_path), "logger": logger, "video_every": 3})
+    with pytest.raises(ConfigError, match='key \'video_every\': 3 needs "logger" to be "tensorboard"'):
+        train_torchrl_gpu.check(trial, 1, "cpu")

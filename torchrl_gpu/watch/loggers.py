@@ -1,5 +1,6 @@
 """Where the scalars of a run go: CSV files in its folder always, and TensorBoard or W&B where chosen."""
 
+import io
 import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -7,7 +8,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
+from PIL import Image
 from torchrl.record.loggers import CSVLogger, Logger, TensorboardLogger, WandbLogger
 
 from agents.settings import Section, key
@@ -27,8 +30,19 @@ class LoggerSettings(Section):
         "csv", "where scalars go; CSV is always written", legacy=False, free=True
     )
 
+    video_every: int = key(
+        0,
+        "every so many evaluations, from the first on, TensorBoard gets a video of an episode; 0: none",
+        legacy=False,
+        free=True,
+        ge=0,
+        le=1_000_000,
+    )
+
     def check_installed(self) -> None:
         """Refuse, by a ValueError, a logger that is not; package, module and value have the same name."""
+        if self.video_every and self.logger != "tensorboard":
+            raise ValueError(f'key \'video_every\': {self.video_every} needs "logger" to be "tensorboard"')
         if self.logger != "csv" and find_spec(self.logger) is None:
             raise ValueError(
                 f"key 'logger': \"{self.logger}\" is not installed; pip install {self.logger}, "
@@ -62,6 +76,14 @@ class ScalarLog:
             with suppress(OSError):  # a full disk, which checkpoints and results tell of
                 logger.log_metrics(dict(scalars), step=timestep)
 
+    def video(self, name: str, frames: np.ndarray, timestep: int, per_second: int) -> None:
+        """Write a video, uint8 (T, H, W, 3), among the images of TensorBoard, if the disk takes it."""
+        for logger in self.loggers:
+            if isinstance(logger, TensorboardLogger):
+                with suppress(OSError):
+                    image = moving_image(name, frames, per_second)
+                    logger.experiment.file_writer.add_summary(image, timestep)
+
     def close(self, finished: bool) -> None:
         """Write what is pending, and whether the trial has come to its end."""
         for logger in self.loggers:
@@ -87,6 +109,19 @@ class ScalarLog:
 def summary_of_hyperparameters(config: dict[str, Any], metrics: dict[str, float]) -> tuple:
     """What TensorBoard's page of hyperparameters reads: experiment, start and end of a trial."""
     return torch.utils.tensorboard.summary.hparams(config, metrics)  # TensorboardLogger has imported it
+
+
+def moving_image(name: str, frames: np.ndarray, per_second: int) -> Any:
+    """A video, uint8 (T, H, W, 3), as TensorBoard takes it."""
+    # Not by TorchRL's log_video: what it calls needs moviepy below 2.
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+    first, *others = (Image.fromarray(frame).quantize(64) for frame in frames)
+    file = io.BytesIO()
+    first.save(file, "GIF", save_all=True, append_images=others, duration=1000 // per_second, loop=0)
+    height, width = frames.shape[1:3]
+    image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=file.getvalue())
+    return Summary(value=[Summary.Value(tag=name, image=image)])
 
 
 def rewind(folder: Path, timestep: int, record: EvaluationRecord) -> None:

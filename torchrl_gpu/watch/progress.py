@@ -9,11 +9,13 @@ from datetime import timedelta
 from enum import IntEnum
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 from tqdm import tqdm
 
 from marinenav_env.envs.contract.outcome import STATE_OF_OUTCOME, Outcome
 from torchrl_gpu.collect.step import Step
+from torchrl_gpu.evaluation.film import PER_SECOND
 from torchrl_gpu.evaluation.metrics import EpisodeResult, Metrics
 from torchrl_gpu.learn.schedule import Schedule
 from torchrl_gpu.ranks import ALONE, Ranks
@@ -123,6 +125,10 @@ class Progress:
             f"return {scalars['eval/return']:.2f}  {self._speed(timestep)}"
         )
         self._show(timestep)
+
+    def filmed(self, timestep: int, frames: np.ndarray) -> None:
+        """Write the film of an episode of the evaluation at this timestep."""
+        self.log.video("eval/episode", frames, timestep, PER_SECOND)
 
     def state_dict(self) -> dict[str, Any]:
         """What the next scalars are made of, but for the speeds."""
