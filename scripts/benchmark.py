@@ -121,7 +121,6 @@ def work(argv: Sequence[str] | None) -> None:
 
     logging.getLogger("torchrl").setLevel(logging.WARNING)  # it reports every storage on standard output
     torch.set_num_threads(args.threads)
-    on_gpu = torch.device(args.device).type == "cuda"
     results: dict[str, Any] = {
         "command": command(NAME, argv),
         "time": datetime.now().isoformat(timespec="seconds"),
@@ -130,8 +129,7 @@ def work(argv: Sequence[str] | None) -> None:
         "settings": {name: str(v) if isinstance(v, Path) else v for name, v in vars(args).items()},
     }
     with tempfile.TemporaryDirectory() as folder:
-        clock = measurements.Clock(torch.cuda.synchronize) if on_gpu else measurements.Clock()
-        bench = measurements.Bench(args, written, clock, Path(folder))
+        bench = measurements.Bench(args, written, measurements.Clock.of(args.device), Path(folder))
         of_agents = {**measurements.OF_AGENTS, "update": update_speed.update}
         for name in args.measure:
             measure = of_agents.get(name)

@@ -42,6 +42,7 @@ COMMANDS = {
     "study": Command("scripts.study", "train for several seeds, and evaluate each on fresh episodes"),
     "zoo": Command("scripts.zoo", "list the trained policies that come with the project"),
     "benchmark": Command("scripts.benchmark", "measure both pipelines side by side"),
+    "gpu-check": Command("scripts.gpu_check", "prove that all works on a GPU, and measure how fast"),
 }
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from typing_extensions import Self
 
 from agents.agent import Agent
 from agents.learners import LEARNERS
@@ -41,6 +42,11 @@ class Clock(NamedTuple):
     synchronize: Callable[[], None] = lambda: None
     wall: Callable[[], float] = time.perf_counter
     cpu: Callable[[], float] = time.process_time
+
+    @classmethod
+    def of(cls, device: str) -> Self:
+        """That of what a device does."""
+        return cls(torch.cuda.synchronize) if torch.device(device).type == "cuda" else cls()
 
     def read(self) -> tuple[float, float]:
         """Both."""
@@ -208,17 +214,18 @@ def training(bench: Bench, agent: str) -> list[Row]:
     return loops(bench, agent, bench.args.num_envs)
 
 
-def collection(bench: Bench, agent: str) -> list[Row]:
+def collection(bench: Bench, agent: str, legacy: bool = True) -> list[Row]:
     """Loops that do not."""
-    return loops(bench, agent, bench.args.collect_envs, total_timesteps=NEVER + 1, learning_starts=NEVER)
+    never = {"total_timesteps": NEVER + 1, "learning_starts": NEVER}
+    return loops(bench, agent, bench.args.collect_envs, legacy, **never)
 
 
-def loops(bench: Bench, agent: str, num_envs: Sequence[int], **keys: Any) -> list[Row]:
-    """The legacy loop, and the TorchRL loop for each number of environments."""
+def loops(bench: Bench, agent: str, num_envs: Sequence[int], legacy: bool = True, **keys: Any) -> list[Row]:
+    """The legacy loop if asked for, and the TorchRL loop for each number of environments."""
     numbers = sorted(num_envs)
-    made = [bench.legacy_loop(bench.trial(agent, **keys))]
+    made = [bench.legacy_loop(bench.trial(agent, **keys))] if legacy else []
     made += [bench.torchrl_loop(bench.trial(agent, **bench.fast(number), **keys)) for number in numbers]
-    for loop, number in zip(made, (1, *numbers), strict=True):
+    for loop, number in zip(made, [1] * legacy + numbers, strict=True):
         warm = bench.args.warm_up + 2 * number  # a vector step that learns, and compiles
         loop.round(bench.clock, lambda loop=loop, warm=warm: loop.timestep() > warm, lambda _: True)
 
@@ -229,8 +236,8 @@ def loops(bench: Bench, agent: str, num_envs: Sequence[int], **keys: Any) -> lis
     return in_turns(ways, bench.args.rounds, agent=agent, unit="timesteps")
 
 
-def evaluation(bench: Bench, agent: str) -> list[Row]:
-    """Whole evaluations by untrained networks, one episode after another and side by side."""
+def evaluation(bench: Bench, agent: str, legacy: bool = True) -> list[Row]:
+    """Whole evaluations by untrained networks: one episode after another if asked for, and side by side."""
     trial = bench.trial(agent, eval_schedule=bench.written["eval_schedule"])
     seed_everything(trial["seed"])
     world = MarineNavEnv3(EVAL_SEED, is_eval_env=True)
@@ -238,11 +245,10 @@ def evaluation(bench: Bench, agent: str) -> list[Row]:
     learner = build_agent(trial, bench.args.device)
     compiled = {"compile": bench.args.compile, "verbose": False}
     batched = BatchedEvaluation(learner, episodes, bench.args.device, **compiled)
-    batched()  # compiles
-    players = {
-        "legacy": lambda: len(evaluate(world, learner, episodes, verbose=False)),
-        "TorchRL, side by side": lambda: len(batched()),
-    }
+    if bench.args.compile:
+        batched()  # compiles
+    players = {"legacy": lambda: len(evaluate(world, learner, episodes, verbose=False))} if legacy else {}
+    players["TorchRL, side by side"] = lambda: len(batched())
     return work_in_turns(bench, players, bench.args.rounds, agent=agent, unit="episodes")
 
 

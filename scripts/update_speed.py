@@ -63,7 +63,7 @@ def _like(fake: Tensor, device: str | torch.device) -> Tensor:
 
 def update(bench: Bench, agent: str) -> list[Row]:
     """Updates on one batch, beside their matrix products alone."""
-    trial, draw = a_draw(bench, agent)
+    trial, [draw] = some_draws(bench, agent, 1)
     works: dict[str, Callable[[], Any]] = {
         "products alone": Products(build_agent(trial, bench.args.device).learner, draw)
     }
@@ -86,12 +86,14 @@ def ways(bench: Bench) -> dict[str, Way]:
     return {name: way for name, way in found.items() if bench.args.compile or not way.compiled}
 
 
-def a_draw(bench: Bench, agent: str) -> tuple[Trial, Draw]:
-    """A trial, and a batch of the first transitions of its environments."""
+def some_draws(bench: Bench, agent: str, number: int) -> tuple[Trial, list[Draw]]:
+    """A trial, and batches of the first transitions of its environments."""
     size = bench.trial(agent).replay.batch_size
     trial = bench.trial(agent, num_envs=size, backend="torch")
-    rows = bench.trainer(trial).steps().rows[:size]
-    return trial, Draw(rows, weight=rows.new_ones(size) if trial.prioritized else None)
+    steps = bench.trainer(trial).steps
+    batches = [steps().rows[:size] for _ in range(number)]
+    weighted = trial.prioritized
+    return trial, [Draw(rows, weight=rows.new_ones(size) if weighted else None) for rows in batches]
 
 
 def _many(bench: Bench, work: Callable[[], Any], seconds: float) -> int:

@@ -168,6 +168,10 @@ NOT_RUN_HERE = {
     "python scripts/scaling.py ranks num_envs=256": "takes minutes; the same run is in test_ranks.py",
     "torchrun --nproc-per-node 2 scripts/scaling.py messages": "needs two processes",
     'pip install "marinenav[faces]"': "needs the network",
+    "python -m pip download --no-deps -d wheels torchrl tensordict pydantic psutil tqdm scipy matplotlib "
+    "pytest": "needs the network",
+    "python -m pip install --no-deps wheels/*.whl": "changes the environment",
+    "python -m scripts.gpu_check -D cuda -o h100.json": "the command above, without an installation",
     'pip install "marinenav[export]"': "needs the network",
     "python examples/mappo.py -o mappo.csv": "takes minutes; shorter in test_transforms.py",
     "python examples/sac.py -o sac.csv": "takes minutes; shorter in test_transforms.py",
@@ -206,6 +210,7 @@ TESTED_ELSEWHERE = (
     "marinenav compare-policies traced",
     "marinenav reproduce",
     "marinenav benchmark",
+    "marinenav gpu-check",
     "marinenav zoo --take",
     "marinenav export --zoo sac --format onnx",
     "python scripts/benchmark.py",

@@ -150,11 +150,12 @@ def test_two_updates_draw_different_noise(no_compiler):
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("compile", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("agent_type", LEARNERS)
-def test_a_captured_update_learns_what_the_plain_one_does(agent_type):
+def test_a_captured_update_learns_what_the_plain_one_does(agent_type, compile):
     """Later updates replay a CUDA graph, each with its own batch, noise and step size."""
     plain, fast = (Agent(agent_type=agent_type, seed=9, device="cuda") for _ in range(2))
-    fast_update = compiled(fast.learner)
+    fast_update = Update(fast.learner, Way(compile, captured=True))
     plain.learner.drop_empty_objects = False
     plain.learner.noise_source = "cuda"
     expected = trained(Update(plain.learner), plain, updates=8)
@@ -167,6 +168,6 @@ def test_a_captured_update_learns_what_the_plain_one_does(agent_type):
 @pytest.mark.gpu
 def test_two_replays_draw_different_noise():
     agent = Agent(agent_type="AC-IQN", LR=0.0, device="cuda")
-    update, batch = compiled(agent.learner), batch_for(agent)
+    update, batch = Update(agent.learner, Way(captured=True)), batch_for(agent)
     losses = [update(batch)["critic"] for _ in range(6)]
     assert len({loss.item() for loss in losses}) == 6
