@@ -1,4 +1,8 @@
-"""Prove on a device, in one call, that all works there as on the CPU, and measure how fast."""
+"""Prove on a device, in one call, that all works there as on the CPU, and measure how fast.
+
+On a machine that has torch, and the wheels that `docs/how-to/go-fast.md` names in a folder, it takes two:
+``python -m pip install --no-deps wheels/*.whl``, then ``python -m scripts.gpu_check -D cuda``.
+"""
 
 import argparse
 import json
