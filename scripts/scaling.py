@@ -1,29 +1,37 @@
 """What it costs to go beyond one process: a sweep on Ray, ranks of torchrun, messages between ranks."""
 
 import argparse
-import subprocess
+import json
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from statistics import median
 
+import psutil
 import torch
 import torch.distributed as dist
 
 from agents.learners import LEARNERS
 from agents.learners.base import Learner
+from torchrl_gpu.experiment import build_trainer
 from torchrl_gpu.learn.gradients import averaged
 from torchrl_gpu.program import new_parser
 from torchrl_gpu.ranks import Ranks
+from torchrl_gpu.settings.parse import read_config
+from torchrl_gpu.watch.progress import Verbosity
 
 MODULE = ["-m", "torchrl_gpu.train_torchrl_gpu"]
+FEW = {"num_robots": [1], "num_cores": [0], "num_obstacles": [0], "min_start_goal_dis": [10.0]}
+EPISODES = json.dumps({"num_episodes": [2], **FEW})
 PARTS = ("act", "step", "store", "sample", "update")
 EXAMPLES = """\
   python scripts/scaling.py bytes
-  python scripts/scaling.py sweep
+  python scripts/scaling.py sweep num_envs=64 backend=torch
   python scripts/scaling.py ranks num_envs=256
+  torchrun --nproc-per-node 2 scripts/scaling.py ranks num_envs=256
   torchrun --nproc-per-node 2 scripts/scaling.py messages"""
 
 
@@ -38,44 +46,57 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_intermixed_args(argv)
 
 
-def timed(command: Sequence[str], args: argparse.Namespace, *keys: str) -> tuple[float, list[Path]]:
-    """Seconds that a training takes, start to end, and the folders of its trials."""
-    folder = tempfile.mkdtemp()
+def keys_of(args: argparse.Namespace, *keys: str) -> list[str]:
+    """Keys of a short trial."""
     end = args.timesteps
-    given = [f"total_timesteps={end}", f"eval_freq={end}", f"save_dir={folder}", *args.overrides, *keys]
-    begun = time.perf_counter()
-    subprocess.run([*command, "-C", args.config_file, "--quiet", *given], check=True)
-    return time.perf_counter() - begun, sorted(path.parent for path in Path(folder).rglob("finished.json"))
+    short = [f"total_timesteps={end}", f"eval_freq={end}", f"eval_schedule={EPISODES}"]
+    return [*short, *args.overrides, *keys]
 
 
-def seconds_of(folder: Path, part: str) -> float:
-    """Seconds that a trial spent on a part of its loop, as it has logged them."""
-    lines = (folder / "csv" / "scalars" / "speed" / f"{part}_seconds.csv").read_text().splitlines()
-    return sum(float(line.split(",")[1]) for line in lines)
+def timed(command: Sequence[str], args: argparse.Namespace, *keys: str) -> tuple[float, float]:
+    """Seconds that a training takes, start to end, and those of processors, of all processes below it."""
+    begun, used = time.perf_counter(), {}
+    with tempfile.TemporaryDirectory() as folder:
+        given = keys_of(args, f"save_dir={folder}", *keys)
+        process = psutil.Popen([*command, "-C", args.config_file, "--quiet", *given])
+        while process.poll() is None:
+            with suppress(psutil.Error):
+                for each in (process, *process.children(recursive=True)):
+                    used[each.pid] = sum(each.cpu_times()[:2])
+            time.sleep(0.2)
+    if process.returncode:
+        raise SystemExit(f"{command} ended with status {process.returncode}")
+    return time.perf_counter() - begun, sum(used.values())
 
 
 def sweep(args: argparse.Namespace) -> None:
-    """A sweep over four seeds, two at a time, in processes and on Ray, in turns; then of no length."""
+    """A sweep over four seeds, two at a time, in processes and on Ray, in turns."""
     ways = {"-P 2": ["-P", "2"], "--ray -P 2": ["-P", "2", "--ray"]}
-    taken: dict[str, list[float]] = {way: [] for way in ways}
+    taken: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
     for _ in range(args.turns):
         for way, flags in ways.items():
-            taken[way].append(timed([sys.executable, *MODULE, *flags], args, "seed=0..3")[0])
-    for way, seconds in taken.items():
-        print(f"{way:12} {' '.join(f'{each:.1f}' for each in seconds)} s, median {median(seconds):.1f}")
-    print(f"ratio of the medians {median(taken['--ray -P 2']) / median(taken['-P 2']):.3f}")
+            taken[way].append(timed([sys.executable, *MODULE, *flags], args, "seed=0..3"))
+    for k, what in enumerate(("seconds", "processor seconds")):
+        for way, pairs in taken.items():
+            print(f"{what}, {way}: {' '.join(f'{pair[k]:.1f}' for pair in pairs)}")
+        medians = [median(pair[k] for pair in pairs) for pairs in taken.values()]
+        print(f"ratio of the medians {medians[1] / medians[0]:.3f}", flush=True)
 
 
 def ranks(args: argparse.Namespace) -> None:
-    """One process against two ranks, in turns: seconds of the loop's parts, of the first rank."""
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node"]
-    print("ranks  whole  " + "  ".join(PARTS))
-    for _ in range(args.turns):
-        for count in ("1", "2"):
-            whole, folders = timed([*torchrun, count, *MODULE], args, "backend=torch")
-            first = min(folders, key=lambda path: len(path.parts))
-            parts = "  ".join(f"{seconds_of(first, part):.2f}" for part in PARTS)
-            print(f"{count}  {whole:.1f}  {parts}", flush=True)
+    """A trial on this rank: processor seconds of the loop's parts, without those of waiting for others."""
+    here = Ranks.here()
+    here.join("cpu")
+    (trial,) = read_config(args.config_file, keys_of(args, "backend=torch", "seed=0")).trials
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = build_trainer(trial, "cpu", Path(folder), Verbosity.QUIET, here)
+        trainer.timings.clock = time.process_time
+        trainer.learn(folder)
+        trainer.progress.log.close(True)
+    parts = trainer.timings.read()
+    shown = "  ".join(f"{part} {parts[part]:.2f}" for part in PARTS)
+    print(f"rank {here.number} of {here.count}: {trainer.updates} updates; {shown} s", flush=True)
+    here.leave()
 
 
 def gradients_of(learner: Learner) -> list[list[torch.Tensor]]:
