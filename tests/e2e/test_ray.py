@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from tests.e2e.test_kill_and_resume import CONFIG
 from torchrl_gpu import train_torchrl_gpu
 from torchrl_gpu.ranks import VARIABLES
+from torchrl_gpu.runs import cluster
 
 ROOT = Path(__file__).parents[2]
 SEEDS = ("seed_5", "seed_6")
@@ -115,6 +117,19 @@ def test_without_ray_one_line_says_what_to_install(config, monkeypatch, capsys):
     assert main("-C", config, "--ray") == 2
     assert capsys.readouterr().err == (
         "error: argument --ray: Ray is not installed; pip install marinenav[ray]\n"
+    )
+    assert not Path("runs").exists()
+
+
+def test_a_cluster_that_does_not_start_is_told_in_one_line(config, monkeypatch, capsys):
+    def init(address, **options):
+        raise Exception("The current node timed out during startup.\nSee the logs.")  # as Ray does
+
+    fake = SimpleNamespace(remote=lambda **options: lambda function: function, init=init)
+    monkeypatch.setattr(cluster, "of_ray", lambda address, most: cluster.RayWorkers(fake, address, most))
+    assert main("-C", config, "--ray") == 2
+    assert capsys.readouterr().err == (
+        "error: argument --ray: no cluster at 'local': The current node timed out during startup.\n"
     )
     assert not Path("runs").exists()
 
