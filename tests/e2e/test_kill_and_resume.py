@@ -160,6 +160,15 @@ def test_a_run_killed_at_twenty_random_moments_ends_as_if_it_had_not_been(config
     assert while_saving > 0
 
 
+@pytest.fixture
+def hang_up_heard():
+    """As where no ``nohup`` has made the tests ignore it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("hang_up_heard")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_run_asked_to_stop_saves_and_says_how_to_go_on(number, config, monkeypatch, capfd):
     Path(config).write_text(json.dumps(CONFIG | {"checkpoint_every": 0}))

@@ -133,7 +133,7 @@ def test_what_is_refused_is_refused_once(config, capfd):
     lines = capfd.readouterr().err.splitlines()
     assert [line.partition(": ")[2] for line in lines] == [
         "key 'num_envs': 1 cannot be shared by 2 processes; it must be a multiple of 2",
-        "error: argument -P/--num-procs: not allowed with torchrun, whose processes train one trial "
+        "error: arguments -P and --ray: not allowed with torchrun, whose processes train one trial "
         "(see train_torchrl_gpu -h)",
     ]
     assert not Path("runs").exists()
