@@ -115,7 +115,7 @@ def work(argv: Sequence[str] | None) -> None:
     written = usable(args)
     import torch  # seconds: help, version and wrong usage do not wait for it
 
-    from marinenav_env.files import replacing
+    from marinenav_env.files import write_text
     from scripts import measurements, update_speed
     from torchrl_gpu.runs.surroundings import machine, versions
 
@@ -139,8 +139,7 @@ def work(argv: Sequence[str] | None) -> None:
                 print(f"{datetime.now():%H:%M:%S} {name}: {agent}", file=sys.stderr, flush=True)
                 results[name] += measure(bench, agent)
             print(f"{name}\n{rates_table(results[name])}\n", flush=True)
-    with replacing(args.output, "w") as file:
-        json.dump(results, file, indent=1)
+    write_text(args.output, json.dumps(results, indent=1))
     print(args.output)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import models
-from marinenav_env.files import replacing
+from marinenav_env.files import replacing, write_text
 from scripts.command_line import InputError, new_parser, output_path, refused, run, table
 from torchrl_gpu.runs.sweep import check_device, positive
 from torchrl_gpu.settings.errors import ConfigError
@@ -201,8 +201,8 @@ def write(
     keys = ("vessels", "buoys", "vortices", "episodes", "encounters", "seed", "device")
     settings = {key: getattr(args, key) for key in keys}
     content = {label: {"source": sources[label], **report} for label, report in reports.items()}
-    with replacing(args.output / "comparison.json", "w") as file:
-        json.dump({"settings": settings, "policies": content}, file, indent=1)
+    report = {"settings": settings, "policies": content}
+    write_text(args.output / "comparison.json", json.dumps(report, indent=1))
     write_csv(args.output / "ladder.csv", reports, "cells")
     save_figure(heat_maps(reports, "success", "success"), args.output / "ladder.png")
     if args.encounters:

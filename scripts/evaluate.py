@@ -250,10 +250,9 @@ def work(argv: Sequence[str] | None) -> None:
         print(diagnose(task, results, report))
     if args.keep is not None:
         print(task.keep(args.keep, results))
-    from marinenav_env.files import replacing
+    from marinenav_env.files import write_text
 
-    with replacing(args.output, "w") as file:
-        json.dump(report, file, indent=2)
+    write_text(args.output, json.dumps(report, indent=2))
     print(args.output)
 
 

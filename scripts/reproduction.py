@@ -87,8 +87,8 @@ def collect(models: Iterable[Model], runs: Iterable[Run], judge: Judge, folder: 
             measured = judge(model, device)
         print(f"{model.agent}, {model.label}, seed {model.seed}: {measured['fresh']['success'].value:.3f}")
         rows[key] = dict(zip(Model._fields[:3], key, strict=True)) | {"digest": digest, **measured}
-        with replacing(folder / DATA, "w") as file:
-            json.dump({"episodes": judge.told, "models": list(rows.values())}, file, indent=1)
+        data = {"episodes": judge.told, "models": list(rows.values())}
+        write_text(folder / DATA, json.dumps(data, indent=1))
     write_curves(folder / CURVES, runs)
 
 

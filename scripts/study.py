@@ -13,7 +13,6 @@ from scripts.episodes_played import LEGACY_PER_STAGE
 from torchrl_gpu import train_torchrl_gpu
 from torchrl_gpu.runs.resuming import trials_in
 from torchrl_gpu.runs.sweep import check_device, positive
-from torchrl_gpu.seeding import EVAL_SEED
 from torchrl_gpu.settings.parse import ConfigError, Experiment, Trial, read_config
 
 NAME = "study"
@@ -80,6 +79,8 @@ def read(args: argparse.Namespace) -> Experiment:
 
 def check_choice(experiment: Experiment, legacy: bool) -> None:
     """Refuse --best where a run keeps no best model, or picks it by what it would be judged on."""
+    from torchrl_gpu.seeding import EVAL_SEED  # it waits for torch
+
     for trial in experiment.trials:
         if trial.reproduction:
             raise InputError("--best: in reproduction mode a run keeps its final model only")

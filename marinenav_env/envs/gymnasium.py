@@ -39,7 +39,7 @@ class MarineNavGymnasiumEnv(gymnasium.Env):
         if others is None and self._env.max_robots > 1:
             raise ValueError(f"others is None; with up to {self._env.max_robots} robots a policy is needed")
         self.render_mode, self._others = render_mode, others
-        self._continuous = settings.get("continuous", True)
+        self._continuous = self._env.world.continuous
         self.observation_space = rows.OBSERVATION_SPACE
         self.action_space = rows.action_space(self._continuous)
 

@@ -33,7 +33,7 @@ class MarineNavVectorEnv(VectorEnv):
 
     def __init__(self, worlds: int = 1, **settings: Any) -> None:
         self._env = rows.new_world(worlds, settings, "torch")
-        self._continuous = settings.get("continuous", True)
+        self._continuous = self._env.world.continuous
         self._rows = (worlds, self._env.max_robots)
         self.num_envs = worlds * self._env.max_robots
         self.single_observation_space = rows.OBSERVATION_SPACE

@@ -34,7 +34,7 @@ class MarineNavParallelEnv(ParallelEnv):
         rows.check_render_mode(render_mode)
         self.render_mode = render_mode
         self._env = rows.new_world(1, settings, "numpy")
-        self._continuous = settings.get("continuous", True)
+        self._continuous = self._env.world.continuous
         self.possible_agents = [f"robot_{i}" for i in range(self._env.max_robots)]
         self.agents: list[str] = []
         # one object for each agent and all calls: they carry the seed of their samples

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
-from marinenav_env.files import replacing
+from marinenav_env.files import write_text
 from torchrl_gpu.settings.parse import ConfigError, Experiment
 
 CONFIG_FILE = "config.json"
@@ -42,8 +42,8 @@ def create_run_folders(experiment: Experiment, keep_config: bool) -> str:
                     create_folder(folder, undo)
                     if keep_config:
                         undo.callback((folder / CONFIG_FILE).unlink, missing_ok=True)
-                        with replacing(folder / CONFIG_FILE, "w") as file:
-                            json.dump(experiment.written | {"save_dir": root}, file)
+                        written = experiment.written | {"save_dir": root}
+                        write_text(folder / CONFIG_FILE, json.dumps(written))
                 undo.pop_all()
             return stamp
         except FileExistsError as error:
@@ -93,8 +93,7 @@ def is_locked(folder: Path) -> bool:
 
 def mark_finished(folder: Path, timesteps: int, updates: int) -> None:
     """Note that the trial of a folder has reached its end."""
-    with replacing(folder / FINISHED_FILE, "w") as file:
-        json.dump({"timesteps": timesteps, "updates": updates}, file)
+    write_text(folder / FINISHED_FILE, json.dumps({"timesteps": timesteps, "updates": updates}))
 
 
 def is_finished(folder: Path) -> bool:

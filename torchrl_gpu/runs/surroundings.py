@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from marinenav_env.files import replacing
+from marinenav_env.files import write_text
 from torchrl_gpu import __version__
 
 FILE = "surroundings.json"
@@ -54,5 +54,5 @@ def versions() -> dict[str, str]:
 
 def note(folder: Path, device: str) -> None:
     """Write what a trial runs on into its folder."""
-    with replacing(folder / FILE, "w") as file:
-        json.dump({"machine": machine(device), "versions": versions()}, file, indent=1)
+    found = {"machine": machine(device), "versions": versions()}
+    write_text(folder / FILE, json.dumps(found, indent=1))

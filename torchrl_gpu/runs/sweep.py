@@ -21,7 +21,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from marinenav_env.files import replacing
+from marinenav_env.files import write_text
 from torchrl_gpu.program import called_as, new_parser, typed
 from torchrl_gpu.ranks import ALONE, Ranks
 from torchrl_gpu.runs.folder import FAILURE_FILE, TRIAL_FILE, create_run_folders
@@ -220,8 +220,7 @@ class Job:
     def _create(self) -> None:
         if not (self.folder / TRIAL_FILE).exists():
             self.folder.mkdir(exist_ok=self.resumed)
-            with replacing(self.folder / TRIAL_FILE, "w") as file:
-                json.dump(trial_config(self.trial, self.stamp), file)
+            write_text(self.folder / TRIAL_FILE, json.dumps(trial_config(self.trial, self.stamp)))
 
     def run(self) -> bool:
         """Prepare, run, report a failure. True when done."""
@@ -241,8 +240,7 @@ class Job:
         if shutil.disk_usage(self.folder.parent).free < ALMOST_NOTHING:
             line += f"; there is no space left: make some, then {typed('train')} --resume {self.folder}"
         try:
-            with replacing(self.own_folder / FAILURE_FILE, "w") as file:
-                file.write(traceback.format_exc())
+            write_text(self.own_folder / FAILURE_FILE, traceback.format_exc())
             line += f" (traceback in {self.own_folder / FAILURE_FILE})"
         except OSError:
             pass

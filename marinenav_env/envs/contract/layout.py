@@ -63,7 +63,7 @@ OBSERVATION_FLAGS = tuple(key for key in OBSERVATION_SHAPES if key not in OBSERV
 OBSERVATION_KEYS = tuple(OBSERVATION_SHAPES)
 """Names of the parts of an observation, in the order of a network's input."""
 
-OBSERVATION_PARTS = (SELF_SIZE, OBJECT_ROWS * OBJECT_SIZE, OBJECT_ROWS)
+OBSERVATION_PARTS = tuple(prod(shape) for shape in OBSERVATION_SHAPES.values())
 """Numbers of each part, flat."""
 
 OBSERVATION_SIZE = sum(OBSERVATION_PARTS)
