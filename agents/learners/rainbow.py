@@ -1,8 +1,8 @@
 """Rainbow: categorical, dueling, noisy, double Q-learning on prioritised n-step returns.
 
 Agents spec 4, 5, 6.6; Hessel et al. 2018; the projection is algorithm 1 of Bellemare et al. 2017. Deviation
-kept because the legacy numbers need it: the local network's noise is never redrawn, so that only ε-greedy
-explores (Quirk A5).
+kept because the legacy numbers need it, unless ``redraw_noise`` is given: the local network's noise is never
+redrawn, so that only ε-greedy explores (Quirk A5), and what is learned is not what acts without noise.
 """
 
 from dataclasses import InitVar, dataclass
@@ -104,6 +104,12 @@ class Rainbow(DiscreteLearner, name="Rainbow"):
         n_step: int = key(3, "steps of the return", ge=1, le=100)
         v_min: float = key(-1.0, "lowest return that the atoms tell", throughput=True, ge=-1e6, le=0)
         v_max: float = key(1.0, "highest return that the atoms tell", throughput=True, gt=0, le=1e6)
+        redraw_noise: bool = key(
+            False,
+            "redraw the learning network's noise at every update, as Rainbow is published; the legacy noise "
+            "is that of the start for ever, and a policy evaluated without it is not the one that learned",
+            throughput=True,
+        )
 
         @property
         def return_steps(self) -> int:
@@ -157,8 +163,10 @@ class Rainbow(DiscreteLearner, name="Rainbow"):
         return (probabilities * self.support).sum(dim=2)
 
     def draw_noise(self, batch_size: int) -> Noise:
-        """New noise in the target network, in place."""
+        """New noise in the target network, in place, and with ``redraw_noise`` in the local one."""
         self.policy_target.reset_noise()
+        if self.settings.redraw_noise:
+            self.policy_local.reset_noise()
         return {}
 
     def stages(self) -> tuple[Stage, ...]:

@@ -236,6 +236,16 @@ def test_rainbow_acts_with_its_noise_unless_evaluated():
     assert not torch.equal(*values)
 
 
+@pytest.mark.parametrize("redraw", [False, True])
+def test_rainbow_learns_under_new_noise_where_told(redraw):
+    learner = LEARNERS["Rainbow"](LEARNERS["Rainbow"].Settings(redraw_noise=redraw))
+    noise = dict(learner.policy_local.named_buffers())
+    before = {name: values.clone() for name, values in noise.items()}
+    learner.update(batch_of_two(continuous=False))
+    assert len(noise) == 12
+    assert [torch.equal(before[name], values) for name, values in noise.items()] == [not redraw] * 12
+
+
 def test_acting_mode_ends_in_train_mode_after_an_error():
     learner = agent_of("DQN").learner
     with pytest.raises(RuntimeError, match="in between"), learner.acting_mode(use_eval=True):
