@@ -35,6 +35,7 @@ COMMANDS = {
     "compare-policies": Command(
         "scripts.compare_policies", "compare policies, learned and classical, on the same scenarios"
     ),
+    "beliefs": Command("scripts.beliefs", "compare what a policy's critic expects with what comes of it"),
     "plot": Command("scripts.plot_training_results", "draw learning curves of runs"),
     "view": Command("scripts.view_episode", "look at an episode: picture, film, or page that plays it"),
     "report": Command("scripts.report", "write a page about runs: curves, tables, best episodes, settings"),

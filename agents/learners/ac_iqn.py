@@ -25,6 +25,9 @@ from agents.networks import (
 )
 from agents.settings import key
 
+QUANTILES_OF_A_MEAN = 32
+"""As many as IQN acts by."""
+
 
 @dataclass(eq=False, repr=False)
 class Critic(QuantileNetwork):
@@ -85,6 +88,12 @@ class AC_IQN(ContinuousLearner, name="AC-IQN"):  # noqa: N801
     def return_quantiles(self, observation: Observation, action: Tensor, taus: Tensor) -> Tensor:
         """See `Learner.return_quantiles`."""
         return self.policy_local.critic.quantiles(observation, action, taus)
+
+    def expected_return(self, observation: Observation, action: Tensor) -> Tensor:
+        """See `Learner.expected_return`: the mean of quantiles at the middles of equal shares."""
+        middles = (torch.arange(QUANTILES_OF_A_MEAN, device=action.device) + 0.5) / QUANTILES_OF_A_MEAN
+        taus = middles.to(action.dtype).view(1, -1, 1).expand(len(action), -1, -1)
+        return self.return_quantiles(observation, action, taus).mean(1)
 
     def draw_noise(self, batch_size: int) -> Noise:
         """Fractions (B, N, 1) for the target critic, the local critic, and the critic in the actor step."""

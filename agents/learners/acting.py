@@ -55,6 +55,10 @@ class DiscreteLearner(Learner):
         """Index of the best action, (B,) int64."""
         return self.action_values(observation, cvar).argmax(dim=1)
 
+    def expected_return(self, observation: Observation, action: Tensor) -> Tensor:
+        """See `Learner.expected_return`."""
+        return self.action_values(observation).gather(1, action[:, None]).squeeze(1)
+
     def act(
         self, observation: Observation, eps: float = 0.0, use_eval: bool = True, cvar: float = 1.0
     ) -> int | np.int64:

@@ -221,6 +221,15 @@ class Learner:
         """
         return None
 
+    def expected_return(self, observation: Observation, action: Tensor) -> Tensor:
+        """Return that the learner expects of actions taken and its policy afterwards, (B,).
+
+        Args:
+            observation: batch of B observations.
+            action: as `greedy` gives them, (B, 2) or (B,) int64.
+        """
+        raise NotImplementedError
+
     @classmethod
     def keys_in(cls, weights: dict[str, Tensor]) -> dict[str, Any]:
         """Keys that the shapes of the acting network's weights tell."""

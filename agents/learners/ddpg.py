@@ -51,6 +51,10 @@ class DDPG(ContinuousLearner, name="DDPG"):
         """The actor's output, (B, 2)."""
         return self.policy_local.actor(observation)
 
+    def expected_return(self, observation: Observation, action: Tensor) -> Tensor:
+        """See `Learner.expected_return`."""
+        return self.policy_local.critic(observation, action).squeeze(1)
+
     def stages(self) -> tuple[Stage, ...]:
         """Critic, then actor against the updated critic."""
         return Stage(self.critic_loss), Stage(self.actor_loss)

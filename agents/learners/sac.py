@@ -102,6 +102,11 @@ class SAC(ContinuousLearner, name="SAC"):
         """An action (B, 2) sampled on the networks' device."""
         return self.policy_local.actor(observation)[0]
 
+    def expected_return(self, observation: Observation, action: Tensor) -> Tensor:
+        """See `Learner.expected_return`: the smaller critic's, with the entropy to come."""
+        critics = self.policy_local.critic_1, self.policy_local.critic_2
+        return torch.min(*(critic(observation, action) for critic in critics)).squeeze(1)
+
     def planner(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         """See `Learner.planner`: mean and logarithm of the standard deviation, which the planner samples."""
         return self.policy_local.actor.distribution, super().planner()[1]

@@ -40,6 +40,11 @@ class TD3(ContinuousLearner, name="TD3"):
         """The actor's output, (B, 2)."""
         return self.policy_local.actor(observation)
 
+    def expected_return(self, observation: Observation, action: Tensor) -> Tensor:
+        """See `Learner.expected_return`: the smaller critic's."""
+        values = [critic(observation, action) for critic in self._critics(self.policy_local).values()]
+        return torch.min(*values).squeeze(1)
+
     def draw_noise(self, batch_size: int) -> Noise:
         """Standard normals (B, 2) on the networks' device."""
         shape = batch_size, len(self.value_ranges_of_action)

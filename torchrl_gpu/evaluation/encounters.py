@@ -10,7 +10,7 @@ from torch import Tensor
 
 from marinenav_env.envs.contract.episode import Episode
 from marinenav_env.envs.torchrl_gpu.state import WorldState, X, Y
-from torchrl_gpu.evaluation.fleets import Beginning, play, results_of
+from torchrl_gpu.evaluation.fleets import Beginning, Seen, play, results_of
 from torchrl_gpu.evaluation.metrics import FleetResults
 
 ASIDE = 2.5
@@ -45,10 +45,13 @@ class Tracks:
         self._steps: list[Tensor] = []
         self._empty = torch.full_like(state.motion[:2], torch.nan)
         envs = torch.arange(state.motion.shape[-1], device=state.motion.device)
-        self(envs, state.active > 0, state)
+        self._note(envs, state.active > 0, state)
 
-    def __call__(self, ids: Tensor, acting: Tensor, state: WorldState) -> None:
+    def __call__(self, seen: Seen) -> None:
         """Note a step; see `fleets.Look`."""
+        self._note(seen.ids, seen.acting, seen.state)
+
+    def _note(self, ids: Tensor, acting: Tensor, state: WorldState) -> None:
         place = torch.where(acting, state.motion[[X, Y]], torch.nan)
         self._steps.append(self._empty.index_copy(-1, ids, place))
 

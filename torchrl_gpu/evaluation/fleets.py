@@ -30,8 +30,19 @@ CROWDED = 0.75
 """Share of a batch that must be running; below, the others leave it."""
 
 
-Look = Callable[[Tensor, Tensor, WorldState], None]
-"""Told of every step: which episodes are in the batch [E], who acted in it [R, E], and the state after."""
+class Seen(NamedTuple):
+    """A step of a batch of E of the episodes."""
+
+    ids: Tensor  # which episodes they are, int64 [E]
+    acting: Tensor  # who acted, bool [R, E]
+    observation: Observation  # before
+    action: Tensor  # [2, R, E] or int64 [R, E]
+    reward: Tensor  # [R, E]
+    state: WorldState  # after
+
+
+Look = Callable[[Seen], None]
+"""Told of every step."""
 
 
 class Beginning(NamedTuple):
@@ -105,9 +116,11 @@ def play(policy: Any, start: Beginning, seed: int, look: Look | None = None) -> 
     advance = _stepper(policy, start.params, seed, clock)
     with separate_draws(seed, device), policy.learner.acting_mode(use_eval=True):
         for t in range(EPISODE_LIMIT + 1):
-            fleets, acting = advance(fleets, policy.GAMMA**t)
+            before = fleets.observation
+            fleets, *done = advance(fleets, policy.GAMMA**t)
             if look is not None:
-                look(ids, acting, fleets.state)
+                acting, action, reward = done
+                look(Seen(ids, acting, before, action, reward, fleets.state))
             if (t + 1) % LOOK_EVERY == 0:
                 running = fleets.tally.running
                 if not running.any():
@@ -120,8 +133,8 @@ def play(policy: Any, start: Beginning, seed: int, look: Look | None = None) -> 
 
 def _stepper(
     policy: Any, params: WorldParams, seed: int, clock: Clock
-) -> Callable[[Fleets, float], tuple[Fleets, Tensor]]:
-    """A function that steps fleets, given the discount of the step; it gives who acted, bool [R, E], too."""
+) -> Callable[[Fleets, float], tuple[Fleets, Tensor, Tensor, Tensor]]:
+    """A function that steps fleets, given the discount of the step; who acted, actions and rewards, too."""
     keys = NoiseKeys(seed, params.robot.device)
     robot = params.of_robots()
     radii = radius_maps(robot.r_kappa[:1, :1], params.robot.dtype)
@@ -132,7 +145,7 @@ def _stepper(
         "terms": (),
     }
 
-    def advance(fleets: Fleets, discount: float) -> tuple[Fleets, Tensor]:
+    def advance(fleets: Fleets, discount: float) -> tuple[Fleets, Tensor, Tensor, Tensor]:
         before, running = fleets.state, fleets.tally.running
         acting = (before.active > 0) & running
         action = clock.decide(policy, fleets.observation, acting)
@@ -142,7 +155,8 @@ def _stepper(
         energy = step_energy(now.motion, robot)
         tally = fleets.tally.counted(acting, discount * result.reward, energy, now)
         conduct = fleets.conduct.after(before, now, robot, acting, running)
-        return Fleets(now, result.observation, fleets.params, tally, conduct), acting
+        fleets = Fleets(now, result.observation, fleets.params, tally, conduct)
+        return fleets, acting, action, result.reward
 
     return advance
 

@@ -56,19 +56,20 @@ def greedy_actions(policy: Any, observation: Observation, acting: Tensor) -> Ten
 
     On the CPU it is asked for the robots `acting` [R, E] alone; the others get 0.
     """
-    parts = (getattr(observation, key) for key in OBSERVATION_KEYS)
-    rows = [values.flatten(-2).movedim(-1, 0) for values in parts]  # (R E, ..)
+    rows = rows_of(observation, policy.learner.dtype)
     if acting.device.type != "cpu":  # where the host would wait to learn how many they are
-        action = _greedy(policy, rows)
+        action = policy.learner.greedy(rows)
     else:
         chosen = acting.flatten().nonzero()[:, 0]
-        some = _greedy(policy, [values.index_select(0, chosen) for values in rows])
+        some = policy.learner.greedy([values.index_select(0, chosen) for values in rows])
         action = some.new_zeros(acting.numel(), *some.shape[1:]).index_copy_(0, chosen, some)
     if not policy.continuous:
         return action.unflatten(0, acting.shape)
     return action.to(observation.self_state.dtype).T.unflatten(-1, acting.shape).contiguous()
 
 
-def _greedy(policy: Any, rows: list[Tensor]) -> Tensor:
-    dtype = policy.learner.dtype
-    return policy.learner.greedy([part.to(dtype) if part.is_floating_point() else part for part in rows])
+def rows_of(observation: Observation, dtype: torch.dtype) -> list[Tensor]:
+    """The parts of an observation as networks of a precision take them, (R E, ..)."""
+    parts = (getattr(observation, key) for key in OBSERVATION_KEYS)
+    rows = [values.flatten(-2).movedim(-1, 0) for values in parts]
+    return [part.to(dtype) if part.is_floating_point() else part for part in rows]
