@@ -4,19 +4,27 @@ VENV := .venv
 PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 LOWEST ?= .venv-lowest
+# What the tests use of the extras in setup.py; `make test EXTRAS=` does without, and skips their tests.
+EXTRAS ?= export faces ray tensorboard
 
-.PHONY: train test test-lowest lint docs benchmark clean
+.PHONY: train test test-lowest extras lint docs benchmark clean
 
 train: $(INSTALLED)
 	$(VENV)/bin/marinenav quickstart
 
 # Two processes, a file of tests at a time: half the time on two cores, each test on one thread.
-test: $(INSTALLED)
+test: extras
 	$(PY) -m pytest -n 2 --dist loadfile
 
 # The whole suite on the lowest version of every package that setup.py allows, in an environment of its own.
 test-lowest: $(LOWEST)/.installed
 	$(LOWEST)/bin/python -m pytest -n 2 --dist loadfile
+
+# One by one, as not each has wheels for every Python: without one its tests are skipped, the others run.
+extras: $(EXTRAS:%=$(VENV)/.extra-%)
+
+$(VENV)/.extra-%: $(INSTALLED)
+	$(PY) -m pip install --quiet --editable ".[$*]" && touch $@ || echo "without $*: its tests are skipped"
 
 lint: $(INSTALLED)
 	$(PY) -m ruff check .

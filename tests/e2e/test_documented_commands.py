@@ -175,6 +175,9 @@ NOT_RUN_HERE = {
     'pip install "marinenav[export]"': "needs the network",
     "python examples/mappo.py -o mappo.csv": "takes minutes; shorter in test_transforms.py",
     "python examples/sac.py -o sac.csv": "takes minutes; shorter in test_transforms.py",
+    "python3 -m venv marl": "BenchMARL's, with another TorchRL, see test_benchmarl.py",
+    "marl/bin/pip install benchmarl scipy": "the same",
+    "PYTHONPATH=. marl/bin/python examples/benchmarl/run.py mappo": "the same",
     'T=$(python -c "import torch; print(torch.__path__[0])")': "see test_planner.py",
     "g++ -std=c++20 -O2 examples/planner.cpp -I$T/include -I$T/include/torch/csrc/api/include -L$T/lib "
     "-ltorch -ltorch_cpu -lc10 -Wl,-rpath,$T/lib -o planner": "see test_planner.py",
