@@ -13,7 +13,7 @@ train: $(INSTALLED)
 	$(VENV)/bin/marinenav quickstart
 
 # Two processes, a file of tests at a time: half the time on two cores, each test on one thread.
-test: extras
+test: $(INSTALLED) extras
 	$(PY) -m pytest -n 2 --dist loadfile
 
 # The whole suite on the lowest version of every package that setup.py allows, in an environment of its own.

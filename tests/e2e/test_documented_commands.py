@@ -221,10 +221,10 @@ TESTED_ELSEWHERE = (
 """Commands that take long, of which only the arguments are looked at here."""
 
 
-def run_make(target: str) -> None:
+def run_make(target: str, *variables: str) -> None:
     """Let make say what it would do: install as documented, then the documented command."""
     shown = subprocess.run(
-        ["make", "--no-print-directory", "-n", "-B", target],
+        ["make", "--no-print-directory", "-n", "-B", target, *variables],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -232,6 +232,7 @@ def run_make(target: str) -> None:
     )
     assert "-m venv .venv" in shown.stdout
     assert '-m pip install --quiet --editable ".[dev]"' in shown.stdout
+    assert ('".[faces]"' in shown.stdout) == ((target, variables) == ("test", ()))
     last = shown.stdout.splitlines()[-1]
     ends = {
         "train": "marinenav quickstart",
