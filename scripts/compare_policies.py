@@ -20,6 +20,7 @@ from torchrl_gpu.settings.overrides import parse_overrides
 
 if TYPE_CHECKING:
     from torchrl_gpu.evaluation.comparison import Outcome, Plan, Task
+    from torchrl_gpu.evaluation.ladder import Cell
 
 DESCRIPTION = """\
 Let policies play the same episodes and compare them: success, collisions by kind, time-outs, time, energy,
@@ -174,9 +175,15 @@ def compare(sources: Mapping[str, str], args: argparse.Namespace) -> dict[str, "
         done = each(perform_of, [task for _, task in tasks], [plan] * len(tasks))
         for (label, task), outcome in zip(tasks, done, strict=True):
             outcomes[label] |= outcome
-            what = f"{task.batch[0].vessels} vessels" if task.batch else "encounters"
+            what = vessels_of(task.batch) if task.batch else "encounters"
             print(f"{label}: {what} played", file=sys.stderr, flush=True)
     return outcomes
+
+
+def vessels_of(batch: "Sequence[Cell]") -> str:
+    """What a batch is called."""
+    fewest, most = min(batch).vessels, max(batch).vessels
+    return f"{fewest} vessels" if fewest == most else f"{fewest} to {most} vessels"
 
 
 def perform_of(task: "Task", plan: "Plan") -> "Outcome":

@@ -9,7 +9,14 @@ import torch
 from agents.batch import Observation
 from agents.classical import APF, CLASSICAL, ORCA, ClassicalPolicy
 from agents.classical.autopilot import STEP, TOP_SPEED, Tuning, nearest_actions, thrust_commands
-from agents.classical.orca import Lines, least_violating, nearest_allowed
+from agents.classical.orca import (
+    NO_LINE,
+    SLACK,
+    Lines,
+    best_velocity,
+    least_violating,
+    nearest_allowed,
+)
 from agents.models.files import ModelFileError
 from agents.policies import CLASSICAL_NAMES, load_policy
 from marinenav_env.envs import MarineNavEnv3
@@ -111,31 +118,93 @@ def test_the_nearest_action_is_that_of_the_legacy_list() -> None:
     assert actions[nearest_actions(torch.tensor([[0.9, -0.3]]))[0]] == (1000.0, -500.0)
 
 
-def lines(number: int) -> Lines:
-    """Random half-planes, some not in use."""
+def lines(number: int, dtype: torch.dtype = torch.float32) -> Lines:
+    """Random half-planes, some not in use, of many vessels some alike."""
     generator = torch.Generator().manual_seed(4)
-    angle = 2 * torch.pi * torch.rand(number, 5, generator=generator)
-    normal = torch.stack((angle.cos(), angle.sin()), -1)
-    distance = -2.5 + 3 * torch.rand(number, 5, 1, generator=generator)
-    return Lines(distance * normal, normal, torch.rand(number, 5, generator=generator) < 0.7)
+    angle = 2 * torch.pi * torch.rand(5, number, generator=generator, dtype=dtype)
+    angle[1, ::7] = angle[0, ::7]
+    angle[3, ::5] = angle[2, ::5] + torch.pi
+    offset = -1.6 + 3 * torch.rand(5, number, generator=generator, dtype=dtype)
+    used = torch.rand(5, number, generator=generator) < 0.7
+    return Lines(angle.cos(), angle.sin(), torch.where(used, offset, NO_LINE))
+
+
+def violations(planes: Lines, points: torch.Tensor) -> torch.Tensor:
+    """How far points [2, P, N] are on the wrong side of the worst line, [P, N]."""
+    normals = planes.x[:, None], planes.y[:, None]
+    return (planes.offset[:, None] - points[0] * normals[0] - points[1] * normals[1]).amax(0)
 
 
 def test_the_nearest_allowed_velocity_is_that_of_a_dense_grid() -> None:
     planes = lines(60)
-    wanted = torch.tensor([2.0, 0.5]).expand(60, 2)
+    wanted = torch.tensor([2.0, 0.5])[:, None].expand(2, 60)
     side = torch.linspace(-TOP_SPEED, TOP_SPEED, 267)
     grid = torch.cartesian_prod(side, side)
-    grid = grid[grid.norm(dim=1) <= TOP_SPEED].expand(60, -1, 2)
-    allowed = planes.violation(grid) <= 0
-    best = torch.where(allowed, (grid - wanted[:, None]).norm(dim=-1), torch.inf).amin(1)
-    found = nearest_allowed(wanted, planes)
+    grid = grid[grid.norm(dim=1) <= TOP_SPEED].T[..., None].expand(-1, -1, 60)
+    allowed = violations(planes, grid) <= 0
+    best = torch.where(allowed, (grid - wanted[:, None]).norm(dim=0), torch.inf).amin(0)
+    velocity, found = nearest_allowed(wanted, planes)
     there = best.isfinite()
     assert 20 < there.sum() < 60
-    distance = (found - wanted).norm(dim=1)
+    assert found[there].all()
+    distance = (velocity - wanted).norm(dim=0)
     assert (distance[there] <= best[there] + 1e-3).all()
     assert (distance[there] >= best[there] - 0.1).all()
-    least = least_violating(wanted, planes)[~there]
-    assert (least.norm(dim=1) <= TOP_SPEED + 1e-4).all()
+    least = least_violating(wanted, planes)[:, ~there]
+    assert (least.norm(dim=0) <= TOP_SPEED + 1e-4).all()
+
+
+def corners(wanted: torch.Tensor, planes: Lines) -> torch.Tensor:
+    """All places of an optimum: the wanted velocities, their projections, crossings with lines and circle."""
+    x, y, offset = planes
+    depth = offset - wanted[0] * x - wanted[1] * y
+    first, second = torch.triu_indices(5, 5, 1)
+    det = x[first] * y[second] - y[first] * x[second]
+    a, b = offset[first] / det, offset[second] / det
+    half = torch.sqrt(TOP_SPEED**2 - offset**2)
+    return torch.stack(
+        [
+            torch.cat([wanted[:1, :], wanted[0] + depth * x, a * y[second] - b * y[first]]),
+            torch.cat([wanted[1:, :], wanted[1] + depth * y, b * x[first] - a * x[second]]),
+        ]
+    ), torch.stack(
+        [
+            torch.cat([offset * x - half * y, offset * x + half * y]),
+            torch.cat([offset * y + half * x, offset * y - half * x]),
+        ]
+    )
+
+
+def test_line_by_line_finds_the_best_of_all_corners() -> None:
+    number = 20_000
+    planes = lines(number)
+    generator = torch.Generator().manual_seed(5)
+    angle = 2 * torch.pi * torch.rand(number, generator=generator)
+    wanted = 1.6 * torch.stack((angle.cos(), angle.sin()))
+    exact, goal = Lines(*(part.double() for part in planes)), wanted.double()
+    points = torch.nan_to_num(torch.cat(corners(goal, exact), 1), nan=1e3, posinf=1e3, neginf=1e3)
+    worst = torch.maximum(violations(exact, points), points.norm(dim=0) - TOP_SPEED)
+    away = (points - goal[:, None]).norm(dim=0)
+    best, loose = (torch.where(worst <= slack, away, torch.inf).amin(0) for slack in (1e-9, 2 * SLACK))
+    velocity, allowed = nearest_allowed(wanted, planes)
+    assert 0.3 < allowed.float().mean() < 0.95
+    assert allowed[best.isfinite()].all()
+    assert not allowed[loose.isinf()].any()
+    distance = (velocity.double() - goal).norm(dim=0)
+    assert (distance <= best + 1e-4)[best.isfinite()].all()
+    assert (distance >= loose - 1e-4)[loose.isfinite() & allowed].all()
+
+
+def test_who_is_allowed_all_and_who_nothing_share_a_batch() -> None:
+    planes, wanted = lines(300), torch.tensor([1.6, 0.0])[:, None].expand(2, 300)
+    _, allowed = nearest_allowed(wanted, planes)
+    together = best_velocity(wanted, planes)
+    assert 0 < (together == wanted).all(0).sum() < allowed.sum() < 300
+    for k in range(300):
+        alone = best_velocity(wanted[:, k : k + 1], planes.of(torch.tensor([k])))
+        assert alone[:, 0].tolist() == pytest.approx(together[:, k].tolist(), abs=1e-6)
+    least = least_violating(wanted, planes)
+    assert torch.equal(together[:, ~allowed], least[:, ~allowed])
 
 
 def test_policies_are_found_by_name_or_folder(golden: Path) -> None:

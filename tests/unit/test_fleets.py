@@ -173,7 +173,9 @@ def test_every_policy_gets_the_same_episodes() -> None:
 def test_a_ladder_is_played_by_numbers_of_vessels() -> None:
     steps = ladder.cells([3, 4], [0, 2], [0, 4])
     assert len(steps) == len(set(steps)) == 8
-    assert [{cell.vessels for cell in batch} for batch in ladder.batches(steps)] == [{3}, {4}]
+    assert [{cell.vessels for cell in batch} for batch in ladder.batches(steps)] == [{3, 4}]
+    wide = ladder.batches(ladder.cells(range(3, 9), [0], [0, 4]))
+    assert [{cell.vessels for cell in batch} for batch in wide] == [{3, 4, 5}, {6, 7, 8}]
 
 
 def test_shares_have_the_interval_of_wilson() -> None:

@@ -1,6 +1,5 @@
 """Policies on the same scenarios: what each comes to on the ladder and in the standard encounters."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -13,6 +12,7 @@ from marinenav_env.envs import MarineNavEnv3
 from marinenav_env.envs.contract.episode import read_episodes
 from marinenav_env.envs.reference import imazu
 from torchrl_gpu.evaluation.encounters import Encounter, meet
+from torchrl_gpu.evaluation.fleets import Clock
 from torchrl_gpu.evaluation.ladder import NO_DECISIONS, Cell, Decisions, climb
 from torchrl_gpu.evaluation.metrics import FleetMetrics, FleetResults
 
@@ -31,7 +31,7 @@ class Plan(NamedTuple):
 
 
 class Task(NamedTuple):
-    """A piece of work for a process: a policy, and cells with as many vessels, or none for the encounters."""
+    """A piece of work for a process: a policy, and cells of a batch, or none for the encounters."""
 
     source: str
     batch: Sequence[Cell]
@@ -66,17 +66,18 @@ def perform(task: Task, plan: Plan) -> Outcome:
         return Outcome(*climb(policy, task.batch, plan.episodes, plan.seed, plan.device))
     episodes = read_episodes(imazu.FILE)
     met = meet(policy, episodes, plan.times, plan.seed, plan.device)
-    return Outcome(encounters=met, reaction=reaction_time(policy))
+    return Outcome(encounters=met, reaction=reaction_time(policy, plan.device))
 
 
-def reaction_time(policy: Any) -> float:
-    """Median time that a policy takes for one vessel by itself (s)."""
+def reaction_time(policy: Any, device: str = "cpu") -> float:
+    """Median time that a policy takes for one vessel by itself (s); see `Clock`."""
+    now = Clock(device).now
     states = MarineNavEnv3(seed=0).reset()[0]
     seconds = []
     for k in range(REACTIONS):
-        before = time.perf_counter()
+        before = now()
         policy.act(states[k % len(states)])
-        seconds.append(time.perf_counter() - before)
+        seconds.append(now() - before)
     return float(np.median(seconds))
 
 

@@ -87,18 +87,19 @@ class Played(NamedTuple):
 
 
 class Clock:
-    """Wall time of a policy's decisions."""
+    """Time of a policy's decisions: of the processor on a CPU, which others may share, else of the wall."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device | str = "cpu") -> None:
+        self.now = time.process_time if torch.device(device).type == "cpu" else time.perf_counter
         self.seconds, self.decisions = 0.0, 0
 
     def decide(self, policy: Any, observation: Observation, acting: Tensor) -> Tensor:
         """`greedy_actions`, timed."""
-        before = time.perf_counter()
+        before = self.now()
         action = greedy_actions(policy, observation, acting)
         if acting.device.type == "cuda":
             torch.cuda.synchronize(acting.device)
-        self.seconds += time.perf_counter() - before
+        self.seconds += self.now() - before
         self.decisions += int(acting.sum())
         return action
 
@@ -112,7 +113,7 @@ def play(policy: Any, start: Beginning, seed: int, look: Look | None = None) -> 
     """
     state, device = start.state, start.state.motion.device
     fleets = Fleets(*start, Tally.new(state), Conduct.new(state))
-    whole, ids, clock = fleets[3:], torch.arange(state.motion.shape[-1], device=device), Clock()
+    whole, ids, clock = fleets[3:], torch.arange(state.motion.shape[-1], device=device), Clock(device)
     advance = _stepper(policy, start.params, seed, clock)
     with separate_draws(seed, device), policy.learner.acting_mode(use_eval=True):
         for t in range(EPISODE_LIMIT + 1):

@@ -1,7 +1,6 @@
 """A ladder of scenarios, from three vessels in open water to eight among buoys and currents."""
 
 from collections.abc import Sequence
-from itertools import groupby
 from typing import Any, NamedTuple
 
 import torch
@@ -12,6 +11,11 @@ from torchrl_gpu.evaluation.metrics import FleetResults
 
 START_GOAL = 30.0
 """Least distance from a start to its goal (m)."""
+PADDING = 5 / 3
+"""How many times as many vessels as the fewest an episode of a batch may have.
+
+More batches waste less on absent vessels, but each waits anew for its last time-outs, hundreds of steps long.
+"""
 
 
 class Cell(NamedTuple):
@@ -41,8 +45,13 @@ def cells(vessels: Sequence[int], buoys: Sequence[int], vortices: Sequence[int])
 
 
 def batches(ladder: Sequence[Cell]) -> list[list[Cell]]:
-    """Cells that are played together: those of as many vessels."""
-    return [list(group) for _, group in groupby(ladder, key=lambda cell: cell.vessels)]
+    """Cells that are played together: those of about as many vessels, the fewest first."""
+    found: list[list[Cell]] = []
+    for cell in sorted(ladder):
+        if not found or cell.vessels > PADDING * found[-1][0].vessels:
+            found.append([])
+        found[-1].append(cell)
+    return found
 
 
 def climb(
@@ -57,7 +66,7 @@ def climb(
 
 
 def beginning(batch: Sequence[Cell], episodes: int, seed: int, device: str = "cpu") -> Beginning:
-    """Episodes of cells with as many vessels, `episodes` of the first cell, then of the next."""
+    """Episodes of cells, `episodes` of the first one, then of the next."""
     schedule = {
         "timesteps": [0] * len(batch),
         "num_robots": [cell.vessels for cell in batch],
@@ -66,7 +75,8 @@ def beginning(batch: Sequence[Cell], episodes: int, seed: int, device: str = "cp
         "min_start_goal_dis": [START_GOAL] * len(batch),
     }
     number = len(batch) * episodes
-    world = VectorWorld(number, batch[0].vessels, schedule=schedule, seed=seed, device=device)
+    vessels = max(cell.vessels for cell in batch)
+    world = VectorWorld(number, vessels, schedule=schedule, seed=seed, device=device)
     world.pin(torch.arange(number) // episodes)
     world.begin()
     return Beginning.of(world)
