@@ -26,6 +26,7 @@ from torchrl_gpu.program import typed
 from torchrl_gpu.ranks import ALONE, Ranks
 from torchrl_gpu.runs import surroundings
 from torchrl_gpu.runs.checkpoint import Checkpoints
+from torchrl_gpu.runs.cluster import cluster_of_collectors, import_ray
 from torchrl_gpu.runs.folder import CHECKPOINTS, create_run_folders, locked, mark_finished
 from torchrl_gpu.runs.interruption import Interrupted, StopRequests
 from torchrl_gpu.runs.memory import check_memory, explaining_shortage
@@ -177,7 +178,12 @@ def run_trial(
     logging.getLogger("torchrl").setLevel(logging.WARNING)  # it announces every storage it allocates
     if torch.device(device).index is not None:
         torch.cuda.set_device(device)  # or libraries would start one on the first GPU as well
-    with locked(folder), StopRequests(silent=not ranks.first) as requests, explaining_shortage(trial):
+    with (
+        locked(folder),
+        cluster_of_collectors(trial),
+        StopRequests(silent=not ranks.first) as requests,
+        explaining_shortage(trial),
+    ):
         trainer = build_trainer(trial, device, folder, Verbosity[verbosity.upper()], ranks)
         trainer.on_evaluation = on_evaluation
         checkpoints = Checkpoints(trainer, trial.checkpoints, trial.identity, folder, folder / CHECKPOINTS)
@@ -215,6 +221,8 @@ def check_trial(trial: Trial, device: str, at_once: int = 1) -> None:
         trial.logger.check_installed()
     except ValueError as error:
         raise ConfigError(str(error)) from None
+    if trial.collect.collectors:
+        import_ray(f"key 'collectors': {trial.collect.collectors}")
     if trial.replay.replay_device != "auto":
         check_device(trial.replay.replay_device, "key 'replay_device'")
     if trial.update.compile is True and torch.device(device).type == "cpu" and compiler_of_torch() is None:

@@ -16,6 +16,7 @@ from marinenav_env.envs.contract.episode import write_episode
 from marinenav_env.envs.torchrl_gpu import MarineNavTorchRLEnv
 from torchrl_gpu.collect.plain_steps import PlainSteps
 from torchrl_gpu.collect.policy_wrapper import PolicyWrapper
+from torchrl_gpu.collect.remote_steps import RemoteSteps, RemoteWorlds
 from torchrl_gpu.collect.step import Lap
 from torchrl_gpu.collect.tensor_steps import TensorSteps
 from torchrl_gpu.collect.worlds import build_env
@@ -37,7 +38,7 @@ from torchrl_gpu.settings.trial import Trial
 from torchrl_gpu.torchrl_trainer import StepListener, TorchRLTrainer
 from torchrl_gpu.watch.loggers import LoggerSettings, ScalarLog
 from torchrl_gpu.watch.progress import EpisodeReports, Progress, Verbosity, stage_names
-from torchrl_gpu.watch.statistics import EpisodeStatistics
+from torchrl_gpu.watch.statistics import EpisodeStatistics, StreamStatistics
 from torchrl_gpu.watch.timings import Timings
 
 Evaluate = Callable[[], list[EpisodeResult]]
@@ -46,10 +47,10 @@ Evaluate = Callable[[], list[EpisodeResult]]
 class Parts(NamedTuple):
     """What a mode decides about, as `TorchRLTrainer` takes it."""
 
-    env: MarineNavTorchRLEnv
+    env: MarineNavTorchRLEnv | RemoteWorlds
     agent: Agent
     policy: PolicyWrapper
-    steps: PlainSteps | TensorSteps
+    steps: PlainSteps | TensorSteps | RemoteSteps
     replay: Replay
     update: Callable[[Draw], dict[str, torch.Tensor]]
     evaluate: Evaluate
@@ -62,7 +63,7 @@ def reproduction_parts(
     trial: Trial, device: str, folder: Path, lap: Lap, verbose: bool, ranks: Ranks
 ) -> Parts:
     """The legacy pipeline's numbers: one world, one robot after the other, the legacy draws, one process."""
-    env = training_env(trial.of_rank(ranks.count), device, torch.float64, Way(), ranks)
+    env = training_env(trial.of_rank(ranks.count), device, torch.float64, Way(), ranks.number)
     world = MarineNavEnv3(trial.episodes.eval_seed, is_eval_env=True)
     agent = build_agent(trial, device)
     if not agent.learner.prioritized:
@@ -83,10 +84,15 @@ def reproduction_parts(
 def throughput_parts(trial: Trial, device: str, folder: Path, lap: Lap, verbose: bool, ranks: Ranks) -> Parts:
     """Many environments at once: batched acting, replay on the device, episodes played side by side.
 
-    Each of several ranks has its share of the environments and of the transitions kept and drawn.
+    Each of several ranks has its share of the environments and of the transitions kept and drawn; collectors
+    have environments of their own.
     """
     ways, trial = trial.ways(device), trial.of_rank(ranks.count)
-    env = training_env(trial, device, torch.float32, ways.world, ranks)
+    collectors = trial.collect.collectors
+    if collectors:
+        env = RemoteWorlds(trial.world.num_envs, max(trial.world.training_schedule.num_robots))
+    else:
+        env = training_env(trial, device, torch.float32, ways.world, ranks.number)
     world = MarineNavEnv3(trial.episodes.eval_seed, is_eval_env=True)
     agent = build_agent(trial, device)  # the same on all ranks
     if ranks.count > 1:
@@ -100,8 +106,8 @@ def throughput_parts(trial: Trial, device: str, folder: Path, lap: Lap, verbose:
         env=env,
         agent=agent,
         policy=policy,
-        steps=TensorSteps(env, policy, lap, trial.steps),
-        replay=device_replay(trial.replay, trial.learner, trial.prioritized, device),
+        steps=remote_steps(trial, agent, lap) if collectors else TensorSteps(env, policy, lap, trial.steps),
+        replay=device_replay(trial.replay, trial.learner, trial.prioritized, device, max(collectors, 1)),
         update=device_update(agent.learner, ways.update, trial.update),
         evaluate=BatchedEvaluation(
             agent,
@@ -118,23 +124,52 @@ def throughput_parts(trial: Trial, device: str, folder: Path, lap: Lap, verbose:
     )
 
 
+def remote_steps(trial: Trial, agent: Agent, lap: Lap) -> RemoteSteps:
+    """Steps that collectors on the Ray cluster make, to which this process is connected."""
+    import ray  # an extra
+
+    return RemoteSteps(
+        ray,
+        partial(steps_of_collector, trial),
+        partial(seed_of_rank, trial.run.seed),
+        trial.collect,
+        trial.schedule,
+        trial.world.num_envs,
+        agent.learner,
+        trial.cluster.num_cpus,
+        lap,
+    )
+
+
+def steps_of_collector(trial: Trial, number: int, seed: int) -> TensorSteps:
+    """What a collector of a trial steps, where it runs: worlds, and networks that wait for their weights.
+
+    Of its numbers one is its place among the collectors, the other is that of its seed.
+    """
+    env = training_env(trial, "cpu", torch.float32, trial.ways("cpu").world, seed, number)
+    agent = Agent(settings=trial.learner, training=False, agent_type=trial.run.agent_type)
+    agent.learner.stay_on_device()
+    scale = ObservationScale("cpu") if trial.scale.observation_scale else None
+    return TensorSteps(env, PolicyWrapper(agent, trial.policy, scale=scale), settings=trial.steps)
+
+
 def _compiled(way: Way) -> dict[str, Any] | bool:
     """What a world takes for ``compile``."""
     return {"optional": way.optional} if way.compiled else False
 
 
 def training_env(
-    trial: Trial, device: str, dtype: torch.dtype, way: Way, ranks: Ranks
+    trial: Trial, device: str, dtype: torch.dtype, way: Way, number: int, place: int | None = None
 ) -> MarineNavTorchRLEnv:
-    """The environment that a rank's share of a trial trains in."""
+    """The environments of one of several processes, by the number of its seed, and its place among them."""
     return build_env(
         trial.world,
-        seed_of_rank(trial.run.seed, ranks.number),
+        seed_of_rank(trial.run.seed, number),
         continuous=LEARNERS[trial.run.agent_type].continuous,
         device=device,
         dtype=dtype,
         compile=_compiled(way),
-        first=ranks.number * trial.world.num_envs,
+        first=(number if place is None else place) * trial.world.num_envs,
     )
 
 
@@ -160,7 +195,7 @@ def write_episodes(trial: Trial, world: MarineNavEnv3, folder: Path) -> list[dic
 
 def build_progress(
     trial: Trial,
-    env: MarineNavTorchRLEnv,
+    parts: Parts,
     folder: Path,
     verbosity: Verbosity,
     timings: Timings,
@@ -172,12 +207,22 @@ def build_progress(
         trial.schedule,
         world.num_envs,
         stage_names(world.training_schedule.timesteps, mixed=world.stage_mix),
-        EpisodeStatistics(env.batch_size[0], env.max_robots, trial.learner.discount, env.device),
+        _statistics(trial, parts.env),
         ScalarLog(folder, trial.logger if ranks.first else LoggerSettings(), trial.values),
         verbosity,
         timings,
         ranks,
+        parts.steps.scalars if trial.collect.collectors else dict,
     )
+
+
+def _statistics(
+    trial: Trial, env: MarineNavTorchRLEnv | RemoteWorlds
+) -> EpisodeStatistics | StreamStatistics:
+    shape = env.batch_size[0], env.max_robots, trial.learner.discount, env.device
+    if trial.collect.collectors:
+        return StreamStatistics([EpisodeStatistics(*shape) for _ in range(trial.collect.collectors)])
+    return EpisodeStatistics(*shape)
 
 
 def build_trainer(
@@ -197,7 +242,7 @@ def build_trainer(
     parts = build_parts(trial, device, folder, timings.lap, verbose, ranks)
     if not ranks.first:  # equal networks, but draws of its own
         seed_everything(seed_of_rank(trial.run.seed, ranks.number))
-    progress = build_progress(trial, parts.env, folder, verbosity, timings, ranks)
+    progress = build_progress(trial, parts, folder, verbosity, timings, ranks)
     listeners: tuple[StepListener, ...] = ()
     if verbose and trial.world.num_envs == 1:
         listeners = (EpisodeReports(trial.schedule, trial.learner.discount, progress.say),)

@@ -14,6 +14,7 @@ from marinenav_env.envs.torchrl_gpu import MarineNavTorchRLEnv
 from marinenav_env.envs.torchrl_gpu.compilation import told
 from torchrl_gpu.collect.plain_steps import PlainSteps
 from torchrl_gpu.collect.policy_wrapper import PolicyWrapper
+from torchrl_gpu.collect.remote_steps import RemoteSteps, RemoteWorlds
 from torchrl_gpu.collect.step import Step
 from torchrl_gpu.collect.tensor_steps import TensorSteps
 from torchrl_gpu.evaluation.film import Film
@@ -72,15 +73,15 @@ class TorchRLTrainer:
         on_evaluation: Told of each evaluation, its timestep and its metrics.
         unsaved: Why the results of the last evaluation could not be written; None if they were.
         timings: Seconds that the loop spends on ``act``, ``step``, ``store``, ``sample``, ``update`` and
-            ``evaluate``, and on what is ``other``.
+            ``evaluate``, and on what is ``other``; with collectors on ``collect`` in place of the first two.
     """
 
     def __init__(
         self,
         *,
-        env: MarineNavTorchRLEnv,
+        env: MarineNavTorchRLEnv | RemoteWorlds,
         policy: PolicyWrapper,
-        steps: TensorSteps | PlainSteps,
+        steps: TensorSteps | PlainSteps | RemoteSteps,
         replay: Replay,
         agent: Agent,
         schedule: Schedule,

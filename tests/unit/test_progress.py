@@ -61,7 +61,7 @@ def test_statistics_go_on_from_their_state(num_envs):
     """One environment lets its rewards wait for the end of the episode; that must not show."""
     one, two = (EpisodeStatistics(num_envs, 2, 0.5, "cpu") for _ in range(2))
     for t, step in enumerate(EPISODES):
-        step = Step(*(values[:num_envs] for values in step))
+        step = Step(*(values[:num_envs] for values in step[:6]))
         if t == 2:
             state = one.state_dict()
             two.load_state_dict({name: None if x is None else x.clone() for name, x in state.items()})

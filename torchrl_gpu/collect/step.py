@@ -18,3 +18,5 @@ class Step(NamedTuple):
     reward: Tensor  # (E, R)
     outcome: Tensor  # `Outcome`, int8 (E, R)
     done: Tensor  # whether the episode of the environment has ended, bool (E,)
+    stream: int = 0  # number of the collector that made it; the steps of each follow each other
+    fresh: bool = False  # whether its environments have nothing to do with those of the step before

@@ -12,7 +12,7 @@ from torchrl.data.replay_buffers.storages import Storage
 from torchrl_gpu.replay.ring import ROW, Ring
 from torchrl_gpu.replay.rows import Draw, RobotRows
 from torchrl_gpu.replay.samplers import RowSampler
-from torchrl_gpu.replay.windows import RecordWindows, RobotWindows, Windows
+from torchrl_gpu.replay.windows import RecordWindows, RobotWindows, StreamWindows, Windows
 
 
 class RowStorage(Storage):
@@ -82,7 +82,7 @@ class Replay:
         *,
         device: torch.device | str = "cpu",  # of the rows
         batch_device: torch.device | str | None = None,  # where batches go; None: they stay
-        windows: RobotWindows | None = None,  # n-step transitions of what is stored
+        windows: RobotWindows | StreamWindows | None = None,  # n-step transitions of what is stored
         records: RecordWindows | None = None,  # n-step transitions of what is drawn
         steps_at_once: int = 1,
     ) -> None:

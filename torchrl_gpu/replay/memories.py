@@ -16,7 +16,7 @@ from torchrl_gpu.replay.samplers import (
     PrioritySettings,
     UniformSampler,
 )
-from torchrl_gpu.replay.windows import RecordWindows, RobotWindows
+from torchrl_gpu.replay.windows import RecordWindows, RobotWindows, StreamWindows
 
 STEPS_AT_ONCE = 64
 """Steps of one environment written to replay together at most; an update writes them all before it draws."""
@@ -64,9 +64,12 @@ def legacy_replay(
 
 
 def device_replay(
-    settings: ReplaySettings, learner: LearnerSettings, prioritized: bool, device: str
+    settings: ReplaySettings, learner: LearnerSettings, prioritized: bool, device: str, streams: int = 1
 ) -> Replay:
-    """A replay memory that lets a GPU work; n-step returns follow each robot's own stream."""
+    """A replay memory that lets a GPU work; n-step returns follow each robot's own stream.
+
+    ``streams`` is the number of collectors whose steps come in turn.
+    """
     n, size = learner.return_steps, settings.buffer_size
     where = device if settings.replay_device == "auto" else settings.replay_device
     on_host = torch.device(where).type == "cpu"
@@ -77,5 +80,10 @@ def device_replay(
         settings.batch_size,
         device=where,
         batch_device=device,
-        windows=RobotWindows(n, learner.discount) if n > 1 else None,
+        windows=_windows(n, learner.discount, streams) if n > 1 else None,
     )
+
+
+def _windows(n: int, discount: float, streams: int) -> RobotWindows | StreamWindows:
+    each = [RobotWindows(n, discount) for _ in range(streams)]
+    return each[0] if streams == 1 else StreamWindows(each)

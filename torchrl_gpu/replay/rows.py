@@ -47,6 +47,18 @@ class RobotRows(Protocol):
         """Whose stream has ended, by a terminal or the cut-off: bool (N,)."""
 
 
+class StreamRows(RobotRows, Protocol):
+    """What else there is where the steps of several collectors come in turn."""
+
+    @property
+    def stream(self) -> int:
+        """Number of the collector."""
+
+    @property
+    def fresh(self) -> bool:
+        """Whether its stream begins anew."""
+
+
 class Draw(NamedTuple):
     """What a replay draws for one update."""
 

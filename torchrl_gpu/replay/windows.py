@@ -1,13 +1,14 @@
 """n-step transitions: of vector steps in their order, or of what is drawn of Rainbow's single stream."""
 
 from collections import deque
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from agents.batch import split_rows
-from torchrl_gpu.replay.rows import RobotRows
+from torchrl_gpu.replay.rows import RobotRows, StreamRows
 
 
 class Windows(NamedTuple):
@@ -46,6 +47,10 @@ class RobotWindows:
         own, action, *_ = split_rows(first)
         return Windows(torch.cat((own, action, total, missing, following), dim=1), acted)
 
+    def forget(self) -> None:
+        """Leave windows that are not complete out: what follows does not belong to them."""
+        self._steps.clear()
+
     def _missing(self, end: Tensor, k: int) -> Tensor:
         """End flags (N, 1) of windows of k steps, from those of their last steps."""
         # Learners discount the value that follows by n steps; after fewer it counts for more.
@@ -60,6 +65,29 @@ class RobotWindows:
         """Restore a `state_dict`."""
         self._steps.clear()
         self._steps.extend(tuple(step) for step in state["steps"])
+
+
+class StreamWindows:
+    """Windows of several collectors, whose steps come in turn; each has its own."""
+
+    def __init__(self, windows: Sequence[RobotWindows]) -> None:
+        self.windows = windows
+
+    def __call__(self, step: StreamRows) -> Windows | None:
+        """See `RobotWindows`."""
+        windows = self.windows[step.stream]
+        if step.fresh:
+            windows.forget()
+        return windows(step)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Those of all."""
+        return {"streams": [windows.state_dict() for windows in self.windows]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore a `state_dict`."""
+        for windows, each in zip(self.windows, state["streams"], strict=True):
+            windows.load_state_dict(each)
 
 
 class RecordWindows:

@@ -6,10 +6,12 @@ must be a folder that all of them share, and every one has this project installe
 
 import logging
 import os
+import signal
 import sys
+import threading
 import time
-from collections.abc import Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -54,18 +56,23 @@ class RayWorkers(Workers):
         if self.address == LOCAL:
             check_device(device)
         self.on_gpus = device == "cuda"
-        self._connect()
+        options = {"num_cpus": os.cpu_count()} | ({} if self.on_gpus else {"num_gpus": 0})
+        _connect(self.ray, self.address, "argument --ray", options)
         for trial in trials:
             self._check_room(trial)
 
     def run(self, job: Job) -> bool:
         """Run a job as a task; if its worker is lost another goes on from its last checkpoint."""
+        with self._room_for(job.trial) as room:
+            return self._run(job, room)
+
+    def _run(self, job: Job, room: dict[str, Any]) -> bool:
         errors = self.ray.exceptions
         for _ in range(RESTARTS):
             if self.stopping:
                 break
             try:
-                return self._result(replace(job, resumed=True))
+                return self._result(replace(job, resumed=True), room)
             except errors.TaskCancelledError:
                 break  # and its process has saved
             except errors.RayTaskError as error:
@@ -86,16 +93,31 @@ class RayWorkers(Workers):
         """Ask every trial to save and stop; `run` returns when it has."""
         self.stopping = True
         for task in tuple(self._tasks):
-            self.ray.cancel(task)
+            self.ray.cancel(task, recursive=False)  # a trial needs its collectors to save
 
     def close(self) -> None:
         """Leave the cluster, or end that of this machine."""
         self.ray.shutdown()
 
-    def _result(self, job: Job) -> bool:
-        needs = {"num_cpus": job.trial.cluster.num_cpus, "num_gpus": self._gpus(job.trial)}
+    @contextmanager
+    def _room_for(self, trial: Trial) -> Iterator[dict[str, Any]]:
+        """What a task takes, with its collectors all at once: parts of two would wait for each other."""
+        needs = {"num_cpus": trial.cluster.num_cpus, "num_gpus": self._gpus(trial)}
+        if not trial.collect.collectors:
+            yield needs
+            return
+        cores = {"CPU": trial.cluster.num_cpus}
+        first = cores | ({"GPU": needs["num_gpus"]} if needs["num_gpus"] else {})
+        group = self.ray.util.placement_group([first, *[cores] * trial.collect.collectors])
+        strategy = self.ray.util.scheduling_strategies.PlacementGroupSchedulingStrategy(group, 0, True)
+        try:
+            yield needs | {"scheduling_strategy": strategy}
+        finally:
+            self.ray.util.remove_placement_group(group)
+
+    def _result(self, job: Job, room: dict[str, Any]) -> bool:
         output = [Output(path, job.trial.name, stream) for path, stream in _streams(job)]
-        task = self._task.options(name=job.trial.name, **needs).remote(job, Path.cwd())
+        task = self._task.options(name=job.trial.name, **room).remote(job, Path.cwd())
         self._tasks.add(task)
         try:
             while not self.ray.wait([task], timeout=INTERVAL)[0]:
@@ -113,17 +135,6 @@ class RayWorkers(Workers):
     def _gpus(self, trial: Trial) -> float:
         return trial.cluster.num_gpus if self.on_gpus else 0
 
-    def _connect(self) -> None:
-        options: dict[str, Any] = {}
-        if self.address == LOCAL:
-            options = {"object_store_memory": STORE, "include_dashboard": False}
-            options |= {"num_cpus": os.cpu_count()} | ({} if self.on_gpus else {"num_gpus": 0})
-        try:
-            self.ray.init(self.address, logging_level=logging.ERROR, log_to_driver=False, **options)
-        except Exception as error:  # Ray raises bare ones, as where a busy machine starts it too slowly
-            said = str(error).strip().partition("\n")[0]
-            raise ConfigError(f"argument --ray: no cluster at {self.address!r}: {said}") from None
-
     def _check_room(self, trial: Trial) -> None:
         """Refuse a trial that would wait for ever."""
         machines = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
@@ -136,6 +147,62 @@ class RayWorkers(Workers):
                 raise ConfigError(
                     f"key {key!r}: {asked:g} is more than any machine of the cluster has, {largest:g}"
                 )
+        count = trial.collect.collectors
+        asked = (count + 1) * trial.cluster.num_cpus
+        there = sum(machine.get("CPU", 0) for machine in machines)
+        if count and asked > there:
+            raise ConfigError(
+                f"key 'collectors': {count} and the trial take {asked:g} cores of the cluster, "
+                f"which has {there:g}; 'num_cpus' {trial.cluster.num_cpus:g} is what each takes"
+            )
+
+
+def _connect(ray: ModuleType, address: str, where: str, of_local: dict[str, Any]) -> None:
+    """Connect to a cluster, or start one on this machine with these options; ConfigError, at ``where``."""
+    options = {"object_store_memory": STORE, "include_dashboard": False, **of_local}
+    try:
+        ray.init(
+            address,
+            logging_level=logging.ERROR,
+            log_to_driver=False,
+            **(options if address == LOCAL else {}),
+        )
+    except Exception as error:  # Ray raises bare ones, as where a busy machine starts it too slowly
+        said = str(error).strip().partition("\n")[0]
+        raise ConfigError(f"{where}: no cluster at {address!r}: {said}") from None
+
+
+@contextmanager
+def cluster_of_collectors(trial: Trial) -> Iterator[None]:
+    """Within the block a trial's collectors have a cluster: that of its task, or one of its own, here."""
+    count, where = trial.collect.collectors, f"key 'collectors': {trial.collect.collectors}"
+    if not count:
+        yield
+        return
+    ray = import_ray(where)
+    if ray.is_initialized():
+        yield
+        return
+    in_main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGTERM)  # Ray sets one
+    _connect(ray, LOCAL, where, {"num_cpus": count * trial.cluster.num_cpus, "num_gpus": 0})
+    try:
+        yield
+    finally:
+        ray.shutdown()
+        if in_main:
+            signal.signal(signal.SIGTERM, handler)
+
+
+def import_ray(where: str) -> ModuleType:
+    """The extra, which takes seconds; ConfigError, at ``where``: it is not installed."""
+    os.environ.setdefault("RAY_DEDUP_LOGS", "0")  # lines of trials may be alike
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+    except ModuleNotFoundError:
+        raise ConfigError(f"{where}: Ray is not installed; pip install marinenav[ray]") from None
+    return ray
 
 
 class Output:
@@ -161,13 +228,7 @@ class Output:
 
 def of_ray(address: str, most: int) -> RayWorkers:
     """Workers of a cluster, which is not yet connected to; ConfigError: Ray is not installed."""
-    os.environ.setdefault("RAY_DEDUP_LOGS", "0")  # lines of trials may be alike
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        import ray  # seconds, and an extra
-    except ModuleNotFoundError:
-        raise ConfigError("argument --ray: Ray is not installed; pip install marinenav[ray]") from None
-    return RayWorkers(ray, address, most)
+    return RayWorkers(import_ray("argument --ray"), address, most)
 
 
 def _trial(job: Job, directory: Path) -> bool:

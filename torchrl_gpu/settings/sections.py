@@ -67,7 +67,12 @@ class ClusterSettings(Section):
     """What a trial takes of a Ray cluster, ``--ray``; how many run at a time follows from it."""
 
     num_cpus: float = key(
-        1.0, "cores that a trial takes of a Ray cluster", legacy=False, free=True, gt=0, le=1024
+        1.0,
+        "cores that a trial takes of a Ray cluster, and each of its collectors",
+        legacy=False,
+        free=True,
+        gt=0,
+        le=1024,
     )
     num_gpus: float = key(
         1.0,
@@ -100,6 +105,7 @@ def sections() -> dict[str, type[Section]]:
     """Sections of a trial by their names, in the order of the reference; each learner has its own class."""
     from agents.learners.base import LearnerSettings
     from torchrl_gpu.collect.policy_wrapper import PolicySettings
+    from torchrl_gpu.collect.remote_steps import CollectSettings
     from torchrl_gpu.collect.tensor_steps import StepSettings
     from torchrl_gpu.collect.worlds import WorldSettings
     from torchrl_gpu.evaluation.batched import RecordSettings
@@ -121,6 +127,7 @@ def sections() -> dict[str, type[Section]]:
         "scale": ScaleSettings,
         "policy": PolicySettings,
         "steps": StepSettings,
+        "collect": CollectSettings,
         "learner": LearnerSettings,
         "episodes": EpisodeSettings,
         "record": RecordSettings,

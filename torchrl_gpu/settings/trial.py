@@ -22,6 +22,7 @@ from torchrl_gpu.settings.sections import (
 if TYPE_CHECKING:
     from agents.learners.base import LearnerSettings
     from torchrl_gpu.collect.policy_wrapper import PolicySettings
+    from torchrl_gpu.collect.remote_steps import CollectSettings
     from torchrl_gpu.collect.tensor_steps import StepSettings
     from torchrl_gpu.collect.worlds import WorldSettings
     from torchrl_gpu.evaluation.batched import RecordSettings
@@ -61,6 +62,7 @@ class Trial:
     scale: "ScaleSettings"
     policy: "PolicySettings"
     steps: "StepSettings"
+    collect: "CollectSettings"
     learner: "LearnerSettings"
     episodes: "EpisodeSettings"
     record: "RecordSettings"
@@ -84,6 +86,7 @@ class Trial:
         trial = cls(given, tuple(name for name in swept if name in own), **sections)
         _check_length(trial.schedule)
         _check_prioritized(trial)
+        _check_collectors(trial)
         return trial
 
     @property
@@ -147,6 +150,11 @@ class Trial:
                 f"reproduction mode gives the numbers of one process, here are {count}; "
                 "leave torchrun out, or choose throughput keys, as --fast does"
             )
+        if self.collect.collectors:
+            raise ConfigError(
+                f"key 'collectors': {self.collect.collectors} is not for processes of torchrun, here "
+                f"{count}, which collect for themselves; leave one of both out"
+            )
         for name in SHARED:
             if self[name] % count:
                 raise ConfigError(
@@ -208,4 +216,13 @@ def _check_prioritized(trial: Trial) -> None:
             f"key 'learning_starts': {trial.schedule.learning_starts} is too early for {agent} in "
             f"reproduction mode: a batch needs more than {needed} records, 'batch_size' times 'n_step', "
             f"and at most {most} are stored by then"
+        )
+
+
+def _check_collectors(trial: Trial) -> None:
+    """Refuse collectors of NumPy worlds, those of reproduction mode."""
+    if trial.collect.collectors and trial.world.backend != "torch":
+        raise ConfigError(
+            f"key 'collectors': {trial.collect.collectors} needs 'backend' \"torch\", as --fast chooses; "
+            "in reproduction mode one process collects and learns"
         )

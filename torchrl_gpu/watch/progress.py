@@ -4,7 +4,7 @@ import math
 import multiprocessing
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from enum import IntEnum
 from typing import Any
@@ -21,7 +21,7 @@ from torchrl_gpu.learn.schedule import Schedule
 from torchrl_gpu.ranks import ALONE, Ranks
 from torchrl_gpu.watch.episode_report import episode_report
 from torchrl_gpu.watch.loggers import ScalarLog, evaluation_scalars
-from torchrl_gpu.watch.statistics import EpisodeStatistics, EpisodeSums
+from torchrl_gpu.watch.statistics import EpisodeStatistics, EpisodeSums, StreamStatistics
 from torchrl_gpu.watch.timings import Timings
 
 LOG_POINTS = 500
@@ -46,7 +46,8 @@ class Progress:
 
     Every step is shown to the statistics; ``log`` takes named scalars and their timestep, among them the
     seconds of the timings since the last writing; ``stage`` names the curriculum stage at a timestep.
-    Episodes and losses are those of all ranks; ``num_envs`` counts the environments of all.
+    Episodes and losses are those of all ranks; ``num_envs`` counts the environments of all. ``others`` gives
+    further scalars, since its last call.
     """
 
     def __init__(
@@ -54,11 +55,12 @@ class Progress:
         schedule: Schedule,
         num_envs: int,
         stage: Callable[[int], str],
-        statistics: EpisodeStatistics,
+        statistics: EpisodeStatistics | StreamStatistics,
         log: ScalarLog,
         verbosity: Verbosity = Verbosity.NORMAL,
         timings: Timings | None = None,
         ranks: Ranks = ALONE,
+        others: Callable[[], Mapping[str, float]] = dict,
     ) -> None:
         self.timings = timings or Timings()
         self.schedule = schedule
@@ -68,6 +70,7 @@ class Progress:
         self.log = log
         self.verbosity = verbosity
         self.ranks = ranks
+        self.others = others
         self.bar: tqdm | None = None
         self._interval = max(schedule.total_timesteps // LOG_POINTS, MIN_LOG_STEPS * num_envs)
         self._sums = EpisodeSums()
@@ -185,6 +188,7 @@ class Progress:
             "speed/timesteps_per_second": (timestep - self._last) / seconds,
             "speed/updates_per_second": self._updates / seconds,
             **{f"speed/{part}_seconds": timed[part] - self._timed.get(part, 0.0) for part in timed},
+            **self.others(),
         }
         self.log(scalars, timestep)
         self._return = f"{means['return']:.2f}" if "return" in means else self._return

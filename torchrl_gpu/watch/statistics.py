@@ -1,5 +1,6 @@
 """Statistics of finished training episodes, gathered where the worlds are."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -59,6 +60,12 @@ class EpisodeStatistics:
         """Sums since the beginning of the run."""
         return EpisodeSums(*self._sums.tolist())
 
+    def forget(self) -> None:
+        """Leave the episodes under way out: what follows does not belong to them."""
+        self._waiting = []
+        self._returns.zero_()
+        self._steps.zero_()
+
     def state_dict(self) -> dict[str, Any]:
         """Sums, and the episodes under way."""
         return {
@@ -95,3 +102,30 @@ class EpisodeStatistics:
         self._sums += torch.where(done, episodes, 0.0).sum(0)
         self._returns.masked_fill_(done, 0.0)
         self._steps.masked_fill_(done, 0.0)
+
+
+class StreamStatistics:
+    """The statistics of several collectors, whose steps come in turn."""
+
+    def __init__(self, each: Sequence[EpisodeStatistics]) -> None:
+        self.each = each
+
+    def __call__(self, step: Step, timestep: int) -> None:
+        """Add one vector step."""
+        statistics = self.each[step.stream]
+        if step.fresh:
+            statistics.forget()
+        statistics(step, timestep)
+
+    def read(self) -> EpisodeSums:
+        """Sums of all since the beginning of the run."""
+        return EpisodeSums(*map(sum, zip(*(statistics.read() for statistics in self.each), strict=True)))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Those of all."""
+        return {"streams": [statistics.state_dict() for statistics in self.each]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore `state_dict`."""
+        for statistics, each in zip(self.each, state["streams"], strict=True):
+            statistics.load_state_dict(each)
