@@ -125,7 +125,7 @@ def test_a_cluster_that_does_not_start_is_told_in_one_line(config, monkeypatch, 
     def init(address, **options):
         raise Exception("The current node timed out during startup.\nSee the logs.")  # as Ray does
 
-    fake = SimpleNamespace(remote=lambda **options: lambda function: function, init=init)
+    fake = SimpleNamespace(remote=lambda **options: lambda function: function, init=init, shutdown=int)
     monkeypatch.setattr(cluster, "of_ray", lambda address, most: cluster.RayWorkers(fake, address, most))
     assert main("-C", config, "--ray") == 2
     assert capsys.readouterr().err == (

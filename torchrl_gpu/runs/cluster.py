@@ -31,6 +31,8 @@ OUTPUT = "output"
 """Folder of a run that holds what its trials say, one file for each stream of a trial."""
 INTERVAL = 0.5
 """Seconds after which it is looked for."""
+TRIES = 3
+"""To start a cluster: Ray gives up after 30 s, which a busy machine may take the first time."""
 STORE = 80 * 2**20
 """Bytes of Ray's memory for objects, hardly more than it asks for: trials exchange none."""
 
@@ -160,16 +162,16 @@ class RayWorkers(Workers):
 def _connect(ray: ModuleType, address: str, where: str, of_local: dict[str, Any]) -> None:
     """Connect to a cluster, or start one on this machine with these options; ConfigError, at ``where``."""
     options = {"object_store_memory": STORE, "include_dashboard": False, **of_local}
-    try:
-        ray.init(
-            address,
-            logging_level=logging.ERROR,
-            log_to_driver=False,
-            **(options if address == LOCAL else {}),
-        )
-    except Exception as error:  # Ray raises bare ones, as where a busy machine starts it too slowly
-        said = str(error).strip().partition("\n")[0]
-        raise ConfigError(f"{where}: no cluster at {address!r}: {said}") from None
+    options = options if address == LOCAL else {}
+    for left in reversed(range(TRIES)):
+        try:
+            ray.init(address, logging_level=logging.ERROR, log_to_driver=False, **options)
+            return
+        except Exception as error:  # Ray raises bare ones, as where a busy machine starts it too slowly
+            ray.shutdown()
+            if not left:
+                said = str(error).strip().partition("\n")[0]
+                raise ConfigError(f"{where}: no cluster at {address!r}: {said}") from None
 
 
 @contextmanager
