@@ -190,7 +190,7 @@ def test_learners_may_differ_in_what_they_allow_a_key_to_be(monkeypatch):
             cached.cache_clear()
     one, other = {"type": "number", "exclusiveMinimum": 0, "maximum": 1}, {"type": "integer", "minimum": 5}
     sweep = {"type": "array", "minItems": 1, "items": {"anyOf": [one, other]}}
-    assert cvar == {"anyOf": [one, other, sweep]}
+    assert cvar == {"anyOf": [one, other, sweep, {"$ref": "#/$defs/range"}]}
     assert [row.split("|")[4].split(":")[0].strip() for row in rows] == ["AC-IQN", "Mine"]
 
 

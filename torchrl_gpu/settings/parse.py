@@ -16,11 +16,22 @@ from torchrl_gpu.program import near
 from torchrl_gpu.settings.errors import ConfigError, missing, refused, unknown
 from torchrl_gpu.settings.overrides import fast_keys, parse_overrides
 from torchrl_gpu.settings.reference import all_keys, schema_of, show
-from torchrl_gpu.settings.sections import GONE, SCHEDULES, RunSettings, keys_of, learners, owners
+from torchrl_gpu.settings.search import Range, bounds, drawn, ranges_of
+from torchrl_gpu.settings.sections import (
+    GONE,
+    SCHEDULES,
+    RunSettings,
+    SearchSettings,
+    keys_of,
+    learners,
+    owners,
+)
 from torchrl_gpu.settings.trial import Trial
 
 __all__ = ["ConfigError", "Experiment", "Trial", "expand", "make_trials", "read_config"]
 
+SAMPLES = "samples"
+"""Key that says how many values are drawn from ranges."""
 MOST_TRIALS = 10_000
 """Trials of one config."""
 
@@ -103,12 +114,40 @@ def make_trials(written: dict[str, Any]) -> list[Trial]:
     written = {name: value for name, value in written.items() if name != "$schema"}
     _check_names(written)
     swept = {name: value for name, value in written.items() if name not in SCHEDULES}
-    _check_size(swept)
+    ranges = ranges_of(written, SCHEDULES)
+    searched = [each.name for each in ranges]
+    points = _points(ranges, swept)
+    swept = {name: value for name, value in swept.items() if name not in (*searched, SAMPLES)}
+    _check_size(swept, len(points))
     schedules = {name: written[name] for name in SCHEDULES}
-    differing = tuple(name for name, value in swept.items() if isinstance(value, list) and len(value) > 1)
-    trials = [Trial.of(values | schedules, differing) for values in _distinct(expand(swept))]
+    differing = [name for name, value in swept.items() if isinstance(value, list) and len(value) > 1]
+    differing = tuple(name for name in written if name in (*differing, *searched))
+    combinations = [values | point for point in points for values in expand(swept)]
+    _check_bounds(ranges, combinations[0] | schedules)
+    trials = [Trial.of(values | schedules, differing) for values in _distinct(combinations)]
     _check_distinct(trials)
     return trials
+
+
+def _points(ranges: list[Range], swept: dict[str, Any]) -> list[dict[str, Any]]:
+    """What is drawn from the ranges: one empty point without any. ConfigError: their number is missing."""
+    samples = swept.get(SAMPLES, 0)
+    if type(samples) is not int or not 0 <= samples <= MOST_TRIALS:
+        raise refused(SAMPLES, samples, schema_of(SearchSettings)[SAMPLES])
+    if bool(ranges) != bool(samples):
+        needs = "a range" if samples else "values of 'samples', how many are to be drawn"
+        raise ConfigError(f"key {SAMPLES if samples else ranges[0].name!r}: it needs {needs}")
+    if not ranges:
+        return [{}]
+    seed = _alternatives(swept["seed"])[0]
+    return drawn(ranges, samples, seed if type(seed) is int and seed >= 0 else 0)
+
+
+def _check_bounds(ranges: list[Range], values: dict[str, Any]) -> None:
+    """Refuse a range that reaches beyond what its key allows."""
+    for name, value in bounds(ranges):
+        if name in keys_of(values["agent_type"]):
+            Trial.of(values | {name: value})
 
 
 def expand(values: dict[str, Any]) -> list[dict[str, Any]]:
@@ -143,7 +182,7 @@ def _check_names(written: dict[str, Any]) -> None:
         raise ConfigError(missing(absent))
 
 
-def _check_size(swept: dict[str, Any]) -> None:
+def _check_size(swept: dict[str, Any], points: int) -> None:
     """Refuse a sweep that nobody means, before its trials fill the memory."""
     sizes = {name: len(value) for name, value in swept.items() if isinstance(value, list)}
     for name, size in sizes.items():
@@ -151,11 +190,10 @@ def _check_size(swept: dict[str, Any]) -> None:
             raise ConfigError(
                 f"key {name!r}: an empty list is a sweep without trials; give at least one value"
             )
-    if math.prod(sizes.values()) > MOST_TRIALS:
+    sizes |= {SAMPLES: points} if points > 1 else {}
+    if (number := math.prod(sizes.values())) > MOST_TRIALS:
         lists = ", ".join(f"{name} {size}" for name, size in sizes.items())
-        raise ConfigError(
-            f"the lists make {math.prod(sizes.values())} trials, at most {MOST_TRIALS} are allowed: {lists}"
-        )
+        raise ConfigError(f"the lists make {number} trials, at most {MOST_TRIALS} are allowed: {lists}")
 
 
 def _distinct(points: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -122,7 +122,7 @@ def _row(key: Key) -> str:
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON schema of a config, for editors: every key, a list of its values being a sweep."""
+    """The JSON schema of a config, for editors: every key, a sweep over its values, or a range of them."""
     properties: dict[str, Any] = {"$schema": {"type": "string"}}
     keys = all_keys()
     for name in dict.fromkeys(key.name for key in keys):
@@ -134,7 +134,16 @@ def json_schema() -> dict[str, Any]:
         "properties": properties,
         "required": [key.name for key in keys if key.required],
         "additionalProperties": False,
+        "$defs": {"choice": _kinds("choice"), "range": _kinds("uniform", "loguniform", "choice")},
     }
+
+
+def _kinds(*names: str) -> dict[str, Any]:
+    """An object with one of these entries."""
+    two = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
+    entries = {name: {"type": "array", "minItems": 1} if name == "choice" else two for name in names}
+    count = {"minProperties": 1, "maxProperties": 1}
+    return {"type": "object", "properties": entries, "additionalProperties": False, **count}
 
 
 def _property(schemas: list[dict[str, Any]]) -> dict[str, Any]:
@@ -147,7 +156,8 @@ def _property(schemas: list[dict[str, Any]]) -> dict[str, Any]:
     if ones[0].get("type") == "object":
         return about | ones[0]
     sweep = {"type": "array", "minItems": 1, "items": ones[0] if len(ones) == 1 else {"anyOf": ones}}
-    return about | {"anyOf": [*ones, sweep]}
+    numbers = any(one.get("type") in ("integer", "number") for one in ones)
+    return about | {"anyOf": [*ones, sweep, {"$ref": f"#/$defs/{'range' if numbers else 'choice'}"}]}
 
 
 def with_reference(text: str) -> str:

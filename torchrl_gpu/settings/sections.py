@@ -84,6 +84,20 @@ class ClusterSettings(Section):
     )
 
 
+class SearchSettings(Section):
+    """What a config with ranges searches; its trials have neither key."""
+
+    samples: int = key(
+        0,
+        'values drawn from each range, as `{"learning_rate": {"loguniform": [1e-4, 1e-3]}}`; '
+        "`uniform`, and `choice` of a list, are ranges too",
+        legacy=False,
+        free=True,
+        ge=0,
+        le=10_000,
+    )
+
+
 SCHEDULES = ("training_schedule", "eval_schedule")
 """Keys whose lists are no sweeps."""
 
@@ -135,6 +149,7 @@ def sections() -> dict[str, type[Section]]:
         "logger": LoggerSettings,
         "checkpoints": CheckpointSettings,
         "cluster": ClusterSettings,
+        "search": SearchSettings,
     }
 
 

@@ -14,6 +14,7 @@ from torchrl_gpu.settings.sections import (
     SCHEDULES,
     ClusterSettings,
     RunSettings,
+    SearchSettings,
     keys_of,
     learners,
     sections_of,
@@ -70,6 +71,7 @@ class Trial:
     logger: "LoggerSettings"
     checkpoints: "CheckpointSettings"
     cluster: ClusterSettings
+    search: SearchSettings
 
     @classmethod
     def of(cls, values: Mapping[str, Any], swept: tuple[str, ...] = ()) -> "Trial":
