@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import models
@@ -19,7 +20,8 @@ NAME = "zoo"
 DESCRIPTION = """\
 List the policies of the zoo with what they scored: success rate and return on the 60 legacy episodes, in the
 reference world, and on fresh ones, in the tensor world. With --take TRIAL the model of a trial joins the zoo:
-weights, config, learning curve, and its score, which is measured now.
+weights, config, learning curve, and its score, which is measured now. Weights of more than 2 MB are kept, and
+measured, in half precision.
 
 Exit status: 0 done, 1 failed, 2 bad usage or bad input."""
 
@@ -31,6 +33,8 @@ SCORE, CONFIG, CURVE = "score.json", "config.json", "curve.csv"
 FRESH_PER_STAGE = 300
 FRESH_SEED = 20262
 """Of episodes that no config trains on or picks a model by."""
+MOST_BYTES = 2_000_000
+"""Of a policy's weights."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -43,6 +47,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def take(trial_folder: Path, name: str) -> Path:
     """Measure the best model of a trial and copy it into the zoo; returns its folder there."""
+    import torch
+
     from agents.models.files import ModelFileError
     from agents.models.weights import save_model
     from marinenav_env.files import write_text
@@ -58,17 +64,22 @@ def take(trial_folder: Path, name: str) -> Path:
     with refused(ConfigError, ModelFileError, EvaluationFileError):
         trial = read_trial(trial_folder)
         best = trial_folder / "best"
-        policy = load_policy(best if best.is_dir() else trial_folder)
+        learner = load_policy(best if best.is_dir() else trial_folder).learner
         record = EvaluationRecord.load(trial_folder, histories=False)
-    score = measure(policy, trial.values)
-    target.mkdir()
-    save_model(policy.learner, target)
-    rows = [(t, record.metrics(k)) for k, t in enumerate(record.timesteps)]
-    curve = ["timestep,success,return", *(f"{t},{m.success_rate:.4f},{m.mean_return:.3f}" for t, m in rows)]
-    write_text(target / CURVE, "\n".join(curve) + "\n")
-    write_text(target / SCORE, json.dumps({"agent": policy.agent_type} | score, indent=1) + "\n")
-    write_text(target / CONFIG, json.dumps(trial.values | {"save_dir": "runs"}, indent=1) + "\n")
-    return target
+    with TemporaryDirectory(dir=models.ROOT, prefix=".") as parent:
+        folder = Path(parent, name)
+        folder.mkdir()
+        save_model(learner, folder)
+        if sum(path.stat().st_size for path in folder.iterdir()) > MOST_BYTES:
+            save_model(learner, folder, torch.float16)
+        policy = load_policy(folder)  # as it was saved
+        score = {"agent": policy.agent_type} | measure(policy, trial.values)
+        rows = [(t, record.metrics(k)) for k, t in enumerate(record.timesteps)]
+        curve = [f"{t},{m.success_rate:.4f},{m.mean_return:.3f}" for t, m in rows]
+        write_text(folder / CURVE, "\n".join(["timestep,success,return", *curve]) + "\n")
+        write_text(folder / SCORE, json.dumps(score, indent=1) + "\n")
+        write_text(folder / CONFIG, json.dumps(trial.values | {"save_dir": "runs"}, indent=1) + "\n")
+        return folder.rename(target)
 
 
 def measure(policy: "Agent", config: dict[str, Any]) -> dict[str, Any]:
