@@ -52,7 +52,7 @@ setup(
         "faces": ["gymnasium>=1.1", "pettingzoo>=1.24"],
         "tensorboard": ["tensorboard"],
         "wandb": ["wandb"],
-        "ray": ["ray"],
+        "ray": ["ray[tune]"],
     },
     entry_points={
         "console_scripts": [

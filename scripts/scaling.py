@@ -1,4 +1,4 @@
-"""What it costs to go beyond one process: a sweep on Ray, ranks of torchrun, messages between ranks."""
+"""What it costs to go beyond one process: a sweep on Ray, ranks of torchrun, what travels between them."""
 
 import argparse
 import json
@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -16,7 +17,8 @@ import torch.distributed as dist
 
 from agents.learners import LEARNERS
 from agents.learners.base import Learner
-from torchrl_gpu.experiment import build_trainer
+from torchrl_gpu.collect.collector import Collector, Order, piece_of, read_weights
+from torchrl_gpu.experiment import build_trainer, steps_of_collector
 from torchrl_gpu.learn.gradients import averaged
 from torchrl_gpu.program import new_parser
 from torchrl_gpu.ranks import Ranks
@@ -29,6 +31,7 @@ EPISODES = json.dumps({"num_episodes": [2], **FEW})
 PARTS = ("act", "step", "store", "sample", "update")
 EXAMPLES = """\
   python scripts/scaling.py bytes
+  python scripts/scaling.py pieces num_envs=256
   python scripts/scaling.py sweep num_envs=64 backend=torch
   python scripts/scaling.py ranks num_envs=256
   torchrun --nproc-per-node 2 scripts/scaling.py ranks num_envs=256
@@ -117,6 +120,18 @@ def table_of_bytes(args: argparse.Namespace) -> None:
         print(f"{name}  {len(messages)}  {bytes_of(messages)}")
 
 
+def pieces(args: argparse.Namespace) -> None:
+    """What goes out to a collector and comes back, in bytes."""
+    print("learner  bytes of weights")
+    for name, kind in LEARNERS.items():
+        print(f"{name}  {read_weights(kind(kind.Settings(), training=False).acting_network).nbytes}")
+    (trial,) = read_config(args.config_file, keys_of(args, "collectors=1", "backend=torch", "seed=0")).trials
+    collector = Collector(partial(steps_of_collector, trial, 0, 0), 0)
+    piece = piece_of(collector.collect(Order(0, (1.0,) * 4, 0)))
+    each = piece.bytes / (4 * trial.world.num_envs)
+    print(f"a timestep of {max(trial.world.training_schedule.num_robots)} robots: {each:.0f} bytes")
+
+
 def messages(args: argparse.Namespace) -> None:
     """Milliseconds that ranks take to average the gradients of an update."""
     here = Ranks.here()
@@ -136,7 +151,7 @@ def messages(args: argparse.Namespace) -> None:
     here.leave()
 
 
-WHAT = {"sweep": sweep, "ranks": ranks, "bytes": table_of_bytes, "messages": messages}
+WHAT = {"sweep": sweep, "ranks": ranks, "bytes": table_of_bytes, "pieces": pieces, "messages": messages}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -16,6 +16,7 @@ from tests.e2e.test_kill_and_resume import CONFIG
 from torchrl_gpu import train_torchrl_gpu
 from torchrl_gpu.ranks import VARIABLES
 from torchrl_gpu.runs import cluster
+from torchrl_gpu.runs.listing import list_runs
 
 ROOT = Path(__file__).parents[2]
 SEEDS = ("seed_5", "seed_6")
@@ -221,3 +222,17 @@ def test_a_sweep_whose_cluster_dies_goes_on(victim, config, expected):
     assert not any(each.is_running() for each in workers)
     finish("--resume", str(run_folder()), "--quiet")
     assert results(run_folder()) == expected
+
+
+@pytest.mark.slow
+def test_a_search_stops_trials_early(config):
+    pytest.importorskip("ray.tune")
+    Path(config).write_text(json.dumps(CONFIG | {"total_timesteps": 1600, "eval_freq": 100}))
+    keys = ('learning_rate={"loguniform":[1e-5,1e-2]}', "samples=4", 'scheduler="asha"', "-P", "2")
+    finish("-C", config, "--ray", *keys)
+    states = [info.state for info in list_runs([run_folder()])]
+    assert sorted(set(states)) == ["finished", "stopped"]
+    before = {info.folder: info.timesteps for info in list_runs([run_folder()])}
+    assert max(before.values()) == 1601
+    assert "4 of 4 trials are finished" in finish("--resume", str(run_folder()), "--ray")
+    assert before == {info.folder: info.timesteps for info in list_runs([run_folder()])}

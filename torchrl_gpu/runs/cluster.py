@@ -17,7 +17,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TextIO
 
-from torchrl_gpu.runs.folder import is_locked
+from torchrl_gpu.runs.folder import is_finished, is_locked
+from torchrl_gpu.runs.halving import Halving, halving_of, mark_stopped
 from torchrl_gpu.runs.sweep import Job, Workers, check_device, work
 from torchrl_gpu.settings.parse import ConfigError, Trial
 
@@ -45,6 +46,7 @@ class RayWorkers(Workers):
         self.ray, self.address = ray, address
         self.most = min(most, (os.cpu_count() or 1) if address == LOCAL else MOST)
         self.on_gpus = self.stopping = False
+        self.halving: Halving | None = None
         self._task = ray.remote(max_calls=1, max_retries=0)(_trial)
         self._tasks: set[Any] = set()  # under way
 
@@ -58,6 +60,7 @@ class RayWorkers(Workers):
         if self.address == LOCAL:
             check_device(device)
         self.on_gpus = device == "cuda"
+        self.halving = halving_of(trials)
         options = {"num_cpus": os.cpu_count()} | ({} if self.on_gpus else {"num_gpus": 0})
         _connect(self.ray, self.address, "argument --ray", options)
         for trial in trials:
@@ -95,7 +98,7 @@ class RayWorkers(Workers):
         """Ask every trial to save and stop; `run` returns when it has."""
         self.stopping = True
         for task in tuple(self._tasks):
-            self.ray.cancel(task, recursive=False)  # a trial needs its collectors to save
+            self._cancel(task)
 
     def close(self) -> None:
         """Leave the cluster, or end that of this machine."""
@@ -121,18 +124,31 @@ class RayWorkers(Workers):
         output = [Output(path, job.trial.name, stream) for path, stream in _streams(job)]
         task = self._task.options(name=job.trial.name, **room).remote(job, Path.cwd())
         self._tasks.add(task)
+        stopped = False
         try:
             while not self.ray.wait([task], timeout=INTERVAL)[0]:
                 for each in output:
                     each.show()
-            return self.ray.get(task)
+                if not stopped and self.halving and self.halving.stops(job.folder, job.trial):
+                    stopped = True
+                    self._cancel(task)
+            return self.ray.get(task) or stopped
+        except self.ray.exceptions.TaskCancelledError:
+            if not stopped:
+                raise
+            return True
         finally:
             self._tasks.discard(task)
             # A cancelled task is over for Ray at once; its process lets go of the folder when it has saved.
-            while self.stopping and is_locked(job.folder):
+            while (stopped or self.stopping) and is_locked(job.folder):
                 time.sleep(INTERVAL)
             for each in output:
                 each.show()
+            if stopped and not is_finished(job.folder):
+                mark_stopped(job.folder)
+
+    def _cancel(self, task: Any) -> None:
+        self.ray.cancel(task, recursive=False)  # a trial needs its collectors to save
 
     def _gpus(self, trial: Trial) -> float:
         return trial.cluster.num_gpus if self.on_gpus else 0

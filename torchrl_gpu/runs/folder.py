@@ -19,6 +19,8 @@ CHECKPOINTS = "checkpoints"
 
 LOCK_FILE = ".lock"
 FINISHED_FILE = "finished.json"
+STOPPED_FILE = "stopped.json"
+"""In the folder of a trial that its search has stopped early."""
 FAILURE_FILE = "failure.txt"
 """Traceback of a trial that failed, in its folder."""
 

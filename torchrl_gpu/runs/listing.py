@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from torchrl_gpu.evaluation.record import FILE_NAME, EvaluationRecord
-from torchrl_gpu.runs.folder import FAILURE_FILE, FINISHED_FILE, LOCK_FILE, TRIAL_FILE, is_finished, is_locked
+from torchrl_gpu.runs.folder import (
+    FAILURE_FILE,
+    FINISHED_FILE,
+    LOCK_FILE,
+    STOPPED_FILE,
+    TRIAL_FILE,
+    is_finished,
+    is_locked,
+)
 
 NOT_COMPARED = ("save_dir", "training_time")
 """Keys in which runs differ without being different."""
@@ -20,7 +28,7 @@ class RunInfo:
     """How one trial stands."""
 
     folder: Path
-    state: str  # "running", "finished", "failed" or "interrupted"
+    state: str  # "running", "finished", "stopped" early by its search, "failed" or "interrupted"
     agent: str
     config: dict[str, Any] = field(repr=False)  # `trial_config.json`
     timesteps: int  # made so far, as far as its files tell
@@ -86,6 +94,8 @@ def _state(folder: Path, config: dict[str, Any], evaluations: Sequence) -> str:
         return "running"
     if is_finished(folder):
         return "finished"
+    if (folder / STOPPED_FILE).exists():
+        return "stopped"
     if (folder / FAILURE_FILE).exists():
         return "failed"
     # The legacy pipeline marks no end: its last evaluation tells.

@@ -11,6 +11,7 @@ from torchrl_gpu.runs.folder import (
     CHECKPOINTS,
     CONFIG_FILE,
     FINISHED_FILE,
+    STOPPED_FILE,
     FolderInUseError,
     is_finished,
     locked,
@@ -97,6 +98,8 @@ def go_on(
 
 def _is_done(folder: Path, trial: Trial, lost_results: LostResults) -> bool:
     """Whether a trial is finished with all its results; ConfigError if no checkpoint gives back lost ones."""
+    if (folder / STOPPED_FILE).exists():
+        return True
     if not is_finished(folder):
         return False
     lost = lost_results(folder, trial)

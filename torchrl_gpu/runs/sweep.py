@@ -302,8 +302,10 @@ class Workers:
         self.active: set[BaseProcess] = set()
 
     def check(self, trials: Sequence[Trial], device: str) -> None:
-        """Refuse trials that these workers have no device for."""
+        """Refuse trials that these workers have no device for, or cannot stop early."""
         check_device(device)
+        for scheduler in filter(None, (trial.search.scheduler for trial in trials)):
+            raise ConfigError(f"key 'scheduler': {json.dumps(scheduler)} needs --ray")
 
     def run(self, job: Job) -> bool:
         """Run a job in a fresh process; it inherits no random state (Defect T9). True when done."""

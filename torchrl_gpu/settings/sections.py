@@ -7,7 +7,7 @@ reference of keys, the JSON schema and the command lines derive from the section
 import json
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
@@ -85,7 +85,7 @@ class ClusterSettings(Section):
 
 
 class SearchSettings(Section):
-    """What a config with ranges searches; its trials have neither key."""
+    """How ranges are searched; trials have no ``samples``."""
 
     samples: int = key(
         0,
@@ -95,6 +95,12 @@ class SearchSettings(Section):
         free=True,
         ge=0,
         le=10_000,
+    )
+    scheduler: Literal["asha"] | None = key(
+        None,
+        "`asha`, with `--ray`: stop trials early whose evaluations are worse than others'",
+        legacy=False,
+        free=True,
     )
 
 
