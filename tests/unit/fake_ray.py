@@ -90,6 +90,7 @@ class FakeRay:
     def __init__(self):
         self.actors = []
         self.options = {}
+        self.patience = []  # timeouts of all waits
 
     def remote(self, **options):
         self.options = options
@@ -103,6 +104,7 @@ class FakeRay:
         return Ref(value=pickle.loads(pickle.dumps(value)))
 
     def wait(self, refs, timeout=None):
+        self.patience.append(timeout)
         for ref in refs:
             ref.actor.work()
         ready = [ref for ref in refs if ref.done]

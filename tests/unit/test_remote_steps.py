@@ -184,6 +184,12 @@ def test_a_lost_collector_is_replaced_and_the_schedule_kept(fate, why, timestep,
         assert ray.actors[2].args != ray.actors[1].args  # nor its seed: it must not see the same again
 
 
+def test_a_collector_has_time_to_start(learn, ray):
+    learn(collector_timeout=5.0)
+    assert ray.patience[:2] == [600.0, 600.0]  # two collectors
+    assert set(ray.patience[2:]) == {5.0}
+
+
 def test_some_loss_is_noticed_in_time(learn, ray):
     assert learn(losing(ray, "dead", 60)).steps.lost
 

@@ -26,6 +26,9 @@ from torchrl_gpu.learn.schedule import Schedule
 LOSSES = 5
 """Times that a collector is lost without an answer in between after which the trial must be what kills it."""
 
+START = 600.0
+"""Seconds that one may take at least to its first answer: it has to find room and to load torch."""
+
 
 class CollectSettings(Section):
     """Who collects."""
@@ -91,11 +94,12 @@ class _Worker:
     answer: Any = None  # under way
     piece: Piece | None = None  # an answer taken, not yet used
     losses: int = 0  # since its last answer
+    started: bool = False  # whether it has answered
 
     def renew(self, actor: Any) -> None:
         """Let another one take its place."""
         self.actor, self.version, self.answer, self.piece = actor, None, None, None
-        self.losses += 1
+        self.losses, self.started = self.losses + 1, False
 
 
 class RemoteSteps:
@@ -265,9 +269,13 @@ class RemoteSteps:
 
     def _get(self, worker: _Worker, answer: Any) -> Any:
         errors = self.ray.exceptions
-        if not self.ray.wait([answer], timeout=self.settings.collector_timeout)[0]:
-            self._replace(worker, f"no answer for {self.settings.collector_timeout:g} s")
+        patience = self.settings.collector_timeout
+        if not worker.started:
+            patience = max(patience, START)
+        if not self.ray.wait([answer], timeout=patience)[0]:
+            self._replace(worker, f"no answer for {patience:g} s")
             return None
+        worker.started = True
         try:
             return self.ray.get(answer)
         except errors.RayTaskError:
