@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 LOWEST ?= .venv-lowest
 # What the tests use of the extras in setup.py; `make test EXTRAS=` does without, and skips their tests.
-EXTRAS ?= export faces ray tensorboard
+EXTRAS ?= export faces ray sb3 tensorboard
 
 .PHONY: train test test-lowest extras lint docs benchmark clean
 

@@ -50,6 +50,7 @@ setup(
         "docs": ["mkdocs-material>=9.5,<10"],
         "export": ["onnx>=1.17", "onnxscript>=0.5", "onnxruntime>=1.20"],
         "faces": ["gymnasium>=1.1", "pettingzoo>=1.24"],
+        "sb3": ["stable-baselines3>=2.9", "supersuit>=3.11"],
         "tensorboard": ["tensorboard"],
         "wandb": ["wandb"],
         "ray": ["ray[tune]"],

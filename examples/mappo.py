@@ -1,4 +1,4 @@
-"""MAPPO with TorchRL's own parts: vessels share an actor, one critic sees the whole fleet.
+"""MAPPO with TorchRL's own parts: vessels share an actor, their critics see the whole fleet.
 
 The task is that of `config/quickstart.json`: five vessels learn, two are evaluated. On one core
 `python examples/mappo.py -o mappo.csv` takes some minutes.
@@ -24,10 +24,10 @@ from marinenav_env.envs.torchrl_gpu import MarineNavTorchRLEnv
 from marinenav_env.envs.torchrl_gpu.transforms import MarineNavObservation
 
 ROBOTS = 5
-STEPS = 64
+STEPS = 32
 EPISODE_STEPS = 200
 COLLECTING = {"auto_register_policy_transforms": False}
-EPOCHS, MINIBATCHES = 8, 4
+EPOCHS, MINIBATCHES = 4, 8
 
 
 def make_env(num_envs: int, num_robots: int, seed: int) -> EnvBase:
@@ -39,8 +39,11 @@ def make_env(num_envs: int, num_robots: int, seed: int) -> EnvBase:
 
 
 def network(outputs: int, centralized: bool) -> nn.Module:
-    """An MLP that vessels share; a centralized one sees all of them."""
-    options = {"share_params": True, "depth": 2, "num_cells": 128, "activation_class": nn.ReLU}
+    """An MLP that vessels share, or one for each of them that sees all.
+
+    A centralized one with shared weights gives all vessels one value, but each has its own reward and end.
+    """
+    options = {"share_params": not centralized, "depth": 2, "num_cells": 128, "activation_class": nn.ReLU}
     return MultiAgentMLP(OBSERVATION_SIZE, outputs, ROBOTS, centralized=centralized, **options)
 
 
@@ -68,7 +71,8 @@ def make_loss(actor: ProbabilisticActor) -> tuple[MAPPOLoss, GAE]:
         key: ("agents", key) for key in ("reward", "done", "terminated", "advantage", "value_target")
     }
     of_vessel["value"] = ("agents", "state_value")
-    loss = MAPPOLoss(actor, critic, entropy_coeff=0.01)
+    # Squared errors: the default, smooth_l1, hardly counts a collision, rare and far from what is expected.
+    loss = MAPPOLoss(actor, critic, entropy_coeff=0.001, loss_critic_type="l2")
     loss.set_keys(action=("agents", "action"), sample_log_prob=("agents", "action_log_prob"), **of_vessel)
     advantage = GAE(gamma=0.99, lmbda=0.95, value_network=critic)
     advantage.set_keys(**of_vessel)
@@ -76,8 +80,11 @@ def make_loss(actor: ProbabilisticActor) -> tuple[MAPPOLoss, GAE]:
 
 
 def success(env: EnvBase, actor: ProbabilisticActor) -> tuple[float, float]:
-    """Share of first episodes in which all vessels arrive within 100 s, and the mean return of a vessel."""
-    with torch.no_grad(), set_exploration_type(ExplorationType.DETERMINISTIC):
+    """Share of first episodes in which all vessels arrive within 100 s, and the mean return of a vessel.
+
+    Actions are drawn, as in training: with the mean ones vessels often circle about their goal.
+    """
+    with torch.no_grad(), set_exploration_type(ExplorationType.RANDOM):
         data = env.rollout(EPISODE_STEPS, actor, break_when_any_done=False)["next"]
     first = (data["done"].cumsum(1) - data["done"].long() == 0).unsqueeze(-1)
     outcome = data["agents", "outcome"]
@@ -94,7 +101,7 @@ def learn(loss: MAPPOLoss, optimizer: torch.optim.Optimizer, data: TensorDictBas
         for part in data[torch.randperm(len(data))].chunk(MINIBATCHES):
             losses = loss(part)
             sum(value for key, value in losses.items() if key.startswith("loss_")).backward()
-            nn.utils.clip_grad_norm_(loss.parameters(), 0.5)
+            nn.utils.clip_grad_norm_(loss.parameters(), 10.0)
             optimizer.step()
             optimizer.zero_grad()
 
@@ -105,7 +112,7 @@ def main(timesteps: int, num_envs: int, seed: int, every: int, out: Path | None,
     env, evaluation = make_env(num_envs, ROBOTS, seed), make_env(episodes, 2, seed=20261)
     actor = make_actor(env)
     loss, advantage = make_loss(actor)
-    optimizer = torch.optim.Adam(loss.parameters(), 3e-4)
+    optimizer = torch.optim.Adam(loss.parameters(), 5e-4)
     frames = STEPS * num_envs
     collector = Collector(env, actor, frames_per_batch=frames, total_frames=timesteps, **COLLECTING)
     begin, lines = time.process_time(), ["timestep,success,return,cpu_seconds"]
@@ -126,8 +133,8 @@ def main(timesteps: int, num_envs: int, seed: int, every: int, out: Path | None,
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--timesteps", type=int, default=500_000)
-    parser.add_argument("--num-envs", type=int, default=64)
+    parser.add_argument("--timesteps", type=int, default=1_000_000)
+    parser.add_argument("--num-envs", type=int, default=256)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--every", type=int, default=10, help="iterations between evaluations")
     parser.add_argument("-o", "--out", type=Path, help="file for the learning curve")

@@ -148,7 +148,6 @@ def test_rows_of_the_vector_face():
     np.testing.assert_array_equal(again, env.reset(seed=0)[0])
 
 
-@pytest.mark.slow
 def test_stable_baselines_learns_on_one_vessel_and_on_three():
     sb3, supersuit = pytest.importorskip("stable_baselines3"), pytest.importorskip("supersuit")
     torch.manual_seed(0)

@@ -169,6 +169,7 @@ NOT_RUN_HERE = {
     "torchrun --nproc-per-node 2 scripts/scaling.py ranks num_envs=256": "needs two processes",
     "torchrun --nproc-per-node 2 scripts/scaling.py messages": "needs two processes",
     'pip install "marinenav[faces]"': "needs the network",
+    'pip install "marinenav[sb3]"': "needs the network",
     "pip download --no-deps -d wheels": "needs the network",
     "python -m pip install --no-deps wheels/*.whl": "changes the environment",
     "python -m scripts.gpu_check -D cuda -o h100.json": "the command above, without an installation",
