@@ -1,7 +1,7 @@
 """SAC with TorchRL's own parts: vessels share an actor and critics, each step of a vessel is a sample.
 
 The task is that of `config/quickstart.json`: five vessels learn, two are evaluated. On one core
-`python examples/sac.py -o sac.csv` takes some minutes.
+`python examples/sac.py --every 80 -o sac.csv` takes some minutes.
 """
 
 import argparse

@@ -167,8 +167,10 @@ def draw_colregs(axes: Axes, robot: Robot, objects: list[list[float]], duty: Dut
             continue
         for zone, corners in zones(robot, seen).items():
             in_force = duty is not None and (k, zone) == (duty.target, duty.zone)
-            look = {"alpha": 0.2, "lw": 0} if in_force else {"fill": False, "alpha": 0.45, "lw": 0.8}
-            patch = axes.add_patch(Polygon(corners, color=style.DUTY, ls=(0, (4, 3)), zorder=1, **look))
+            # Dashes without a width are an error in Matplotlib 3.8.
+            outline = {"fill": False, "alpha": 0.45, "lw": 0.8, "ls": (0, (4, 3))}
+            look = {"alpha": 0.2, "lw": 0} if in_force else outline
+            patch = axes.add_patch(Polygon(corners, color=style.DUTY, zorder=1, **look))
             patch.set_clip_path(reach)
 
 
