@@ -162,6 +162,8 @@ NOT_RUN_HERE = {
     "marinenav train -C config/ac_iqn.json --fast seed=0..9 --ray": "needs Ray, see test_ray.py",
     "marinenav train -C config/ac_iqn.json --fast seed=0..9 --ray 10.0.0.1:6379 -D cuda": "a cluster",
     "marinenav train --resume runs/training_STAMP --ray": "needs Ray, see test_ray.py",
+    "marinenav train -C config/ac_iqn.json --fast collectors=4": "needs Ray, see test_collectors.py",
+    "marinenav train -C config/ac_iqn.json --fast collectors=4 --ray 10.0.0.1:6379": "a cluster",
     f"{TORCHRUN} -C config/fast_sac.json -D cuda": "needs GPUs, see test_ranks.py",
     f"{TORCHRUN} --resume runs/training_STAMP -D cuda": "needs GPUs, see test_ranks.py",
     "python scripts/scaling.py sweep num_envs=64 backend=torch": "needs Ray, and takes minutes",
