@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -62,6 +63,15 @@ def expected(config, monkeypatch):
     return in_one_process(monkeypatch, config)
 
 
+def collectors_of(driver):
+    """Processes of collectors, which are called by what they are doing."""
+    found = []
+    for process in psutil.Process(driver.pid).children(recursive=True):
+        with suppress(psutil.Error):
+            found += [process] * " ".join(process.cmdline()).startswith("ray::Collector")
+    return found
+
+
 def checkpoint():
     return run_folder() and list((run_folder() / "seed_5" / "checkpoints").glob("checkpoint-*"))
 
@@ -86,7 +96,7 @@ def test_a_killed_collector_is_replaced(config):
     pytest.importorskip("ray")
     driver = start("-C", config, "total_timesteps=4000", "eval_freq=4000")
     wait_for(checkpoint, driver)
-    children(driver, "ray::Collector")[0].kill()
+    collectors_of(driver)[0].kill()
     output = driver.communicate(timeout=PATIENCE)[0]
     assert driver.returncode == 0, output
     assert "was lost (ActorDiedError); the others go on until another is there\n" in output
@@ -101,7 +111,7 @@ def test_a_collector_that_hangs_is_replaced(config):
     pytest.importorskip("ray")
     driver = start("-C", config, "total_timesteps=4000", "eval_freq=4000", "collector_timeout=20")
     wait_for(checkpoint, driver)
-    victim = wait_for(lambda: children(driver, "ray::Collector"), driver)[0]
+    victim = collectors_of(driver)[0]
     victim.suspend()
     output = driver.communicate(timeout=PATIENCE)[0]
     assert driver.returncode == 0, output
@@ -114,7 +124,7 @@ def test_a_collector_that_hangs_is_replaced(config):
 def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(fault, config, expected):
     driver = start("-C", config)
     wait_for(checkpoint, driver)
-    collectors = children(driver, "ray::Collector")
+    collectors = collectors_of(driver)
     assert len(collectors) == 2
     if fault == "terminal":  # tells all processes of the session
         os.killpg(driver.pid, signal.SIGINT)
