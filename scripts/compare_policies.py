@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import models
 from marinenav_env.files import replacing, write_text
-from scripts.command_line import InputError, new_parser, output_path, refused, run, table
+from scripts.command_line import InputError, new_parser, output_path, refused, run
+from scripts.comparison_tables import markdown, totals
 from torchrl_gpu.runs.sweep import check_device, positive
 from torchrl_gpu.settings.errors import ConfigError
 from torchrl_gpu.settings.overrides import parse_overrides
@@ -34,29 +35,14 @@ episode all vessels follow the policy.
 The ladder has every combination of --vessels, --buoys and --vortices (of the current), and --episodes of
 each. The 22 encounters of Imazu are played --encounters times each.
 
-Written into the folder -o: comparison.json with every number, ladder.csv, encounters.csv, ladder.png (success
-as heat maps), and encounters_NAME.png (tracks on 22 maps).
+Written into the folder -o: comparison.json with every number, comparison.md (tables), ladder.csv,
+encounters.csv, ladder.png (success as heat maps), and encounters_NAME.png (tracks on 22 maps).
 
 Exit status: 0 done, 1 failed, 2 bad usage or bad input."""
 
 EXAMPLES = """\
   python scripts/compare_policies.py ORCA APF ours=runs/training_STAMP/seed_0 -o comparison
   python scripts/compare_policies.py traced_AC_IQN_model.pt ORCA --vessels 3..5 --buoys 0,4 --vortices 0"""
-
-COLUMNS = {
-    "success": ("success", 3),
-    "vessel_hit": ("vessel hit", 3),
-    "buoy_hit": ("buoy hit", 3),
-    "time_out": ("time-out", 3),
-    "mean_return": ("return", 2),
-    "time": ("time (s)", 1),
-    "energy": ("energy (N s)", 0),
-    "path": ("path", 3),
-    "vessel_gap": ("gap (m)", 2),
-    "buoy_gap": ("to buoys", 2),
-    "rule_kept": ("rule kept", 3),
-}
-"""Metric, title of its column, digits."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -138,7 +124,7 @@ def check(args: argparse.Namespace, sources: Mapping[str, str]) -> None:
     if args.output.exists() and not args.output.is_dir():
         raise InputError(f"{args.output}: is a file, not a folder")
     args.output.mkdir(parents=True, exist_ok=True)
-    names = ["comparison.json", "ladder.csv", "ladder.png"]
+    names = ["comparison.json", "comparison.md", "ladder.csv", "ladder.png"]
     if args.encounters:
         names += ["encounters.csv", *(f"encounters_{label}.png" for label in sources)]
     for name in names:
@@ -210,6 +196,7 @@ def write(
     content = {label: {"source": sources[label], **report} for label, report in reports.items()}
     report = {"settings": settings, "policies": content}
     write_text(args.output / "comparison.json", json.dumps(report, indent=1))
+    write_text(args.output / "comparison.md", markdown(reports))
     write_csv(args.output / "ladder.csv", reports, "cells")
     save_figure(heat_maps(reports, "success", "success"), args.output / "ladder.png")
     if args.encounters:
@@ -237,26 +224,6 @@ def flat(row: Mapping[str, Any]) -> dict[str, Any]:
         else:
             values[name] = " ".join(map(str, value)) if isinstance(value, list) else value
     return values
-
-
-def totals(reports: Mapping[str, Mapping[str, Any]]) -> str:
-    """A row a policy: over the whole ladder, then the encounters."""
-    header = ["policy", *(title for title, _ in COLUMNS.values()), "us a decision", "ms alone", "encounters"]
-    rows = []
-    for label, report in reports.items():
-        numbers = [cell(report["total"][key], digits) for key, (_, digits) in COLUMNS.items()]
-        times = [f"{report['decision_us']:.0f}"]
-        times.append("-" if report["reaction_ms"] is None else f"{report['reaction_ms']:.2f}")
-        rates = [row["success"].value for row in report["encounters"]]
-        rows.append([label, *numbers, *times, f"{sum(rates) / len(rates):.3f}" if rates else "-"])
-    return table(header, rows, left=1)
-
-
-def cell(estimate: Any, digits: int) -> str:
-    """An estimate and half the width of its interval."""
-    if estimate.value is None:
-        return "-"
-    return f"{estimate.value:.{digits}f} ± {(estimate.high - estimate.low) / 2:.{digits}f}"
 
 
 def work(argv: Sequence[str] | None) -> None:

@@ -41,6 +41,7 @@ COMMANDS = {
     "report": Command("scripts.report", "write a page about runs: curves, tables, best episodes, settings"),
     "export": Command("scripts.export", "write a model for the vehicles' planner"),
     "study": Command("scripts.study", "train for several seeds, and evaluate each on fresh episodes"),
+    "spread": Command("scripts.spread", "say whether a key changes what is learned, or only seeds do"),
     "zoo": Command("scripts.zoo", "list the trained policies that come with the project"),
     "benchmark": Command("scripts.benchmark", "measure both pipelines side by side"),
     "gpu-check": Command("scripts.gpu_check", "prove that all works on a GPU, and measure how fast"),

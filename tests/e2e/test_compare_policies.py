@@ -39,6 +39,9 @@ def test_it_writes_numbers_tables_and_pictures(golden: Path, capsys: pytest.Capt
     assert goes["total"]["time_out"] == [1.0, pytest.approx(0.6756, abs=1e-4), 1.0, 8]
     assert goes["decision_us"] > 0
     assert goes["reaction_ms"] > 0
+    tables = Path("out/comparison.md").read_text()
+    assert "| goes | 0.000 ± 0.245 | 0.000 ± 0.245 |" in tables  # by vessels: four episodes each
+    assert "| 22 | 0, -45, -90 | 0.00; " in tables
     with open("out/ladder.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["policy"], row["vessels"], row["buoys"]) for row in rows[:4]] == [
