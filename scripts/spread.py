@@ -74,7 +74,8 @@ def numbers_of(rows: Sequence[Sequence[str]]) -> list[float]:
     steps = np.array([int(row[3]) for row in rows])
     values = np.array([[float(row[5]), float(row[4])] for row in rows])  # return, success
     widths = np.diff(steps)[:, None]
-    whole = (widths * (values[1:] + values[:-1]) / 2).sum(0) / widths.sum()
+    area = (widths * (values[1:] + values[:-1]) / 2).sum(0)
+    whole = area / widths.sum() if len(values) > 1 else values[0]
     last = values[-max(1, round(len(values) / 3)) :].mean(0)
     return [float(value) for pair in zip(last, whole, strict=True) for value in pair]
 
@@ -123,7 +124,8 @@ def samples(path: Path, until: int | None) -> dict[str, dict[str, np.ndarray]]:
         steps = [int(row[3]) for row in rows]
         if until is None or max(steps) >= until:
             own = [row for row, step in zip(rows, steps, strict=True) if until is None or step <= until]
-            found.setdefault(agent, {}).setdefault(label, []).append(numbers_of(own))
+            if own:
+                found.setdefault(agent, {}).setdefault(label, []).append(numbers_of(own))
     return {agent: {label: np.array(rows) for label, rows in each.items()} for agent, each in found.items()}
 
 

@@ -199,7 +199,7 @@ SHORTER_WORDS = {
     " -P 4": "",
     " --ray 10.0.0.1:6379": "",
     " --per-stage 100": " --per-stage 2",
-    " --until 60000": " --until 100",
+    " --until 60000": " --until 120",
     "total_timesteps=1e5": "total_timesteps=2e2",
     "seed=0..9": "seed=0,1",
     "seed=0..4": "seed=0",
@@ -215,6 +215,8 @@ EXTRAS = {"gymnasium": "gymnasium", "pettingzoo": "envs.pettingzoo", "onnxruntim
 TESTED_ELSEWHERE = (
     "marinenav compare-policies ORCA APF ours",
     "marinenav compare-policies traced",
+    "marinenav compare-policies iqn ORCA",
+    "marinenav spread --until 100000",
     "marinenav reproduce",
     "marinenav benchmark",
     "marinenav gpu-check",
