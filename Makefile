@@ -12,13 +12,18 @@ EXTRAS ?= export faces ray sb3 tensorboard
 train: $(INSTALLED)
 	$(VENV)/bin/marinenav quickstart
 
-# Two processes, a file of tests at a time: half the time on two cores, each test on one thread.
+# Two processes, a file of tests at a time: half the time on two cores, each test on one thread. Tests that fork
+# come first, in processes of their own: a library that others load may leave threads that a fork does not survive.
+SUITE := -m pytest -n 2 --dist loadfile
+
 test: $(INSTALLED) extras
-	$(PY) -m pytest -n 2 --dist loadfile
+	$(PY) $(SUITE) -m "forks and not slow"
+	$(PY) $(SUITE) -m "not (forks or slow or benchmark)"
 
 # The whole suite on the lowest version of every package that setup.py allows, in an environment of its own.
 test-lowest: $(LOWEST)/.installed
-	$(LOWEST)/bin/python -m pytest -n 2 --dist loadfile
+	$(LOWEST)/bin/python $(SUITE) -m "forks and not slow"
+	$(LOWEST)/bin/python $(SUITE) -m "not (forks or slow or benchmark)"
 
 # One by one, as not each has wheels for every Python: without one its tests are skipped, the others run.
 extras: $(EXTRAS:%=$(VENV)/.extra-%)

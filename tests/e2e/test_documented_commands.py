@@ -242,7 +242,7 @@ def run_make(target: str, *variables: str) -> None:
     last = shown.stdout.splitlines()[-1]
     ends = {
         "train": "marinenav quickstart",
-        "test": "python -m pytest -n 2 --dist loadfile",
+        "test": 'python -m pytest -n 2 --dist loadfile -m "not (forks or slow or benchmark)"',
         "lint": "python -m ruff format --check .",
         "docs": "python -m mkdocs build --strict",
     }

@@ -15,6 +15,8 @@ from agents.agent import Agent
 from torchrl_gpu import train_torchrl_gpu
 from torchrl_gpu.program import typed
 
+pytestmark = pytest.mark.forks
+
 CONFIG = {
     "seed": 5,
     "total_timesteps": 120,

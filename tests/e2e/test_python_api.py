@@ -14,6 +14,8 @@ from agents.models.files import ModelFileError
 from tests.e2e.test_train_cli import SMALL
 from torchrl_gpu.settings.parse import ConfigError
 
+pytestmark = pytest.mark.forks
+
 
 @pytest.fixture
 def config(tmp_path, monkeypatch):

@@ -16,6 +16,8 @@ from tests.unit.test_ranks import on_ranks
 from torchrl_gpu import train_torchrl_gpu
 from torchrl_gpu.torchrl_trainer import TorchRLTrainer
 
+pytestmark = pytest.mark.forks
+
 KEYS = {"num_envs": 4, "backend": "torch", "total_timesteps": 80, "eval_freq": 80, "checkpoint_every": 20}
 DONE = {"timesteps": 84, "updates": 17}  # those of one process with four environments
 

@@ -20,6 +20,8 @@ from torchrl_gpu.runs.folder import locked
 from torchrl_gpu.settings.parse import ConfigError, make_trials
 from torchrl_gpu.torchrl_trainer import TorchRLTrainer
 
+pytestmark = pytest.mark.forks
+
 ROOT = Path(__file__).parents[2]
 
 SMALL = {

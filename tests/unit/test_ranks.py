@@ -22,6 +22,8 @@ from torchrl_gpu.seeding import seed_of_rank
 from torchrl_gpu.settings.parse import ConfigError, make_trials
 from torchrl_gpu.train_torchrl_gpu import check
 
+pytestmark = pytest.mark.forks
+
 CONFIG = json.loads((Path(__file__).parents[2] / "config" / "ac_iqn.json").read_text())
 UPDATES, SIZE = 4, 32
 COMPILED = Way(compiled=True)
