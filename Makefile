@@ -14,16 +14,17 @@ train: $(INSTALLED)
 
 # Two processes, a file of tests at a time: half the time on two cores, each test on one thread. Tests that fork
 # come first, in processes of their own: a library that others load may leave threads that a fork does not survive.
-SUITE := -m pytest -n 2 --dist loadfile
+define suite
+$(1) -m pytest -n 2 --dist loadfile -m "forks and not slow"
+$(1) -m pytest -n 2 --dist loadfile -m "not (forks or slow or benchmark)"
+endef
 
 test: $(INSTALLED) extras
-	$(PY) $(SUITE) -m "forks and not slow"
-	$(PY) $(SUITE) -m "not (forks or slow or benchmark)"
+	$(call suite,$(PY))
 
 # The whole suite on the lowest version of every package that setup.py allows, in an environment of its own.
 test-lowest: $(LOWEST)/.installed
-	$(LOWEST)/bin/python $(SUITE) -m "forks and not slow"
-	$(LOWEST)/bin/python $(SUITE) -m "not (forks or slow or benchmark)"
+	$(call suite,$(LOWEST)/bin/python)
 
 # One by one, as not each has wheels for every Python: without one its tests are skipped, the others run.
 extras: $(EXTRAS:%=$(VENV)/.extra-%)

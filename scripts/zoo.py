@@ -71,7 +71,8 @@ def take(trial_folder: Path, name: str) -> Path:
         folder.mkdir()
         save_model(learner, folder)
         if sum(path.stat().st_size for path in folder.iterdir()) > MOST_BYTES:
-            save_model(learner, folder, torch.float16)
+            learner.to_dtype(torch.float16)
+            save_model(learner, folder)
         policy = load_policy(folder)  # as it was saved
         score = {"agent": policy.agent_type} | measure(policy, trial.values)
         rows = [(t, record.metrics(k)) for k, t in enumerate(record.timesteps)]

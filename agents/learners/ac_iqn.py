@@ -25,9 +25,6 @@ from agents.networks import (
 )
 from agents.settings import key
 
-QUANTILES_OF_A_MEAN = 32
-"""As many as IQN acts by."""
-
 
 @dataclass(eq=False, repr=False)
 class Critic(QuantileNetwork):
@@ -91,7 +88,8 @@ class AC_IQN(ContinuousLearner, name="AC-IQN"):  # noqa: N801
 
     def expected_return(self, observation: Observation, action: Tensor) -> Tensor:
         """See `Learner.expected_return`: the mean of quantiles at the middles of equal shares."""
-        middles = (torch.arange(QUANTILES_OF_A_MEAN, device=action.device) + 0.5) / QUANTILES_OF_A_MEAN
+        number = self.policy_local.critic.K
+        middles = (torch.arange(number, device=action.device) + 0.5) / number
         taus = middles.to(action.dtype).view(1, -1, 1).expand(len(action), -1, -1)
         return self.return_quantiles(observation, action, taus).mean(1)
 

@@ -104,8 +104,7 @@ class SAC(ContinuousLearner, name="SAC"):
 
     def expected_return(self, observation: Observation, action: Tensor) -> Tensor:
         """See `Learner.expected_return`: the smaller critic's, with the entropy to come."""
-        critics = self.policy_local.critic_1, self.policy_local.critic_2
-        return torch.min(*(critic(observation, action) for critic in critics)).squeeze(1)
+        return self._smaller_value(self.policy_local, observation, action).squeeze(1)
 
     def planner(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         """See `Learner.planner`: mean and logarithm of the standard deviation, which the planner samples."""
@@ -137,5 +136,8 @@ class SAC(ContinuousLearner, name="SAC"):
     def _soft_value(self, policy: SAC_Policy, observation: Observation, noise: Tensor) -> Tensor:
         """min(Q1, A2)(s, a) - α log π(a|s) for the action that `noise` gives, (B, 1)."""
         actions, log_density = policy.actor.sample(observation, noise)
-        value = torch.min(policy.critic_1(observation, actions), policy.critic_2(observation, actions))
-        return value - self.alpha * log_density
+        return self._smaller_value(policy, observation, actions) - self.alpha * log_density
+
+    @staticmethod
+    def _smaller_value(policy: SAC_Policy, observation: Observation, actions: Tensor) -> Tensor:
+        return torch.min(policy.critic_1(observation, actions), policy.critic_2(observation, actions))

@@ -27,18 +27,16 @@ from agents.models.files import (
 from marinenav_env.files import replacing
 
 
-def save_model(learner: Learner, directory: str | Path, dtype: torch.dtype | None = None) -> None:
+def save_model(learner: Learner, directory: str | Path) -> None:
     """Write the local networks of a learner as a legacy model folder, which must exist.
 
-    All files are written aside before the first of them takes its place. ``dtype`` is the precision of the
-    weights in them, that of the networks unless given.
+    All files are written aside before the first of them takes its place.
     """
     directory = Path(directory)
     with ExitStack() as files:
         for name, network in learner.networks(learner.policy_local).items():
             paths = files_of(name)
-            state = {key: values.to(dtype or values.dtype) for key, values in network.state_dict().items()}
-            torch.save(state, files.enter_context(replacing(directory / paths.weights)))
+            torch.save(network.state_dict(), files.enter_context(replacing(directory / paths.weights)))
             parameters = files.enter_context(replacing(directory / paths.constructor_parameters, "w"))
             json.dump(network.get_constructor_parameters(), parameters)
 

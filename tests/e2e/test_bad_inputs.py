@@ -60,7 +60,7 @@ def test_a_bad_input_is_named_and_leaves_nothing(case, here, documented) -> None
         assert {Path(path).name for path in new} <= LEFT_BY_A_FAILED_TRIAL
     else:
         assert outcome.message.count("\n") == 0
-        assert len(outcome.message) < 1500
+        assert len(outcome.message) < 1000
         assert new == set()
     assert {path: outcome.after.get(path) for path in outcome.before} == outcome.before
     same_words = VERSIONS in DOCUMENT.read_text(encoding="utf-8")

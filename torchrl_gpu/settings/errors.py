@@ -1,6 +1,7 @@
 """What is wrong with a config, in one line that names the key, the value and what is allowed."""
 
 from collections.abc import Iterable
+from textwrap import shorten
 from typing import Any
 
 from pydantic import ValidationError
@@ -8,6 +9,9 @@ from pydantic import ValidationError
 from agents.settings import Section
 from torchrl_gpu.program import near
 from torchrl_gpu.settings.reference import allowed, schema_of, show
+
+LONGEST, AND_MORE = 800, " ... (docs/reference/keys.md has all)"
+"""Characters of a list of keys, and how a longer one ends."""
 
 
 class ConfigError(ValueError):
@@ -40,7 +44,7 @@ def explanation(error: ValidationError, section: type[Section]) -> str:
 
 def unknown(name: str, known: Iterable[str], where: str = "") -> str:
     """An unknown key, with the nearest known one."""
-    hint = near(name, known) or f"; known keys are {', '.join(known)}"
+    hint = near(name, known) or f"; known keys are {shorten(', '.join(known), LONGEST, placeholder=AND_MORE)}"
     return f"unknown key {name!r}{where}{hint}"
 
 
