@@ -116,7 +116,7 @@ def work(argv: Sequence[str] | None) -> None:
     import torch  # seconds: help, version and wrong usage do not wait for it
 
     from marinenav_env.files import write_text
-    from scripts import measurements, update_speed
+    from scripts.measuring import pipelines, updates
     from torchrl_gpu.runs.surroundings import machine, versions
 
     logging.getLogger("torchrl").setLevel(logging.WARNING)  # it reports every storage on standard output
@@ -129,12 +129,12 @@ def work(argv: Sequence[str] | None) -> None:
         "settings": {name: str(v) if isinstance(v, Path) else v for name, v in vars(args).items()},
     }
     with tempfile.TemporaryDirectory() as folder:
-        bench = measurements.Bench(args, written, measurements.Clock.of(args.device), Path(folder))
-        of_agents = {**measurements.OF_AGENTS, "update": update_speed.update}
+        bench = pipelines.Bench(args, written, pipelines.Clock.of(args.device), Path(folder))
+        of_agents = {**pipelines.OF_AGENTS, "update": updates.update}
         for name in args.measure:
             measure = of_agents.get(name)
             agents = args.agents if measure else ()
-            results[name] = [] if measure else measurements.replay(bench)
+            results[name] = [] if measure else pipelines.replay(bench)
             for agent in agents:
                 print(f"{datetime.now():%H:%M:%S} {name}: {agent}", file=sys.stderr, flush=True)
                 results[name] += measure(bench, agent)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import models
 from marinenav_env.files import replacing, write_text
 from scripts.command_line import InputError, new_parser, output_path, refused, run
-from scripts.comparison_tables import markdown, totals
+from scripts.tabulating.comparison import markdown, totals
 from torchrl_gpu.runs.sweep import check_device, positive
 from torchrl_gpu.settings.errors import ConfigError
 from torchrl_gpu.settings.overrides import parse_overrides

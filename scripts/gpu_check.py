@@ -21,7 +21,7 @@ from torchrl_gpu.runs.sweep import check_device, one_thread, positive
 from torchrl_gpu.settings.parse import ConfigError
 
 if TYPE_CHECKING:
-    from scripts.gpu_parts import Part
+    from scripts.measuring.gpu import Part
 
 NAME = "gpu_check"
 DESCRIPTION = """\
@@ -155,8 +155,8 @@ def work(argv: Sequence[str] | None) -> int:
     args = build_parser().parse_args(argv)
     complete(args)
     from marinenav_env.files import write_text
-    from scripts.gpu_parts import PARTS as KNOWN
-    from scripts.gpu_parts import Check, Part
+    from scripts.measuring.gpu import PARTS as KNOWN
+    from scripts.measuring.gpu import Check, Part
 
     report: dict[str, Any] = {"command": command(NAME, argv), "time": f"{datetime.now():%Y-%m-%d %H:%M}"}
     report["settings"] = {name: str(v) if isinstance(v, Path) else v for name, v in vars(args).items()}

@@ -144,7 +144,7 @@ def state_table(wanted: dict[Path, Trial]) -> str:
 
 def tabulate(args: argparse.Namespace, wanted: dict[Path, Trial]) -> None:
     """Evaluate what is finished, and make table and curves."""
-    from scripts.reproduction import Judge, Model, Run, collect, render
+    from scripts.tabulating.reproduction import Judge, Model, Run, collect, render
 
     check_folder(args)
     trial = next(iter(wanted.values()))

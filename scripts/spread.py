@@ -111,7 +111,7 @@ def holm(ps: Sequence[float]) -> list[float]:
 
 def samples(path: Path, until: int | None) -> dict[str, dict[str, np.ndarray]]:
     """The `MEASURES` of every trial of a file, [seeds, 4], by agent and label, labels by their value."""
-    from scripts.reproduction import by_run
+    from scripts.tabulating.reproduction import by_run
 
     found: dict[str, dict[str, list[list[float]]]] = {}
     for (label, agent, _), rows in sorted(by_run(path).items(), key=lambda item: value_of(item[0][0])):
@@ -163,7 +163,7 @@ def cell(values: np.ndarray, digits: int, told: Difference | None, p: float | No
 
 def add_runs(args: argparse.Namespace) -> None:
     """Put the curves of the finished trials into the file."""
-    from scripts.reproduction import Run, write_curves
+    from scripts.tabulating.reproduction import Run, write_curves
     from torchrl_gpu.runs.listing import list_runs
     from torchrl_gpu.runs.resuming import read_trial
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from agents.learners import LEARNERS
-from scripts import measurements
 from scripts.benchmark import build_parser, rates_table, usable
-from scripts.measurements import Bench, Clock, Row
+from scripts.measuring import pipelines
+from scripts.measuring.pipelines import Bench, Clock, Row
 
 CONFIG = Path(__file__).parents[2] / "config" / "ac_iqn.json"
 THROUGHPUT = {"AC-IQN": 4, "IQN": 4, "SAC": 4, "DDPG": 6, "DQN": 12, "Rainbow": 2.5}
@@ -34,22 +34,22 @@ def show(benchmark, measure, target: float | None = None) -> None:
 
 @pytest.mark.parametrize("agent", LEARNERS)
 def test_reproduction_mode(benchmark, bench, agent):
-    show(benchmark, lambda: measurements.reproduction(bench, agent), 1.0)
+    show(benchmark, lambda: pipelines.reproduction(bench, agent), 1.0)
 
 
 @pytest.mark.parametrize("agent", LEARNERS)
 def test_throughput_mode(benchmark, bench, agent):
-    show(benchmark, lambda: measurements.training(bench, agent), THROUGHPUT.get(agent))
+    show(benchmark, lambda: pipelines.training(bench, agent), THROUGHPUT.get(agent))
 
 
 @pytest.mark.parametrize("agent", ["AC-IQN", "DQN"])
 def test_collection_alone(benchmark, bench, agent):
-    show(benchmark, lambda: measurements.collection(bench, agent), 200.0)
+    show(benchmark, lambda: pipelines.collection(bench, agent), 200.0)
 
 
 def test_evaluation_of_60_episodes(benchmark, bench):
-    show(benchmark, lambda: measurements.evaluation(bench, "AC-IQN"), 20.0)
+    show(benchmark, lambda: pipelines.evaluation(bench, "AC-IQN"), 20.0)
 
 
 def test_replay_at_growing_sizes(benchmark, bench):
-    show(benchmark, lambda: measurements.replay(bench))
+    show(benchmark, lambda: pipelines.replay(bench))

@@ -12,7 +12,7 @@ import torch
 
 from marinenav_env.envs import MarineNavEnv3
 from marinenav_env.envs.contract.constants import EPISODE_LIMIT
-from scripts.world_speed import OBSTACLES, ROBOTS, SHORT_EPISODE, new_world, rate_of
+from scripts.measuring.worlds import OBSTACLES, ROBOTS, SHORT_EPISODE, new_world, rate_of
 
 
 def numpy_rate(num_cores: int, seconds: float = 2.0) -> float:

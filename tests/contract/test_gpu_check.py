@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from scripts import device_parity, gpu_parts
 from scripts.gpu_check import goals
-from scripts.gpu_parts import Check, Part, without_kernels
+from scripts.measuring import gpu, parity
+from scripts.measuring.gpu import Check, Part, without_kernels
 from tests.contract.simulated_gpu import simulated_gpu
 from torchrl_gpu.experiment import build_agent
 
@@ -17,8 +17,8 @@ no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a real G
 
 @pytest.fixture
 def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Check:
-    monkeypatch.setattr(device_parity, "STEPS", 2)
-    monkeypatch.setattr(device_parity, "UPDATES", 2)
+    monkeypatch.setattr(parity, "STEPS", 2)
+    monkeypatch.setattr(parity, "UPDATES", 2)
     args = argparse.Namespace(device="cpu", num_envs=2, seconds=0.01, compile=False, agents=["DQN"])
     return Check(args, tmp_path)
 
@@ -26,16 +26,16 @@ def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Check:
 @no_gpu
 def test_worlds_are_compared_across_devices(check: Check) -> None:
     with simulated_gpu():
-        [row] = device_parity.worlds(2, "cuda")
+        [row] = parity.worlds(2, "cuda")
     assert (row["observations"], row["rewards"], row["equal outcomes"]) == (0.0, 0.0, 1.0)
 
 
 def test_no_number_is_a_difference(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert device_parity.largest([float("nan"), 1.0]) != device_parity.largest([1.0, 1.0])
+    assert parity.largest([float("nan"), 1.0]) != parity.largest([1.0, 1.0])
     row = {"observations": float("nan"), "rewards": 0.0, "equal outcomes": 1.0}
-    monkeypatch.setattr(device_parity, "worlds", lambda *args: [row])
+    monkeypatch.setattr(parity, "worlds", lambda *args: [row])
     part = Part(float("inf"))
-    gpu_parts.world_parity(check, part)
+    gpu.world_parity(check, part)
     assert part.failed
 
 
@@ -44,7 +44,7 @@ def test_no_number_is_a_difference(check: Check, monkeypatch: pytest.MonkeyPatch
 def test_updates_are_compared_across_devices(agent: str, check: Check) -> None:
     bench = check.bench()
     with simulated_gpu():
-        [row] = device_parity.updates(bench, agent, "cuda")
+        [row] = parity.updates(bench, agent, "cuda")
     assert [value for name, value in row.items() if "float" in name] == [0.0] * 4
 
 
@@ -56,14 +56,14 @@ def test_an_update_that_differs_is_a_failure(check: Check, monkeypatch: pytest.M
         built[-1].learner.change(discount=0.99 - 1e-4 * (len(built) % 2))
         return built[-1]
 
-    monkeypatch.setattr(device_parity, "build_agent", build)
+    monkeypatch.setattr(parity, "build_agent", build)
     part = Part(float("inf"))
-    gpu_parts.update_parity(check, part)
+    gpu.update_parity(check, part)
     assert part.failed == ["DQN: float64 differs by more than 1e-06"]
 
 
 def test_a_world_that_differs_is_a_failure(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Sloppy(device_parity.VectorWorld):
+    class Sloppy(parity.VectorWorld):
         made = 0
 
         def load(self, episodes):
@@ -72,9 +72,9 @@ def test_a_world_that_differs_is_a_failure(check: Check, monkeypatch: pytest.Mon
             self.params.robot[:] *= 1 + 1e-5 * Sloppy.made
             return rows
 
-    monkeypatch.setattr(device_parity, "VectorWorld", Sloppy)
+    monkeypatch.setattr(parity, "VectorWorld", Sloppy)
     part = Part(float("inf"))
-    gpu_parts.world_parity(check, part)
+    gpu.world_parity(check, part)
     assert part.failed == ["the worlds differ by more than 1e-06, or in outcomes"]
     assert part.rows[0]["observations"] > 1e-6
 

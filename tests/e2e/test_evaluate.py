@@ -15,7 +15,7 @@ from agents.models.traced import traced_name
 from marinenav_env.envs import MarineNavEnv3
 from marinenav_env.envs.contract.stage import Stage
 from scripts import evaluate, export, train_rl_agents, view_episode
-from scripts.diagnosis import ending_of, endings_table, worst_episodes
+from scripts.tabulating.diagnosis import ending_of, endings_table, worst_episodes
 from torchrl_gpu import train_torchrl_gpu
 from torchrl_gpu.evaluation import batched, task
 from torchrl_gpu.evaluation import one_by_one as evaluation

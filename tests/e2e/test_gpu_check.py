@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 import torchrl_gpu.evaluation.batched
-from scripts import device_parity, gpu_parts, marinenav
+from scripts import marinenav
+from scripts.measuring import gpu, parity
 
 SIZES = "--agents DQN --num-envs 4 --world-envs 2 --seconds 0.01 --recipe-timesteps 400"
 WORDS = ["gpu-check", *SIZES.split()]
@@ -17,11 +18,11 @@ def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where it is written; episodes are short and few, and so is the quickstart."""
     monkeypatch.setattr(torchrl_gpu.evaluation.batched, "EPISODE_LIMIT", 2)
     for name in ("STEPS", "UPDATES"):
-        monkeypatch.setattr(device_parity, name, 2)
+        monkeypatch.setattr(parity, name, 2)
     for name, value in {"EPISODES": 3, "CONFIGS": tmp_path}.items():
-        monkeypatch.setattr(gpu_parts, name, value)
+        monkeypatch.setattr(gpu, name, value)
     for name in ("quickstart.json", "ac_iqn.json"):
-        written = json.loads((gpu_parts.ROOT / "config" / name).read_text())
+        written = json.loads((gpu.ROOT / "config" / name).read_text())
         short = {"learning_starts": 200, "batch_size": 8, "update_every": 64}
         (tmp_path / name).write_text(json.dumps(written | short))
     return tmp_path / "report.json"
@@ -31,7 +32,7 @@ def test_every_part_is_done_and_written(report: Path, capsys: pytest.CaptureFixt
     assert marinenav.main([*WORDS, "-o", str(report)]) == 0
     written = json.loads(report.read_text())
     parts = written["parts"]
-    assert list(parts) == list(gpu_parts.PARTS)
+    assert list(parts) == list(gpu.PARTS)
     assert all(part["seconds"] > 0 and not part["failed"] for part in parts.values())
     without_gpu = {"tests"}
     assert {name for name, part in parts.items() if not part["rows"]} == without_gpu
@@ -55,7 +56,7 @@ def test_a_part_that_fails_says_so_and_the_next_goes_on(
     def broken(*args: object) -> None:
         raise RuntimeError("CUDA error:\nno kernel image")
 
-    monkeypatch.setattr(device_parity, "worlds", broken)
+    monkeypatch.setattr(parity, "worlds", broken)
     words = ["-o", str(report), "--parts", "world-parity", "machine"]
     assert marinenav.main([*WORDS, *words]) == 1
     assert "failed: world: RuntimeError: CUDA error: no kernel image" in report.with_suffix(".md").read_text()

@@ -9,8 +9,9 @@ import pytest
 
 import torchrl_gpu.evaluation.batched
 import torchrl_gpu.evaluation.one_by_one
-from scripts import benchmark, measurements
-from scripts.measurements import Bench, Clock, Loop, Round, Way, in_turns
+from scripts import benchmark
+from scripts.measuring import pipelines
+from scripts.measuring.pipelines import Bench, Clock, Loop, Round, Way, in_turns
 
 CONFIG = {
     "seed": 3,
@@ -121,7 +122,7 @@ def test_loops_count_the_steps_that_their_worlds_make(num_envs, bench):
 
 
 def test_collection_learns_nothing(bench):
-    keys = {"total_timesteps": measurements.NEVER + 1, "learning_starts": measurements.NEVER}
+    keys = {"total_timesteps": pipelines.NEVER + 1, "learning_starts": pipelines.NEVER}
     loop = bench.torchrl_loop(bench.trial("DQN", **bench.fast(4), **keys))
     before = [weight.clone() for weight in loop.weights()]
     loop.round(bench.clock, lambda: True, lambda _: loop.timestep() > 60)

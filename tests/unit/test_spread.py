@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import ttest_ind
 
 from scripts import spread
-from scripts.reproduction import CURVE_COLUMNS
+from scripts.tabulating.reproduction import CURVE_COLUMNS
 
 LOW, HIGH = np.array([1.0, 2.0, 3.5, 2.0]), np.array([10.0, 11.5, 12.0])
 

@@ -20,14 +20,15 @@ from torch.profiler import ProfilerActivity
 
 import config
 from marinenav_env.envs.torchrl_gpu.compilation import reason
-from scripts import benchmark, device_parity, measurements, update_speed
-from scripts.measurements import Bench, Clock, Loop, Row
-from scripts.world_speed import new_world, rate_of
+from scripts import benchmark
+from scripts.measuring import parity, pipelines, updates
+from scripts.measuring.pipelines import Bench, Clock, Loop, Row
+from scripts.measuring.worlds import new_world, rate_of
 from torchrl_gpu import api
 from torchrl_gpu.learn.ways import can_compile
 from torchrl_gpu.runs.surroundings import machine, versions
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 CONFIGS = Path(config.__file__).parent
 COMPILED = "AC-IQN"
 """The learner that is also measured compiled, which takes minutes for all of them."""
@@ -131,7 +132,7 @@ def gpu_tests(check: Check, part: Part) -> None:
 
 def world_parity(check: Check, part: Part) -> None:
     """The same episodes and actions in two worlds of float64."""
-    part.add("world", partial(device_parity.worlds, check.args.num_envs, check.args.device))
+    part.add("world", partial(parity.worlds, check.args.num_envs, check.args.device))
     for row in part.rows:
         near = row["observations"] <= APART and row["rewards"] <= APART  # not so where one is NaN
         if not near or row["equal outcomes"] < 1:
@@ -142,7 +143,7 @@ def update_parity(check: Check, part: Part) -> None:
     """Twenty updates of each learner from equal weights, batches and noise."""
     bench = check.bench(device="cpu")
     for agent in check.args.agents:
-        part.add(agent, partial(device_parity.updates, bench, agent, check.args.device))
+        part.add(agent, partial(parity.updates, bench, agent, check.args.device))
     for row in part.rows:
         if not (row["losses, float64"] <= APART and row["weights, float64"] <= APART):
             part.failed.append(f"{row['agent']}: float64 differs by more than {APART:g}")
@@ -167,13 +168,13 @@ def learners(check: Check, part: Part) -> None:
     """Benchmarks of each learner, without the legacy pipeline; those that take longest come last."""
 
     def training(bench: Bench, agent: str) -> list[Row]:
-        return measurements.loops(bench, agent, bench.args.num_envs, legacy=False, **long_run(check, agent))
+        return pipelines.loops(bench, agent, bench.args.num_envs, legacy=False, **long_run(check, agent))
 
     measured = {
-        "update": update_speed.update,
+        "update": updates.update,
         "training": training,
-        "collection": partial(measurements.collection, legacy=False),
-        "evaluation": partial(measurements.evaluation, legacy=False),
+        "collection": partial(pipelines.collection, legacy=False),
+        "evaluation": partial(pipelines.evaluation, legacy=False),
     }
     for name, measure in measured.items():
         for agent in check.args.agents:

@@ -8,9 +8,9 @@ from torch import Tensor
 from agents.batch import Batch
 from agents.learners.base import Learner
 from marinenav_env.envs.torchrl_gpu.world import VectorWorld
-from scripts.measurements import Bench, Row
-from scripts.update_speed import some_draws
-from scripts.world_speed import OBSTACLES, ROBOTS, new_world
+from scripts.measuring.pipelines import Bench, Row
+from scripts.measuring.updates import some_draws
+from scripts.measuring.worlds import OBSTACLES, ROBOTS, new_world
 from torchrl_gpu.experiment import build_agent
 from torchrl_gpu.replay.rows import Draw
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, fx
 
 from agents.learners.base import Learner
-from scripts.measurements import Bench, Row, work_in_turns
+from scripts.measuring.pipelines import Bench, Row, work_in_turns
 from torchrl_gpu.experiment import build_agent
 from torchrl_gpu.learn.update import Drawn, device_update, traced_updates
 from torchrl_gpu.learn.ways import Way
