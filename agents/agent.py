@@ -195,10 +195,7 @@ class Agent:
 
     def state_to_tensor(self, states: StateBatch) -> Observation:
         """Tensors of a `state_batch`; empty object lists give `(x1, None, None)`."""
-        self_states, objects, masks = states
-        if not len(objects):
-            return Observation(self._tensor(self_states), None, None)
-        return Observation(self._tensor(self_states), self._tensor(objects), self._tensor(masks))
+        return Observation(*(self._tensor(part) if len(part) else None for part in states))
 
     def _tensor(self, values: Any) -> Tensor:
         # In the precision at once, and without `torch.as_tensor`: each takes as long as the rest.

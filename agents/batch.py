@@ -1,33 +1,44 @@
 """A batch of transitions as the losses read it, and the rows of numbers that it is split from."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 from typing_extensions import Self
 
-from marinenav_env.envs.contract.layout import OBJECT_ROWS, OBJECT_SIZE, OBSERVATION_PARTS, OBSERVATION_SIZE
+from marinenav_env.envs.contract.layout import (
+    OBJECT_ROWS,
+    OBJECT_SIZE,
+    OBSERVATION_FLAGS,
+    OBSERVATION_KEYS,
+    OBSERVATION_PARTS,
+    OBSERVATION_SHAPES,
+    OBSERVATION_SIZE,
+)
+
+Observation = NamedTuple("Observation", [(key, Tensor) for key in OBSERVATION_KEYS])
+"""What N robots observe: (N, 7), objects (N, 5, 5) with zero rows for missing ones, which there are (N, 5).
+
+Flags are bool, or 0 and 1. Where it is known that no robot sees an object, the last two are `None`.
+"""
 
 
-class Observation(NamedTuple):
-    """What N robots observe; the last two are `None` where it is known that no robot sees an object."""
+def split_observation(columns: Tensor) -> Observation:
+    """From the columns (N, 37) of rows; nothing of it is a view into them."""
+    parts = zip(OBSERVATION_SHAPES.items(), columns.split(OBSERVATION_PARTS, dim=1), strict=True)
+    return Observation(
+        *(
+            part != 0 if key in OBSERVATION_FLAGS else part.contiguous().unflatten(1, shape)
+            for (key, shape), part in parts
+        )
+    )
 
-    self_state: Tensor  # (N, 7)
-    objects_state: Tensor | None  # (N, 5, 5); missing ones are zero rows
-    objects_mask: Tensor | None  # which of them there are, (N, 5), bool or 0 and 1
 
-    @classmethod
-    def of(cls, columns: Tensor) -> Self:
-        """From the columns (N, 37) of rows; nothing of it is a view into them."""
-        own, objects, mask = columns.split(OBSERVATION_PARTS, dim=1)
-        objects = objects.contiguous().unflatten(1, (OBJECT_ROWS, OBJECT_SIZE))
-        return cls(own.contiguous(), objects, mask != 0)
-
-    def without_empty_objects(self) -> Self:
-        """The same, with `None` for the objects if there are none (Quirk A15); the host waits to look."""
-        if self.objects_mask is None or self.objects_mask.any():
-            return self
-        return type(self)(self.self_state, None, None)
+def without_empty_objects(observation: Observation) -> Observation:
+    """The same, with `None` for the objects if there are none (Quirk A15); the host waits to look."""
+    if observation.objects_mask is None or observation.objects_mask.any():
+        return observation
+    return observation._replace(objects_state=None, objects_mask=None)
 
 
 def row_size(continuous: bool) -> int:
@@ -59,25 +70,26 @@ class Batch(NamedTuple):
         """From rows, float32 (N, `row_size`); nothing of the batch is a view into them."""
         state, action, reward, done, following = split_rows(rows)
         return cls(
-            Observation.of(state),
+            split_observation(state),
             action.contiguous() if continuous else action.long(),
             reward.contiguous(),
             1 - done,
-            Observation.of(following),
+            split_observation(following),
             weight,
             index,
         )
 
     def without_empty_objects(self) -> Self:
-        """See `Observation.without_empty_objects`."""
+        """See `without_empty_objects`."""
         return self._replace(
-            state=self.state.without_empty_objects(), next_state=self.next_state.without_empty_objects()
+            state=without_empty_objects(self.state), next_state=without_empty_objects(self.next_state)
         )
 
 
-State = tuple[Sequence[float], Sequence[Sequence[float]]]
+State = Sequence[Any]
 """What one robot observes in plain numbers, as the legacy world gives it: 7, and up to 5 objects of 5."""
-StateBatch = tuple[list, list, list]
+StateBatch = tuple[list, ...]
+"""That of many: as the parts of an `Observation`, objects and masks empty where none has an object."""
 
 
 def state_batch(
@@ -86,14 +98,14 @@ def state_batch(
     """Stack B pairs (7 floats, 0..5 objects of 5 floats), padding with zero rows (agents spec 1.1).
 
     Gives nested lists: self states (B, 7), objects (B, 5, 5), masks (B, 5) of 1.0 and 0.0. If no state of the
-    batch has an object the last two are empty lists (Quirk A15).
+    batch has an object the last two are empty lists (Quirk A15). Keys that the legacy layout lacks follow.
     """
-    self_states = [state[0] for state in states]
+    self_states, _, *further = zip(*states, strict=True)
     if not any(state[1] for state in states):
-        return self_states, [], []
+        return list(self_states), [], [], *map(list, further)
     objects, masks = [], []
-    for _, observed in states:
+    for _, observed, *_ in states:
         missing = max_object_num - len(observed)
         objects.append([*observed, *([0.0] * object_dimension for _ in range(missing))])
         masks.append([1.0] * len(observed) + [0.0] * missing)
-    return self_states, objects, masks
+    return list(self_states), objects, masks, *map(list, further)

@@ -45,7 +45,7 @@ class ClassicalPolicy(ABC):
 
     def greedy(self, observation: Observation) -> Tensor:
         """Commands (N, 2), or indices of actions int64 (N,)."""
-        own, objects, seen = observation
+        own, objects, seen, *_ = observation
         if objects is None:
             objects = own.new_zeros(len(own), OBJECT_ROWS, OBJECT_SIZE)
             seen = objects[..., 0]

@@ -12,14 +12,12 @@ import torch
 from torch import Tensor
 
 from agents.batch import Batch, Observation, State, StateBatch, state_batch
-from marinenav_env.envs.contract.layout import OBJECT_ROWS, OBJECT_SIZE, SELF_SIZE
+from marinenav_env.envs.contract.layout import OBSERVATION_KEYS, OBSERVATION_SHAPES
 
 RECORD = np.dtype(
     [
         ("timestep", np.int32),
-        ("self_state", np.float32, SELF_SIZE),
-        ("object_states", np.float32, (OBJECT_ROWS, OBJECT_SIZE)),
-        ("object_state_masks", np.float32, OBJECT_ROWS),
+        *((key, np.float32, shape) for key, shape in OBSERVATION_SHAPES.items()),
         ("action", np.int32),
         ("reward", np.float32),
         ("nonterminal", np.bool_),
@@ -172,9 +170,9 @@ class ReplayMemory:
 
     def append(self, state: State, action: int, reward: float, terminal: bool) -> None:
         """Store a record with the largest priority so far; `t` counts records since the last terminal one."""
-        self_states, objects, masks = self.state_batch([state])
-        padded = (objects[0], masks[0]) if objects else (BLANK["object_states"], BLANK["object_state_masks"])
-        record = (self.t, self_states[0], *padded, action, reward, not terminal)
+        parts = zip(OBSERVATION_KEYS, self.state_batch([state]), strict=True)
+        observed = [part[0] if part else BLANK[key] for key, part in parts]
+        record = (self.t, *observed, action, reward, not terminal)
         self.transitions.append(record, self.transitions.max)
         self.t = 0 if terminal else self.t + 1
 
@@ -218,8 +216,7 @@ class ReplayMemory:
 
     def _observation(self, records: np.ndarray) -> Observation:
         """Tensors, also when no record has an object."""
-        names = ("self_state", "object_states", "object_state_masks")
-        return Observation(*(self._tensor(records[name].copy()) for name in names))
+        return Observation(*(self._tensor(records[key].copy()) for key in OBSERVATION_KEYS))
 
     def _tensor(self, values: np.ndarray) -> Tensor:
         return torch.as_tensor(values, device=self.device)

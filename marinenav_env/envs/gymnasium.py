@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from marinenav_env.envs import rows
+from marinenav_env.envs.contract.layout import OBSERVATION_FIELDS
 from marinenav_env.envs.contract.outcome import Outcome
 
 Act = Callable[[tuple[list[float], list[list[float]]]], Any]
@@ -76,5 +77,5 @@ class MarineNavGymnasiumEnv(gymnasium.Env):
         robots = {key: value[0, row] for key, value in self._robots.items()}
         if not robots["active"]:
             return (0.0, 0.0) if self._continuous else 0
-        objects = robots["objects_state"][robots["objects_mask"]]
-        return self._others((robots["self_state"].tolist(), objects.tolist()))
+        seen = {**robots, "objects_state": robots["objects_state"][robots["objects_mask"]]}
+        return self._others(tuple(seen[key].tolist() for key in OBSERVATION_FIELDS))

@@ -16,6 +16,7 @@ from marinenav_env.envs.contract.outcome import Outcome
 from marinenav_env.envs.contract.stage import Stage
 from marinenav_env.envs.torchrl_gpu.ops.noise import NoiseKeys, radius_maps
 from marinenav_env.envs.torchrl_gpu.pool import ScenarioPool
+from marinenav_env.envs.torchrl_gpu.state import by_key
 from marinenav_env.envs.torchrl_gpu.step import noisy_step, stepped
 from marinenav_env.envs.torchrl_gpu.world import VectorWorld
 
@@ -186,7 +187,7 @@ def test_absent_robots_and_finished_ones() -> None:
     assert (first.outcome[3] == Outcome.ABSENT).all()
     assert (second.reward[[1, 3]] == 0).all()
     assert (second.observation.self_state[:, [1, 3]] == 0).all()
-    assert not second.observation.objects_mask[:, [1, 3]].any()
+    assert not by_key(second.observation)["objects_mask"][:, [1, 3]].any()
 
 
 # ---- episode dictionaries -------------------------------------------------------------------------

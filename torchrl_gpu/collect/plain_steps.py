@@ -1,7 +1,7 @@
 """Steps of one NumPy world in plain numbers: those of reproduction mode."""
 
 from functools import lru_cache
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from agents.batch import State, row_size
 from marinenav_env.envs.contract.constants import EPISODE_LIMIT
-from marinenav_env.envs.contract.layout import OBJECT_SIZE, SELF_SIZE
+from marinenav_env.envs.contract.layout import FURTHER_KEYS, OBJECT_SIZE, OBSERVATION_SHAPES, SELF_SIZE
 from marinenav_env.envs.contract.outcome import OUTCOME_OF_STATE, Outcome
 from marinenav_env.envs.reference.robot import deactivate_finished
 from marinenav_env.envs.torchrl_gpu import MarineNavTorchRLEnv
@@ -121,8 +121,10 @@ class PlainSteps:
         """The observations that the next step acts on; nothing where it begins an episode."""
         if self._ended():
             return {}
-        sizes = [-1 if own is None else len(objects) for own, objects in self._observations]
-        numbers = [x for own, objects in self._observations if own for part in (own, *objects) for x in part]
+        seen = self._observations
+        sizes = [-1 if own is None else len(objects) for own, objects, *_ in seen]
+        parts = [(own, *objects, *further) for own, objects, *further in seen if own]
+        numbers = [x for part in chain.from_iterable(parts) for x in part]
         return {"sizes": torch.tensor(sizes), "numbers": torch.tensor(numbers, dtype=torch.float64)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -134,7 +136,8 @@ class PlainSteps:
                 self._observations.append((None, None))
                 continue
             own, *objects = (list(islice(numbers, n)) for n in (SELF_SIZE, *[OBJECT_SIZE] * size))
-            self._observations.append((own, objects))
+            further = (list(islice(numbers, *OBSERVATION_SHAPES[key])) for key in FURTHER_KEYS)
+            self._observations.append((own, objects, *further))
 
 
 @lru_cache(maxsize=4096)  # most steps have the same few; nobody writes into them

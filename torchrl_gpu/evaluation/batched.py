@@ -159,8 +159,10 @@ class Histories:
     """The legacy histories of all robots (environment spec 13.5), of episodes recorded to their ends."""
 
     def __init__(self, world: VectorWorld, recording: Recording, steps: Tensor) -> None:
-        parts = zip(*recording.observations, strict=True)
-        self_states, objects, num_objects = (torch.stack(part) for part in parts)
+        self_states, objects, num_objects = (
+            torch.stack([getattr(seen, part) for seen in recording.observations])
+            for part in ("self_state", "objects_state", "num_objects")
+        )
         motion = torch.stack(recording.motions)
         robot = world.params.of_robots()
         angles = torch.stack((robot.left_pos, robot.right_pos)).expand(len(motion), 2, *steps.shape)

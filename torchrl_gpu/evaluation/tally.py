@@ -5,9 +5,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from marinenav_env.envs.contract.layout import OBSERVATION_KEYS
 from marinenav_env.envs.contract.outcome import Outcome
-from marinenav_env.envs.torchrl_gpu.state import ROBOTS, Observation, WorldState, present
+from marinenav_env.envs.torchrl_gpu.state import ROBOTS, Observation, WorldState, by_key, present
 
 
 class Tally(NamedTuple):
@@ -70,6 +69,5 @@ def greedy_actions(policy: Any, observation: Observation, acting: Tensor) -> Ten
 
 def rows_of(observation: Observation, dtype: torch.dtype) -> list[Tensor]:
     """The parts of an observation as networks of a precision take them, (R E, ..)."""
-    parts = (getattr(observation, key) for key in OBSERVATION_KEYS)
-    rows = [values.flatten(-2).movedim(-1, 0) for values in parts]
+    rows = [values.flatten(-2).movedim(-1, 0) for values in by_key(observation).values()]
     return [part.to(dtype) if part.is_floating_point() else part for part in rows]

@@ -97,5 +97,5 @@ def plain_row(state: State, action: Any, reward: float, following: State, done: 
 
 
 def _plain_columns(state: State) -> list[float]:
-    own, objects = state
-    return [*own, *chain.from_iterable(objects), *PADDING[len(objects)]]
+    own, objects, *further = state
+    return [*own, *chain.from_iterable(objects), *PADDING[len(objects)], *chain.from_iterable(further)]

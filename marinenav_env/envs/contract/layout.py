@@ -63,6 +63,9 @@ OBSERVATION_FLAGS = tuple(key for key in OBSERVATION_SHAPES if key not in OBSERV
 OBSERVATION_KEYS = tuple(OBSERVATION_SHAPES)
 """Names of the parts of an observation, in the order of a network's input."""
 
+FURTHER_KEYS = OBSERVATION_KEYS[3:]
+"""Those that the legacy layout lacks: none yet. They have one axis."""
+
 OBSERVATION_PARTS = tuple(prod(shape) for shape in OBSERVATION_SHAPES.values())
 """Numbers of each part, flat."""
 

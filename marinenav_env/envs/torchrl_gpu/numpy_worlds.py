@@ -200,16 +200,18 @@ class NumpyWorlds:
         self._rows["active"][k, :count, 0] = [not robot.deactivated for robot in robots]
 
     def _write_observations(self, k: int, observations: list) -> None:
-        own_rows, object_rows, mask = parts = [self._rows[key][k] for key in OBSERVATION_KEYS]
+        own_rows, object_rows, mask, *further_rows = parts = [self._rows[key][k] for key in OBSERVATION_KEYS]
         for part in parts:
             part[:] = 0
-        for i, (own, objects) in enumerate(observations):
+        for i, (own, objects, *further) in enumerate(observations):
             if own is None:
                 continue
             own_rows[i] = own
             if objects:
                 object_rows[i, : len(objects)] = objects
                 mask[i, : len(objects)] = True
+            for rows, values in zip(further_rows, further, strict=True):
+                rows[i] = values
 
     def _tensors(self) -> Rows:
         ended, flags = ending_flags(self._rows["outcome"])

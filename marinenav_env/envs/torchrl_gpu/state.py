@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from marinenav_env.envs.contract.layout import OBJECT_ROWS, OBSERVATION_FIELDS, OBSERVATION_KEYS
 from marinenav_env.envs.contract.outcome import Outcome
 from marinenav_env.envs.contract.rewards import REWARDS
 
@@ -45,19 +46,20 @@ class WorldState(NamedTuple):
     timesteps: Tensor  # of the episode so far, int32 [E]
 
 
-class Observation(NamedTuple):
-    """What the robots perceive, robot frame, zero where inactive (environment spec 7)."""
+Observation = NamedTuple("Observation", [(key, Tensor) for key in (*OBSERVATION_FIELDS, "num_objects")])
+"""What the robots perceive, robot frame, zero where inactive (environment spec 7).
 
-    self_state: Tensor  # [7, R, E], numbers and units of `contract.layout.SELF`
-    objects_state: Tensor  # rows nearest first, features of `contract.layout.OBJECT`, [5, 5, R, E]
-    num_objects: Tensor  # how many rows are observations, int32 [R, E]
+Parts have the numbers and units of `contract.layout`: [7, R, E] of the own state, [5, 5, R, E] of objects,
+nearest first; `num_objects` says how many of these rows are observations, int32 [R, E].
+"""
 
-    @property
-    def objects_mask(self) -> Tensor:
-        """Which rows are observations, bool [5, R, E]."""
-        count = self.num_objects
-        rows = torch.arange(len(self.objects_state), dtype=count.dtype, device=count.device)
-        return rows[:, None, None] < count
+
+def by_key(observation: Observation) -> dict[str, Tensor]:
+    """The parts by the keys of `contract.layout`; which objects there are is bool [5, R, E]."""
+    *parts, count = observation
+    rows = torch.arange(OBJECT_ROWS, dtype=count.dtype, device=count.device)
+    found = dict(zip(OBSERVATION_FIELDS, parts, strict=True)) | {"objects_mask": rows[:, None, None] < count}
+    return {key: found[key] for key in OBSERVATION_KEYS}
 
 
 class StepResult(NamedTuple):

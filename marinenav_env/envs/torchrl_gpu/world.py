@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from marinenav_env.envs.contract.layout import OBSERVATION_KEYS
 from marinenav_env.envs.contract.outcome import ending_flags
 from marinenav_env.envs.contract.rewards import REWARDS
 from marinenav_env.envs.contract.stage import Schedule, Stage
@@ -27,6 +26,7 @@ from marinenav_env.envs.torchrl_gpu.state import (
     StepResult,
     WorldParams,
     WorldState,
+    by_key,
     from_leaves,
     leaves_of,
 )
@@ -341,10 +341,10 @@ class VectorWorld:
         self._refusals.check()
 
     def _rows(self) -> Rows:
-        observation, outcome = self.observation, _turned(self.state.outcome.to(torch.int8))
+        outcome = _turned(self.state.outcome.to(torch.int8))
         ended, flags = ending_flags(outcome)
         robots = {
-            **{key: getattr(observation, key).movedim((-1, -2), (0, 1)) for key in OBSERVATION_KEYS},
+            **{key: part.movedim((-1, -2), (0, 1)) for key, part in by_key(self.observation).items()},
             "active": _turned(self.state.active.bool()),
             "outcome": outcome,
             **ended,

@@ -97,7 +97,7 @@ def perceive(state: WorldState, p: RobotParams, noise: Noise) -> Perception:
     apply_colregs, phi = starboard_turn(rows, velocity, p.r)
     rows = torch.stack([value for row in rows for value in row]).unflatten(0, (OBJECT_ROWS, -1))
     return Perception(
-        observation=Observation(self_state, rows, count),
+        observation=Observation(self_state=self_state, objects_state=rows, num_objects=count),
         collision=state.collision | collided.int(),
         reach_goal=state.reach_goal | arrived.int(),
         apply_colregs=apply_colregs.int(),
