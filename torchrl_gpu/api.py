@@ -179,7 +179,7 @@ def run_trial(
     if torch.device(device).index is not None:
         torch.cuda.set_device(device)  # or libraries would start one on the first GPU as well
     with (
-        locked(folder),
+        locked(folder) as beat,
         cluster_of_collectors(trial),
         StopRequests(silent=not ranks.first) as requests,
         explaining_shortage(trial),
@@ -192,6 +192,7 @@ def run_trial(
         surroundings.note(folder, device)
 
         def between_steps() -> None:
+            beat()
             if ranks.any(bool(requests.received)):  # each hears a signal at another step
                 saved = checkpoints.save()
                 raise Interrupted(_how_to_go_on(checkpoints, folder, device, saved, ranks))

@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -63,14 +65,26 @@ def run_folder():
     return next(Path("runs").glob("*"), None)
 
 
-def results(run):
+def results(run, names=SEEDS):
     """Everything the trials leave that does not depend on the clock."""
     found = {}
-    for folder in (run / name for name in SEEDS):
+    for folder in (run / name for name in names):
         files = [folder / "evaluations.npz", *folder.glob("*.pth"), folder / "finished.json"]
         files += [path for path in (folder / "csv").rglob("*.csv") if path.parent.name != "speed"]
         found |= {str(path.relative_to(run)): path.read_bytes() for path in files}
     return found
+
+
+def of_one(all_results, name):
+    """Those of one trial."""
+    return {path: content for path, content in all_results.items() if Path(path).parts[0] == name}
+
+
+def fill(path):
+    """Let a file take what there is of its disk."""
+    with suppress(OSError), open(path, "wb", buffering=0) as file:
+        while True:
+            file.write(bytes(2**12))
 
 
 def children(driver, title):
@@ -193,6 +207,21 @@ def test_a_killed_worker_is_replaced_by_one_that_goes_on_from_the_last_checkpoin
 
 
 @pytest.mark.slow
+def test_a_trial_that_hangs_is_replaced_too(config, expected):
+    driver = start("-C", config, "--ray", "--quiet", "trial_timeout=30")
+    wait_for(checkpoint_of("seed_6"), driver)
+    (worker,) = children(driver, "ray::seed_6")
+    worker.suspend()
+    output = driver.communicate(timeout=PATIENCE)[0]
+    assert (
+        "trial seed_6: its worker was lost (no step for 30 s); another one goes on from its last checkpoint\n"
+    ) in output
+    assert driver.returncode == 0
+    assert not worker.is_running()
+    assert results(run_folder()) == expected
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_sweep_saves_and_goes_on(number, config, expected):
     driver = start("-C", config, "--ray")
@@ -222,6 +251,57 @@ def test_a_sweep_whose_cluster_dies_goes_on(victim, config, expected):
     assert not any(each.is_running() for each in workers)
     finish("--resume", str(run_folder()), "--quiet")
     assert results(run_folder()) == expected
+
+
+@pytest.mark.slow
+def test_a_trial_that_raises_leaves_the_others_alone_as_without_ray(config, expected):
+    driver = start("-C", config, "--ray", "--quiet")
+    wait_for(checkpoint_of("seed_6"), driver)
+    driver.send_signal(signal.SIGINT)
+    driver.communicate(timeout=PATIENCE)
+    for checkpoint in (run_folder() / "seed_6" / "checkpoints").iterdir():
+        checkpoint.write_bytes(b"nothing that can be used")
+    shutil.copytree(run_folder(), "without")
+    told = []
+    for run, flags in ((Path("without"), ("-P", "2")), (run_folder(), ("--ray",))):
+        process = start("--resume", str(run), "--quiet", *flags)
+        lines = process.communicate(timeout=PATIENCE)[0].replace(str(run), "RUN").splitlines()
+        assert process.returncode == 1
+        told.append([line.removeprefix("seed_6: ") for line in lines if "seed_6" in line])
+        assert results(run, ["seed_5"]) == of_one(expected, "seed_5")
+        assert (run / "seed_6" / "failure.txt").exists()
+    assert told[0] == told[1]
+    *_, failure, summary = told[0]
+    assert failure.startswith("trial seed_6 failed: NoUsableCheckpointError: none of ")
+    assert summary == "1 of 2 trials did not finish: seed_6"
+
+
+@pytest.mark.slow
+def test_a_trial_whose_disk_is_full_ends_in_one_line_and_goes_on_when_there_is_space(config, expected):
+    Path(config).write_text(json.dumps(CONFIG | {"save_dir": ["small", "runs"]}))
+    disk = ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", "small"]
+    Path("small").mkdir()
+    if shutil.which("mount") is None or subprocess.run(disk, capture_output=True).returncode:
+        pytest.skip("cannot mount a file system")
+    try:
+        driver = start("-C", config, "--ray", "--quiet")
+        wait_for(lambda: list(Path("small").glob("*/seed_5/checkpoints/checkpoint-*")), driver)
+        others = Path("small/others")
+        fill(others)
+        output = driver.communicate(timeout=PATIENCE)[0]
+        assert driver.returncode == 1
+        *_, failure, summary = output.splitlines()
+        (small,) = Path("small").glob("training_*")
+        assert failure.startswith("seed_5: trial seed_5 failed: OSError: the results could not be written: ")
+        assert f"; there is no space left: make some, then marinenav train --resume {small}/seed_5" in failure
+        assert summary == "1 of 2 trials did not finish: seed_5"
+        assert output.count(" failed: ") == 1
+        assert results(run_folder(), ["seed_5"]) == of_one(expected, "seed_5")
+        others.unlink()
+        finish("--resume", str(small), "--ray", "--quiet")
+        assert results(small, ["seed_5"]) == of_one(expected, "seed_5")
+    finally:
+        subprocess.run(["umount", "--lazy", "small"], check=True)
 
 
 @pytest.mark.slow

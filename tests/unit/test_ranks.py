@@ -97,7 +97,7 @@ def test_broken_twin_ranks_that_do_not_average_drift_apart(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("agent_type", ["AC-IQN", "TD3", "DQN"])
+@pytest.mark.parametrize("agent_type", LEARNERS)
 def test_compiled_updates_average_too(agent_type, tmp_path):
     first, second = learned_by_two(tmp_path, [agent_type], averaged, COMPILED)[agent_type]
     assert torch.equal(first, second)

@@ -5,6 +5,7 @@ must be a folder that all of them share, and every one has this project installe
 """
 
 import logging
+import math
 import os
 import signal
 import sys
@@ -15,10 +16,11 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TextIO
+from typing import Any
 
-from torchrl_gpu.runs.folder import is_finished, is_locked
+from torchrl_gpu.runs.folder import is_finished, is_locked, last_sign
 from torchrl_gpu.runs.halving import Halving, halving_of, mark_stopped
+from torchrl_gpu.runs.output import Output, Speech, streams_of
 from torchrl_gpu.runs.sweep import Job, Workers, check_device, work
 from torchrl_gpu.settings.parse import ConfigError, Trial
 
@@ -28,14 +30,18 @@ RESTARTS = 20
 """Lost workers of a trial after which it has failed: probably it is what kills them."""
 MOST = 256
 """Trials that wait for a cluster at a time; each is a thread here."""
-OUTPUT = "output"
-"""Folder of a run that holds what its trials say, one file for each stream of a trial."""
 INTERVAL = 0.5
 """Seconds after which it is looked for."""
+ENDING = 60.0
+"""Seconds that a process which hangs has to let go of its folder; Ray ends it after 5."""
 TRIES = 3
 """To start a cluster: Ray gives up after 30 s, which a busy machine may take the first time."""
 STORE = 80 * 2**20
 """Bytes of Ray's memory for objects, hardly more than it asks for: trials exchange none."""
+
+
+class HangingError(Exception):
+    """A trial has made no step for too long; the message says for how long."""
 
 
 class RayWorkers(Workers):
@@ -80,16 +86,22 @@ class RayWorkers(Workers):
                 return self._result(replace(job, resumed=True), room)
             except errors.TaskCancelledError:
                 break  # and its process has saved
+            except HangingError as error:
+                self._say_lost(job, str(error))
             except errors.RayTaskError as error:
                 return _failed(job, f"{type(error.cause).__name__}: {error.cause}")
             except (errors.LocalRayletDiedError, errors.RaySystemError) as error:
                 return _failed(job, f"the cluster was lost: {type(error).__name__}")
             except errors.RayError as error:
-                line = f"trial {job.trial.name}: its worker was lost ({type(error).__name__}); "
-                print(line + "another one goes on from its last checkpoint", file=sys.stderr, flush=True)
+                self._say_lost(job, type(error).__name__)
         else:
             return _failed(job, f"its worker was lost {RESTARTS} times")
         return False
+
+    def _say_lost(self, job: Job, why: str) -> None:
+        goes_on = "" if self.stopping else "; another one goes on from its last checkpoint"
+        line = f"trial {job.trial.name}: its worker was lost ({why}){goes_on}"
+        print(line, file=sys.stderr, flush=True)
 
     def terminate(self) -> None:
         """See `Workers`; `interrupt` follows."""
@@ -121,10 +133,14 @@ class RayWorkers(Workers):
             self.ray.util.remove_placement_group(group)
 
     def _result(self, job: Job, room: dict[str, Any]) -> bool:
-        output = [Output(path, job.trial.name, stream) for path, stream in _streams(job)]
+        output = [Output(path, job.trial.name, stream) for path, stream in streams_of(job)]
+        limit = job.trial.cluster.trial_timeout or math.inf
+        silence = Silence(job.folder)
         task = self._task.options(name=job.trial.name, **room).remote(job, Path.cwd())
         self._tasks.add(task)
-        stopped = False
+        if self.stopping:  # since a moment ago: `interrupt` may not have seen it
+            self._cancel(task)
+        stopped = hangs = False
         try:
             while not self.ray.wait([task], timeout=INTERVAL)[0]:
                 for each in output:
@@ -132,23 +148,32 @@ class RayWorkers(Workers):
                 if not stopped and self.halving and self.halving.stops(job.folder, job.trial):
                     stopped = True
                     self._cancel(task)
-            return self.ray.get(task) or stopped
-        except self.ray.exceptions.TaskCancelledError:
+                if silence() > limit:
+                    hangs = True
+                    self._cancel(task, force=True)
+                    raise HangingError(f"no step for {limit:g} s")
+            done, *unsaid = self.ray.get(task)
+            for each, rest in zip(output, unsaid, strict=True):
+                each.show(rest)
+            return done or stopped
+        except (self.ray.exceptions.TaskCancelledError, HangingError):
             if not stopped:
                 raise
             return True
         finally:
             self._tasks.discard(task)
             # A cancelled task is over for Ray at once; its process lets go of the folder when it has saved.
-            while (stopped or self.stopping) and is_locked(job.folder):
+            cancelled = stopped or hangs or self.stopping
+            while cancelled and is_locked(job.folder) and silence() < limit + ENDING:
                 time.sleep(INTERVAL)
             for each in output:
                 each.show()
             if stopped and not is_finished(job.folder):
                 mark_stopped(job.folder)
 
-    def _cancel(self, task: Any) -> None:
-        self.ray.cancel(task, recursive=False)  # a trial needs its collectors to save
+    def _cancel(self, task: Any, force: bool = False) -> None:
+        """Let a task's process save and stop, or end it by force: one that hangs does not hear a request."""
+        self.ray.cancel(task, force=force, recursive=False)  # a trial needs its collectors to save
 
     def _gpus(self, trial: Trial) -> float:
         return trial.cluster.num_gpus if self.on_gpus else 0
@@ -223,25 +248,20 @@ def import_ray(where: str) -> ModuleType:
     return ray
 
 
-class Output:
-    """What a trial says in a file, shown here line by line behind its name, from now on."""
+class Silence:
+    """Seconds for which a trial has not made a step; 0 until it has begun, from now on, in a process."""
 
-    def __init__(self, path: Path, name: str, stream: TextIO) -> None:
-        self.path, self.name, self.stream = path, name, stream
-        self._shown = path.stat().st_size if path.exists() else 0
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._before = self._last = last_sign(folder)
+        self._since = time.monotonic()
 
-    def show(self) -> None:
-        """Show the lines that are new and whole."""
-        if not self.path.exists():
-            return
-        with open(self.path, "rb") as file:
-            file.seek(self._shown)
-            new = file.read()
-        whole = new[: new.rfind(b"\n") + 1]
-        self._shown += len(whole)
-        for line in filter(None, whole.decode(errors="replace").splitlines()):
-            self.stream.write(f"{self.name}: {line}\n")
-        self.stream.flush()
+    def __call__(self) -> float:
+        """Look again."""
+        now = time.monotonic()
+        if (sign := last_sign(self.folder)) != self._last:
+            self._last, self._since = sign, now
+        return now - self._since if self._last != self._before else 0.0
 
 
 def of_ray(address: str, most: int) -> RayWorkers:
@@ -249,27 +269,21 @@ def of_ray(address: str, most: int) -> RayWorkers:
     return RayWorkers(import_ray("argument --ray"), address, most)
 
 
-def _trial(job: Job, directory: Path) -> bool:
-    """What a worker does, in the folder that relative paths are meant from. True when done."""
+def _trial(job: Job, directory: Path) -> tuple[bool, bytes, bytes]:
+    """What a worker does, in the folder that relative paths are meant from.
+
+    True when done; what could not be written of what it says, and of what it complains about.
+    """
     os.chdir(directory)
-    (out, _), (err, _) = _streams(job)
+    (out, _), (err, _) = streams_of(job)
     out.parent.mkdir(exist_ok=True)
     with (
-        open(out, "a", buffering=1) as said,
-        open(err, "a", buffering=1) as complained,
+        Speech(out) as said,
+        Speech(err) as complained,
         redirect_stdout(said),
         redirect_stderr(complained),
     ):
-        return work(job)
-
-
-def _streams(job: Job) -> list[tuple[Path, TextIO]]:
-    """Files in which a trial's worker speaks and complains, and where that is shown."""
-    folder = job.folder.parent / OUTPUT
-    return [
-        (folder / f"{job.folder.name}.out", sys.stdout),
-        (folder / f"{job.folder.name}.err", sys.stderr),
-    ]
+        return work(job), said.rest, complained.rest
 
 
 def _failed(job: Job, why: str) -> bool:

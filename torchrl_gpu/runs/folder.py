@@ -2,8 +2,9 @@
 
 import fcntl
 import json
+import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +19,8 @@ CHECKPOINTS = "checkpoints"
 """Folder of the checkpoints of a trial."""
 
 LOCK_FILE = ".lock"
+BEAT = 1.0
+"""Seconds between two signs of life, at least."""
 FINISHED_FILE = "finished.json"
 STOPPED_FILE = "stopped.json"
 """In the folder of a trial that its search has stopped early."""
@@ -71,14 +74,27 @@ def remove_if_empty(folder: Path) -> None:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Own a folder within the block, or raise FolderInUseError; however the process ends, it lets go."""
+def locked(folder: Path) -> Iterator[Callable[[], None]]:
+    """Own a folder within the block, or raise FolderInUseError; however the process ends, it lets go.
+
+    Gives what is to be called at every step, as a sign of life: the time of the lock file, see `last_sign`.
+    """
     with open(folder / LOCK_FILE, "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise FolderInUseError(f"another run writes into {folder}") from None
-        yield
+        last = -BEAT
+
+        def beat() -> None:
+            nonlocal last
+            if time.monotonic() - last >= BEAT:
+                last = time.monotonic()
+                with suppress(OSError):  # a disk that others have to mend; a full one takes it
+                    os.utime(lock.fileno())
+
+        beat()
+        yield beat
 
 
 def is_locked(folder: Path) -> bool:
@@ -91,6 +107,17 @@ def is_locked(folder: Path) -> bool:
     except BlockingIOError:
         return True
     return False
+
+
+def last_sign(folder: Path) -> int | None:
+    """When the process that owns a folder, or did, last made a step; None: nobody has owned it yet.
+
+    In nanoseconds, by the clock of whoever keeps the file: good to see whether it changes, no more.
+    """
+    try:
+        return (folder / LOCK_FILE).stat().st_mtime_ns
+    except OSError:
+        return None
 
 
 def mark_finished(folder: Path, timesteps: int, updates: int) -> None:

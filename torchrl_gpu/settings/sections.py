@@ -82,6 +82,15 @@ class ClusterSettings(Section):
         gt=0,
         le=1,
     )
+    trial_timeout: float | None = key(
+        None,
+        "seconds without a step after which a trial's process on a Ray cluster is replaced; longer than "
+        "an evaluation takes, or compiling; absent: no limit",
+        legacy=False,
+        free=True,
+        ge=10,
+        le=1e9,
+    )
 
 
 class SearchSettings(Section):
