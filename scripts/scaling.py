@@ -1,4 +1,4 @@
-"""What it costs to go beyond one process: a sweep on Ray, ranks of torchrun, what travels between them."""
+"""What it costs, and gains, to go beyond one process: sweeps on Ray, collectors, ranks, what travels."""
 
 import argparse
 import json
@@ -17,22 +17,27 @@ import torch.distributed as dist
 
 from agents.learners import LEARNERS
 from agents.learners.base import Learner
+from scripts.command_line import markdown_table
 from torchrl_gpu.collect.collector import Collector, Order, piece_of, read_weights
 from torchrl_gpu.experiment import build_trainer, steps_of_collector
 from torchrl_gpu.learn.gradients import averaged
 from torchrl_gpu.program import new_parser
 from torchrl_gpu.ranks import Ranks
+from torchrl_gpu.runs.cluster import cluster_of_collectors
 from torchrl_gpu.settings.parse import read_config
 from torchrl_gpu.watch.progress import Verbosity
 
 MODULE = ["-m", "torchrl_gpu.train_torchrl_gpu"]
 FEW = {"num_robots": [1], "num_cores": [0], "num_obstacles": [0], "min_start_goal_dis": [10.0]}
 EPISODES = json.dumps({"num_episodes": [2], **FEW})
+BEFORE = 10
+"""Times as many timesteps are collected before learning starts, where collectors are compared."""
 PARTS = ("act", "step", "store", "sample", "update")
 EXAMPLES = """\
   python scripts/scaling.py bytes
   python scripts/scaling.py pieces num_envs=256
   python scripts/scaling.py sweep num_envs=64 backend=torch
+  python scripts/scaling.py collectors num_envs=256
   python scripts/scaling.py ranks num_envs=256
   torchrun --nproc-per-node 2 scripts/scaling.py ranks num_envs=256
   torchrun --nproc-per-node 2 scripts/scaling.py messages"""
@@ -49,9 +54,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_intermixed_args(argv)
 
 
-def keys_of(args: argparse.Namespace, *keys: str) -> list[str]:
-    """Keys of a short trial."""
-    end = args.timesteps
+def keys_of(args: argparse.Namespace, *keys: str, before: int = 0) -> list[str]:
+    """Keys of a short trial, longer by what comes ``before``."""
+    end = before + args.timesteps
     short = [f"total_timesteps={end}", f"eval_freq={end}", f"eval_schedule={EPISODES}"]
     return [*short, *args.overrides, *keys]
 
@@ -79,11 +84,61 @@ def sweep(args: argparse.Namespace) -> None:
     for _ in range(args.turns):
         for way, flags in ways.items():
             taken[way].append(timed([sys.executable, *MODULE, *flags], args, "seed=0..3"))
+    rows = []
     for k, what in enumerate(("seconds", "processor seconds")):
-        for way, pairs in taken.items():
-            print(f"{what}, {way}: {' '.join(f'{pair[k]:.1f}' for pair in pairs)}")
-        medians = [median(pair[k] for pair in pairs) for pairs in taken.values()]
-        print(f"ratio of the medians {medians[1] / medians[0]:.3f}", flush=True)
+        each = [[pair[k] for pair in pairs] for pairs in taken.values()]
+        rows += [
+            [f"{what}, run {run + 1}", *map("{:.1f}".format, pair), ""]
+            for run, pair in enumerate(zip(*each, strict=True))
+        ]
+        first, second = map(median, each)
+        rows += [[f"{what}, median", f"{first:.1f}", f"{second:.1f}", f"{100 * (second / first - 1):+.1f} %"]]
+    print(markdown_table(["of four trials", *ways, "overhead"], rows, left=1), flush=True)
+
+
+def collectors(args: argparse.Namespace) -> None:
+    """Timesteps a second without collectors, of one and of two: collecting alone, and with all updates."""
+    counts = (0, 1, 2)
+    found: dict[int, list[tuple[float, ...]]] = {count: [] for count in counts}
+    for _ in range(args.turns):
+        for count in counts:
+            found[count].append(speeds_of(args, count))
+    medians = {count: [median(each) for each in zip(*found[count], strict=True)] for count in counts}
+    rows = [
+        [f"{count}", f"{alone:.0f}", f"{learning:.0f}", f"{start:.1f}", f"{end:.1f}"]
+        for count, (alone, learning, start, end) in medians.items()
+    ]
+    gain = [two / one for one, two in zip(medians[1][:2], medians[2], strict=False)]
+    rows += [["two against one", *map("{:.2f}".format, gain), "", ""]]
+    head = ["collectors", "timesteps/s before updates", "with updates", "s to start a cluster", "to end it"]
+    print(markdown_table(head, rows, left=1), flush=True)
+
+
+def speeds_of(args: argparse.Namespace, count: int) -> tuple[float, ...]:
+    """Timesteps a second before and after learning starts; seconds to start a cluster, and to end it."""
+    before = BEFORE * args.timesteps
+    keys = ("backend=torch", "seed=0", f"learning_starts={before}", f"collectors={count}")
+    (trial,) = read_config(args.config_file, keys_of(args, *keys, before=before)).trials
+    passed: list[tuple[int, float]] = []
+    moments = [time.perf_counter()]
+    with tempfile.TemporaryDirectory() as folder, cluster_of_collectors(trial):
+        moments.append(time.perf_counter())
+        trainer = build_trainer(trial, "cpu", Path(folder), Verbosity.QUIET)
+        trainer.learn(folder, lambda: passed.append((trainer.timestep, time.perf_counter())))
+        trainer.progress.log.close(True)
+        moments.append(time.perf_counter())
+    moments.append(time.perf_counter())
+    end = trial.schedule.total_timesteps
+    speeds = [
+        speed_between(passed, *span) for span in ((before // 4, before), (before + args.timesteps // 4, end))
+    ]
+    return (*speeds, moments[1] - moments[0], moments[3] - moments[2])
+
+
+def speed_between(passed: Sequence[tuple[int, float]], first: int, last: int) -> float:
+    """Timesteps a second, from what had been passed when; evaluations at the ends are left out."""
+    (low, begun), *_, (high, ended) = [each for each in passed if first <= each[0] <= last]
+    return (high - low) / (ended - begun)
 
 
 def ranks(args: argparse.Namespace) -> None:
@@ -151,7 +206,14 @@ def messages(args: argparse.Namespace) -> None:
     here.leave()
 
 
-WHAT = {"sweep": sweep, "ranks": ranks, "bytes": table_of_bytes, "pieces": pieces, "messages": messages}
+WHAT = {
+    "sweep": sweep,
+    "collectors": collectors,
+    "ranks": ranks,
+    "bytes": table_of_bytes,
+    "pieces": pieces,
+    "messages": messages,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -116,6 +116,16 @@ def test_a_killed_rank_ends_the_run_which_goes_on_as_if_nothing_had_happened(con
 
 
 @pytest.mark.slow
+def test_ranks_killed_while_they_save_for_the_first_time_begin_again(config):
+    assert on_ranks(2, killed, 1, 8, signal.SIGKILL, "-C", config) == [1, -signal.SIGKILL]
+    run = run_folder()
+    (saved,) = (run / "seed_5" / "ranks" / "1" / "checkpoints").iterdir()
+    saved.unlink()
+    assert on_ranks(2, train, "--resume", str(run), "--quiet") == [0, 0]
+    assert json.loads((run / "seed_5" / "finished.json").read_text()) == DONE
+
+
+@pytest.mark.slow
 def test_a_signal_to_one_rank_stops_all_at_one_step(config, capfd):
     assert on_ranks(2, killed, 1, 12, signal.SIGTERM, "-C", config) == [1, 1]
     folder = run_folder() / "seed_5"

@@ -9,6 +9,7 @@ import shutil
 import sys
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from agents.models.folder import load_agent
 from agents.settings import Section, key
 from torchrl_gpu.evaluation.record import FILE_NAME, EvaluationRecord
 from torchrl_gpu.learn.schedule import LONGEST
+from torchrl_gpu.ranks import ALONE
 from torchrl_gpu.torchrl_trainer import TorchRLTrainer
 
 LAYOUT = 2
@@ -199,6 +201,16 @@ class Checkpoints:
         """Remove what a killed process has left while it saved; the folder is ours alone."""
         for path in self.folder.glob(".*"):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def ranks_of(folder: Path) -> set[int]:
+    """How many processes share what the checkpoints in a folder hold; one that cannot be read is left out."""
+    counts = set()
+    for path in folder.glob("checkpoint-*"):
+        with suppress(CheckpointError, OSError, ValueError, TypeError, LookupError, zipfile.BadZipFile):
+            made_by = dict(Checkpoint.manifest(path)["metadata"])
+            counts.add(int(made_by.get("ranks", ALONE)[1]))
+    return counts
 
 
 def _check_members(path: Path, manifest: dict[str, Any]) -> None:

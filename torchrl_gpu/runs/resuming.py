@@ -6,7 +6,8 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from torchrl_gpu.ranks import ALONE, FOLDER, Ranks
+from torchrl_gpu.ranks import ALONE, Ranks
+from torchrl_gpu.runs.checkpoint import ranks_of
 from torchrl_gpu.runs.folder import (
     CHECKPOINTS,
     CONFIG_FILE,
@@ -153,10 +154,7 @@ def read_trial(folder: Path) -> Trial:
 
 def _check_ranks(folder: Path, ranks: Ranks) -> None:
     """Refuse a trial whose environments and transitions are shared by another number of processes."""
-    if not any((folder / CHECKPOINTS).glob("checkpoint-*")):
-        return
-    count = 1 + len({path.parent for path in (folder / FOLDER).glob(f"*/{CHECKPOINTS}/checkpoint-*")})
-    if count != ranks.count:
+    for count in ranks_of(folder / CHECKPOINTS) - {ranks.count}:
         raise ConfigError(
             f"--resume: {folder} is shared by {count} processes, here are {ranks.count}; "
             f"go on with {count}, each with the transitions that it has"
