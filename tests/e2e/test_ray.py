@@ -82,7 +82,7 @@ def of_one(all_results, name):
 
 def fill(path):
     """Let a file take what there is of its disk."""
-    with suppress(OSError), open(path, "wb", buffering=0) as file:
+    with suppress(OSError), open(path, "ab", buffering=0) as file:
         while True:
             file.write(bytes(2**12))
 
@@ -287,15 +287,18 @@ def test_a_trial_whose_disk_is_full_ends_in_one_line_and_goes_on_when_there_is_s
         driver = start("-C", config, "--ray", "--quiet")
         wait_for(lambda: list(Path("small").glob("*/seed_5/checkpoints/checkpoint-*")), driver)
         others = Path("small/others")
-        fill(others)
+        while driver.poll() is None:  # what it gives back is taken at once
+            fill(others)
+            time.sleep(0.02)
         output = driver.communicate(timeout=PATIENCE)[0]
         assert driver.returncode == 1
-        *_, failure, summary = output.splitlines()
+        *warnings, failure, summary = output.splitlines()
         (small,) = Path("small").glob("training_*")
         assert failure.startswith("seed_5: trial seed_5 failed: OSError: the results could not be written: ")
         assert f"; there is no space left: make some, then marinenav train --resume {small}/seed_5" in failure
         assert summary == "1 of 2 trials did not finish: seed_5"
         assert output.count(" failed: ") == 1
+        assert any(line.startswith("seed_5: no checkpoint at timestep ") for line in warnings)
         assert results(run_folder(), ["seed_5"]) == of_one(expected, "seed_5")
         others.unlink()
         finish("--resume", str(small), "--ray", "--quiet")

@@ -17,6 +17,7 @@ def test_csv_is_always_written(tmp_path):
     log({"train/return": 1.5, "loss/critic": 2.0}, 10)
     log({"train/return": -0.25}, 20)
     log.close(finished=True)
+    assert all(file.closed for file in log.loggers[0].experiment.files.values())
     scalars = tmp_path / "csv" / "scalars"
     assert (scalars / "train" / "return.csv").read_text() == "10,1.5\n20,-0.25\n"
     assert (scalars / "loss" / "critic.csv").read_text() == "10,2.0\n"

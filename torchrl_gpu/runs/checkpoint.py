@@ -4,11 +4,13 @@ TorchRL's `Checkpoint` writes an archive aside and renames it; `CheckpointRotati
 that is read back is tensors, numbers and JSON: loading a checkpoint runs no code from it.
 """
 
+import errno
 import os
 import shutil
 import sys
+import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,9 @@ from torchrl_gpu.torchrl_trainer import TorchRLTrainer
 
 LAYOUT = 2
 """Of what a checkpoint holds; earlier ones do not say."""
+DESCRIPTION = 4096
+"""Bytes that the description of a tensor takes in a checkpoint, at most."""
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class CheckpointSettings(Section):
@@ -74,6 +79,48 @@ class Evaluations:
         self.trainer.record = EvaluationRecord.load(path) if found else EvaluationRecord()
 
 
+class Fitting:
+    """The state of a trainer, given to be written only if there is room for it on the disk of a folder.
+
+    TorchRL maps the file it writes into memory. Where the disk is full that ends the process by SIGBUS, and
+    not by an error.
+    """
+
+    def __init__(self, trainer: TorchRLTrainer, folder: Path) -> None:
+        self.trainer = trainer
+        self.folder = folder
+
+    def state_dict(self) -> dict[str, Any]:
+        """That of the trainer. OSError: the disk is full."""
+        state = self.trainer.state_dict()
+        check_space(self.folder, sum(each.nbytes + DESCRIPTION for each in _tensors_of(state)))
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """That of the trainer."""
+        self.trainer.load_state_dict(state)
+
+
+def check_space(folder: Path, size: int) -> None:
+    """Raise OSError unless the disk of a folder takes so many bytes now; one that cannot tell passes."""
+    if not hasattr(os, "posix_fallocate"):  # macOS
+        return
+    with tempfile.TemporaryFile(dir=folder) as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, size)
+        except OSError as error:
+            if error.errno in FULL:
+                raise
+
+
+def _tensors_of(state: Any) -> Iterator[torch.Tensor]:
+    if isinstance(state, torch.Tensor):
+        yield state
+    elif isinstance(state, dict | list | tuple):
+        for each in state.values() if isinstance(state, dict) else state:
+            yield from _tensors_of(each)
+
+
 class Checkpoints:
     """Saves a trainer between its steps, and restores it; a checkpoint of another trial is refused.
 
@@ -105,7 +152,9 @@ class Checkpoints:
             keep = max(keep, 2)  # the last one may not be whole yet on another rank
         self._rotation = CheckpointRotation(self.folder, keep_last=keep)
         self._checkpoint = Checkpoint(format="archive")
-        self._checkpoint.register("run", trainer, adapter=StateDictCheckpointAdapter("consolidated"))
+        self._checkpoint.register(
+            "run", Fitting(trainer, results), adapter=StateDictCheckpointAdapter("consolidated")
+        )
         self._checkpoint.register("evaluations", Evaluations(trainer, results))
 
     @property

@@ -92,6 +92,9 @@ class ScalarLog:
                     *_, end = summary_of_hyperparameters({}, {})
                     logger.experiment.file_writer.add_summary(end)
                 logger.close()
+        for file in self.loggers[0].experiment.files.values():  # TorchRL leaves them open
+            with suppress(OSError):
+                file.close()
 
     def _write_hyperparameters(self, config: dict[str, Any]) -> None:
         # Not by TorchRL's log_hparams, which takes no lists, writes into another folder and names no metric.
