@@ -19,6 +19,7 @@ from agents.learners import LEARNERS
 from agents.learners.base import Learner
 from scripts.command_line import markdown_table
 from torchrl_gpu.collect.collector import Collector, Order, piece_of, read_weights
+from torchrl_gpu.evaluation.metrics import EpisodeResult
 from torchrl_gpu.experiment import build_trainer, steps_of_collector
 from torchrl_gpu.learn.gradients import averaged
 from torchrl_gpu.program import new_parser
@@ -30,14 +31,16 @@ from torchrl_gpu.watch.progress import Verbosity
 MODULE = ["-m", "torchrl_gpu.train_torchrl_gpu"]
 FEW = {"num_robots": [1], "num_cores": [0], "num_obstacles": [0], "min_start_goal_dis": [10.0]}
 EPISODES = json.dumps({"num_episodes": [2], **FEW})
+UNPLAYED = EpisodeResult(0.0, False, 0.0, 0.0, [], [], [])
+"""In place of an evaluation, where only the speed between them matters."""
 BEFORE = 10
 """Times as many timesteps are collected before learning starts, where collectors are compared."""
 PARTS = ("act", "step", "store", "sample", "update")
 EXAMPLES = """\
   python scripts/scaling.py bytes
   python scripts/scaling.py pieces num_envs=256
-  python scripts/scaling.py sweep num_envs=64 backend=torch
-  python scripts/scaling.py collectors num_envs=256
+  python scripts/scaling.py sweep num_envs=64 backend=torch --timesteps 2000 --turns 2
+  python scripts/scaling.py collectors num_envs=256 --timesteps 2000
   python scripts/scaling.py ranks num_envs=256
   torchrun --nproc-per-node 2 scripts/scaling.py ranks num_envs=256
   torchrun --nproc-per-node 2 scripts/scaling.py messages"""
@@ -92,7 +95,8 @@ def sweep(args: argparse.Namespace) -> None:
             for run, pair in enumerate(zip(*each, strict=True))
         ]
         first, second = map(median, each)
-        rows += [[f"{what}, median", f"{first:.1f}", f"{second:.1f}", f"{100 * (second / first - 1):+.1f} %"]]
+        more = f"{second - first:+.1f} s, {100 * (second / first - 1):+.1f} %"
+        rows += [[f"{what}, median", f"{first:.1f}", f"{second:.1f}", more]]
     print(markdown_table(["of four trials", *ways, "overhead"], rows, left=1), flush=True)
 
 
@@ -124,6 +128,7 @@ def speeds_of(args: argparse.Namespace, count: int) -> tuple[float, ...]:
     with tempfile.TemporaryDirectory() as folder, cluster_of_collectors(trial):
         moments.append(time.perf_counter())
         trainer = build_trainer(trial, "cpu", Path(folder), Verbosity.QUIET)
+        trainer.evaluate = lambda: [UNPLAYED]
         trainer.learn(folder, lambda: passed.append((trainer.timestep, time.perf_counter())))
         trainer.progress.log.close(True)
         moments.append(time.perf_counter())
@@ -136,7 +141,7 @@ def speeds_of(args: argparse.Namespace, count: int) -> tuple[float, ...]:
 
 
 def speed_between(passed: Sequence[tuple[int, float]], first: int, last: int) -> float:
-    """Timesteps a second, from what had been passed when; evaluations at the ends are left out."""
+    """Timesteps a second, from what had been passed when."""
     (low, begun), *_, (high, ended) = [each for each in passed if first <= each[0] <= last]
     return (high - low) / (ended - begun)
 
