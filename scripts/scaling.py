@@ -39,7 +39,7 @@ PARTS = ("act", "step", "store", "sample", "update")
 EXAMPLES = """\
   python scripts/scaling.py bytes
   python scripts/scaling.py pieces num_envs=256
-  python scripts/scaling.py sweep num_envs=64 backend=torch --timesteps 2000 --turns 2
+  python scripts/scaling.py sweep num_envs=64 backend=torch --turns 2
   python scripts/scaling.py collectors num_envs=256 --timesteps 2000
   python scripts/scaling.py ranks num_envs=256
   torchrun --nproc-per-node 2 scripts/scaling.py ranks num_envs=256

@@ -167,9 +167,7 @@ NOT_RUN_HERE = {
     f"{TORCHRUN} -C config/fast_sac.json -D cuda": "needs GPUs, see test_ranks.py",
     f"{TORCHRUN} --resume runs/training_STAMP -D cuda": "needs GPUs, see test_ranks.py",
     "python scripts/scaling.py sweep num_envs=64 backend=torch": "needs Ray, and takes minutes",
-    "python scripts/scaling.py sweep num_envs=64 backend=torch --timesteps 2000 --turns 2": (
-        "needs Ray, and takes minutes"
-    ),
+    "python scripts/scaling.py sweep num_envs=64 backend=torch --turns 2": "needs Ray, and takes minutes",
     "python scripts/scaling.py collectors num_envs=256 --timesteps 2000": "needs Ray, and takes minutes",
     "python scripts/scaling.py ranks num_envs=256": "takes minutes",
     "torchrun --nproc-per-node 2 scripts/scaling.py ranks num_envs=256": "needs two processes",
