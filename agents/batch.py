@@ -24,11 +24,11 @@ Flags are bool, or 0 and 1. Where it is known that no robot sees an object, the 
 
 
 def split_observation(columns: Tensor) -> Observation:
-    """From the columns (N, 37) of rows; nothing of it is a view into them."""
-    parts = zip(OBSERVATION_SHAPES.items(), columns.split(OBSERVATION_PARTS, dim=1), strict=True)
+    """From the columns (..., N, 37) of rows; nothing of it is a view into them."""
+    parts = zip(OBSERVATION_SHAPES.items(), columns.split(OBSERVATION_PARTS, dim=-1), strict=True)
     return Observation(
         *(
-            part != 0 if key in OBSERVATION_FLAGS else part.contiguous().unflatten(1, shape)
+            part != 0 if key in OBSERVATION_FLAGS else part.contiguous().unflatten(-1, shape)
             for (key, shape), part in parts
         )
     )
@@ -67,7 +67,7 @@ class Batch(NamedTuple):
     def of(
         cls, rows: Tensor, continuous: bool, index: Tensor | None = None, weight: Tensor | None = None
     ) -> Self:
-        """From rows, float32 (N, `row_size`); nothing of the batch is a view into them."""
+        """From rows, float32 (..., N, `row_size`); nothing of the batch is a view into them."""
         state, action, reward, done, following = split_rows(rows)
         return cls(
             split_observation(state),

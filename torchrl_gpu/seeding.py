@@ -66,6 +66,54 @@ class Generators:
             torch.cuda.set_rng_state(state["device"].cpu(), self.device)
 
 
+class OwnGenerators:
+    """The global generators as one of several trials in a process left them; they begin as they are now.
+
+    Others draw from other ones in between: NumPy's global generator is exchanged, and the states of Python's,
+    torch's and the device's are; the host waits for nothing. Afterwards see `kept_numpy`.
+    """
+
+    def __init__(self, device: torch.device | str) -> None:
+        self.device = torch.device(device)
+        self._numpy = np.random.MT19937()
+        self._numpy.state = np.random.get_state(legacy=False)
+        self._python = random.getstate()
+        self._torch = self._torch_states()
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Within the block they are the global ones."""
+        random.setstate(self._python)
+        np.random.set_bit_generator(self._numpy)
+        with self.of_torch():
+            yield
+        self._python = random.getstate()
+
+    @contextmanager
+    def of_torch(self) -> Iterator[None]:
+        """Within the block torch's are the global ones: quicker, where nobody draws from others."""
+        cpu, device = self._torch
+        torch.set_rng_state(cpu)
+        if device is not None:
+            torch.cuda.set_rng_state(device, self.device)
+        yield
+        self._torch = self._torch_states()
+
+    def _torch_states(self) -> tuple[torch.Tensor, torch.Tensor | None]:
+        on_gpu = self.device.type == "cuda"
+        return torch.get_rng_state(), torch.cuda.get_rng_state(self.device) if on_gpu else None
+
+
+@contextmanager
+def kept_numpy() -> Iterator[None]:
+    """Within the block NumPy's global generator may be exchanged; afterwards it is the one of before."""
+    before = np.random.get_bit_generator()
+    try:
+        yield
+    finally:
+        np.random.set_bit_generator(before)
+
+
 @contextmanager
 def kept_generators(device: torch.device | str) -> Iterator[None]:
     """Let the block seed and draw; afterwards the global generators are as they were."""

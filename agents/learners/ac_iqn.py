@@ -13,7 +13,8 @@ from torch.nn import functional
 
 from agents.batch import Batch, Observation
 from agents.learners.acting import ContinuousLearner
-from agents.learners.base import Noise, QuantileSettings, Stage
+from agents.learners.base import QuantileSettings
+from agents.learners.descent import Noise, Stage
 from agents.networks import (
     QUANTILES,
     Actor,

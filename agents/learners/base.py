@@ -7,18 +7,16 @@ here, once.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from agents.batch import Batch, Observation
+from agents.learners.descent import Descent
 from agents.networks import DEFAULT_SIZES, ObservationNetwork
 from agents.settings import Section, key
 from marinenav_env.envs.contract.constants import NUM_ACTIONS
-
-Noise = dict[str, Tensor]
-Gradients = tuple[Tensor | None, ...]
 
 
 class LearnerSettings(Section):
@@ -84,23 +82,11 @@ class QuantileSettings(HuberSettings):
     )
 
 
-class Stage(NamedTuple):
-    """One step of an update.
-
-    Attributes:
-        loss: gives a loss for every network that the stage trains, see `Learner.descend`.
-        every: the stage has its turn in every so many updates, the first time in the last of them.
-    """
-
-    loss: Callable[[Batch, Noise], dict[str, Tensor]]
-    every: int = 1
-
-
 LEARNERS: dict[str, type["Learner"]] = {}
 """Every learner by its name; `agents.learners` fills it."""
 
 
-class Learner:
+class Learner(Descent):
     """Base of the learners; `class DQN(Learner, name="DQN")` registers one.
 
     Args:
@@ -120,22 +106,13 @@ class Learner:
         dtype: precision of networks and observations, float32 unless changed by `to_dtype`.
         noise_source: device on which quantile fractions are drawn; the legacy learners use the CPU's
             generator everywhere.
-        combine: what becomes of the gradients of a network before it is stepped; several processes that learn
-            together average theirs here.
-        drop_empty_objects: `True` looks whether any state of a batch has an object and, if none has, leaves
-            the object encoder out of the gradient (Quirk A15). It costs one host synchronisation a batch;
-            `False` changes only what Adam does to that encoder in such batches.
     """
 
     name: ClassVar[str]
     policy_class: ClassVar[type]
     network_names: ClassVar[tuple[str, ...]]
-    continuous: ClassVar[bool]
     planner_outputs: ClassVar[tuple[str, ...]]  # what `planner` gives, in order
-    prioritized: ClassVar[bool] = False
     has_noise: ClassVar[bool] = False  # whether the networks tell training from evaluation
-    drop_empty_objects: bool = True
-    combine: Callable[[Gradients], Gradients] = staticmethod(lambda gradients: gradients)
 
     class Settings(LearnerSettings):
         """Keys of the learner."""
@@ -177,14 +154,6 @@ class Learner:
 
     def make_policy(self) -> Any:
         """New networks on `device`; reseeds torch, so two calls give equal networks."""
-        raise NotImplementedError
-
-    def draw_noise(self, batch_size: int) -> Noise:
-        """All random numbers of one update, in the legacy order, so that the stages are deterministic."""
-        return {}
-
-    def stages(self) -> tuple[Stage, ...]:
-        """Losses in the order of their optimiser steps; see `update`."""
         raise NotImplementedError
 
     def greedy(self, observation: Observation, cvar: float = 1.0) -> Tensor:
@@ -290,71 +259,6 @@ class Learner:
         networks = self.networks(self.policy_local).items()
         finite = {name: [w.isfinite().all() for w in network.parameters()] for name, network in networks}
         return [name for name, flags in finite.items() if not torch.stack(flags).all()]
-
-    def update(self, batch: Batch) -> dict[str, Tensor]:
-        """One gradient update of the networks whose turn it is (agents spec 6).
-
-        Returns:
-            Detached losses, one a network: 0-d, or (N,) where the loss is one of samples and the learner or
-            the batch is prioritised.
-        """
-        if self.drop_empty_objects:
-            batch = batch.without_empty_objects()
-        return self.descend(self.next_stages(), batch, self.draw_noise(len(batch.reward)), self.step)
-
-    def next_stages(self) -> tuple[Stage, ...]:
-        """The stages whose turn it is in the update that begins with this call."""
-        self.updates += 1
-        return tuple(stage for stage in self.stages() if self.updates % stage.every == 0)
-
-    def descend(
-        self, stages: Sequence[Stage], batch: Batch, noise: Noise, step: Callable[[str, Gradients], None]
-    ) -> dict[str, Tensor]:
-        """Descend the losses of stages, one after the other; this is the part that can be compiled.
-
-        Each stage returns a loss for every network it trains: 0-d, or one of each sample, (N,). Only that
-        network's parameters are differentiated (the legacy code also filled the critic's gradients in the
-        actor step, and dropped them) and stepped, before the next stage looks at them.
-
-        Args:
-            stages: of `next_stages`.
-            batch: the batch.
-            noise: of `draw_noise`.
-            step: steps the optimiser of a network; a parameter that the loss does not reach has the gradient
-                `None`.
-        """
-        losses = {}
-        for stage in stages:
-            for name, loss in stage.loss(batch, noise).items():
-                objective = self.objective(loss, batch)
-                gradients = torch.autograd.grad(objective, self.parameters(name), allow_unused=True)
-                step(name, self.combine(gradients))
-                losses[name] = self.told(loss, objective, batch)
-        return losses
-
-    def parameters(self, name: str) -> list[Tensor]:
-        """Parameters of a local network, in the order of its optimiser."""
-        return self.optimizers[name].param_groups[0]["params"]
-
-    def step(self, name: str, gradients: Gradients) -> None:
-        """Clip the gradients of a network and step its optimiser; Adam skips where there is none."""
-        parameters = self.parameters(name)
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter.grad = gradient
-        nn.utils.clip_grad_norm_(parameters, self.settings.max_grad_norm)
-        self.optimizers[name].step()
-
-    def objective(self, loss: Tensor, batch: Batch) -> Tensor:
-        """The scalar to minimise: what a stage returned, or the mean of its sample losses (N,), weighted."""
-        weight = batch.weight
-        if loss.ndim == 0:
-            return loss
-        return loss.mean() if weight is None else (weight * loss).mean()
-
-    def told(self, loss: Tensor, objective: Tensor, batch: Batch) -> Tensor:
-        """What the caller learns of a loss: that of every sample if it may become a priority, else one."""
-        prioritized = self.prioritized or batch.weight is not None
-        return (loss if prioritized else objective).detach()
 
     def stay_on_device(self) -> None:
         """From now on draw on the device, and look at no batch from the host."""

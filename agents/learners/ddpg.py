@@ -9,7 +9,8 @@ from torch.nn import functional
 
 from agents.batch import Batch, Observation
 from agents.learners.acting import ContinuousLearner
-from agents.learners.base import HuberSettings, Noise, Stage
+from agents.learners.base import HuberSettings
+from agents.learners.descent import Noise, Stage
 from agents.networks import Actor, ActorCriticPolicy, ObservationNetwork, encoder
 
 

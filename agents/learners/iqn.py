@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from agents.batch import Batch, Observation
 from agents.learners.acting import DiscreteLearner
-from agents.learners.base import Noise, QuantileSettings, Stage
+from agents.learners.base import QuantileSettings
+from agents.learners.descent import Noise, Stage
 from agents.networks import QUANTILES, QuantileNetwork, draw_taus, of_actions, quantile_huber_loss
 from agents.settings import key
 

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from agents.batch import Batch, Observation
 from agents.learners.acting import DiscreteLearner
-from agents.learners.base import HuberSettings, Noise, Stage
+from agents.learners.base import HuberSettings
+from agents.learners.descent import Noise, Stage
 from agents.networks import ObservationNetwork, of_actions, quantile_huber_loss
 from agents.settings import key
 from marinenav_env.envs.contract.constants import NUM_ACTIONS

@@ -14,7 +14,8 @@ from torch.nn import functional
 
 from agents.batch import Batch, Observation
 from agents.learners.acting import DiscreteLearner
-from agents.learners.base import LearnerSettings, Noise, Stage
+from agents.learners.base import LearnerSettings
+from agents.learners.descent import Noise, Stage
 from agents.networks import NoisyLinear, ObservationNetwork
 from agents.settings import key
 

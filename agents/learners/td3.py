@@ -12,8 +12,9 @@ from torch import Tensor
 
 from agents.batch import Batch, Observation
 from agents.learners.acting import ContinuousLearner
-from agents.learners.base import BootstrapSettings, Noise, Stage
+from agents.learners.base import BootstrapSettings
 from agents.learners.ddpg import Critic
+from agents.learners.descent import Noise, Stage
 from agents.networks import Actor, ActorCriticPolicy
 from agents.settings import key
 

@@ -36,7 +36,9 @@ def save_model(learner: Learner, directory: str | Path) -> None:
     with ExitStack() as files:
         for name, network in learner.networks(learner.policy_local).items():
             paths = files_of(name)
-            torch.save(network.state_dict(), files.enter_context(replacing(directory / paths.weights)))
+            weights = network.state_dict()
+            weights.update({key: each.clone() for key, each in weights.items()})  # no view into others'
+            torch.save(weights, files.enter_context(replacing(directory / paths.weights)))
             parameters = files.enter_context(replacing(directory / paths.constructor_parameters, "w"))
             json.dump(network.get_constructor_parameters(), parameters)
 

@@ -9,7 +9,8 @@ from torch.utils._pytree import tree_map
 from agents.agent import Agent
 from agents.batch import Batch, Observation
 from agents.learners import LEARNERS
-from agents.learners.base import Learner, Stage
+from agents.learners.base import Learner
+from agents.learners.descent import Stage
 from agents.learners.rainbow import project
 from agents.networks import calculate_huber_loss, quantile_huber_loss
 

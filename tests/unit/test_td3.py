@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from agents.agent import Agent
-from agents.learners.base import Stage
+from agents.learners.descent import Stage
 from agents.learners.td3 import TD3
 from tests.unit.learner_ways import assert_survives_folder, assert_survives_tracing, train_both_modes
 from tests.unit.test_agents_losses import batch_of_two

@@ -5,7 +5,7 @@ from one replay of a graph to the next.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -35,8 +35,12 @@ class Weights(NamedTuple):
         return cls([parameter for parameter, _ in reached], *kept, [gradient for _, gradient in reached])
 
 
-Step = Callable[[torch.optim.Optimizer, tuple[Tensor | None, ...], Tensor, float], None]
-"""Step the parameters of an optimiser, whose state is there: gradients, step size 0-d, largest norm."""
+Step = Callable[[torch.optim.Optimizer, tuple[Tensor | None, ...], Tensor, float, int], None]
+"""Step the parameters of an optimiser, whose state is there: gradients, step size 0-d, largest norm.
+
+The last argument is the number of leading axes of every parameter, over which learners lie side by side:
+each is clipped to a norm of its own.
+"""
 
 
 @torch.no_grad()
@@ -45,11 +49,13 @@ def step_by_formula(
     gradients: tuple[Tensor | None, ...],
     learning_rate: Tensor,
     max_norm: float,
+    lead: int = 0,
 ) -> None:
     """See `Step`; the formulas of `torch.optim.Adam`, for the compiler to fuse."""
     weights = Weights.of(optimizer, gradients)
     beta1, beta2 = optimizer.param_groups[0]["betas"]
-    norm = torch.stack([gradient.square().sum() for gradient in weights.gradients]).sum().sqrt()
+    squares = [gradient.square().sum(_axes(gradient, lead)) for gradient in weights.gradients]
+    norm = torch.stack(squares).sum(0).sqrt()
     # On the CPU the compiler computes a reused number again for every few weights, which took as long as all
     # matrix products, unless there is an exponential in it.
     scale = (max_norm / (norm + CLIP_EPS)).log().clamp(max=0.0).exp()
@@ -58,7 +64,7 @@ def step_by_formula(
     step_size = learning_rate / (1 - torch.exp(step * math.log(beta1)))
     correction = 1 / (1 - torch.exp(step * math.log(beta2))).sqrt()  # once: divisions take long
     for parameter, _, mean, square, gradient in zip(*weights, strict=True):
-        scaled = gradient * scale
+        scaled = gradient * _spread(scale, gradient)
         mean.lerp_(scaled, 1 - beta1)
         square.mul_(beta2).addcmul_(scaled, scaled, value=1 - beta2)
         denominator = square.sqrt() * correction + optimizer.param_groups[0]["eps"]
@@ -69,17 +75,17 @@ def step_by_formula(
 def step_in_few_kernels(
     optimizer: torch.optim.Optimizer,
     gradients: tuple[Tensor | None, ...],
-    learning_rate: Tensor,
+    learning_rate: Tensor | float,
     max_norm: float,
+    lead: int = 0,
 ) -> None:
     """See `Step`; few kernels, without a compiler."""
     weights, group = Weights.of(optimizer, gradients), optimizer.param_groups[0]
-    norm = torch.nn.utils.get_total_norm(weights.gradients)
     # Not in place: one gradient may be another's, or belong to the graph that it came from.
-    scaled = torch._foreach_mul(weights.gradients, (max_norm / (norm + CLIP_EPS)).clamp(max=1.0))
+    scaled = _clipped(weights.gradients, max_norm, lead)
     adam_of_torch(
         weights.parameters,
-        list(scaled),
+        [gradient.contiguous() for gradient in scaled],  # as the weights are, which nobody looks at
         weights.means,
         weights.squares,
         [],
@@ -93,6 +99,27 @@ def step_in_few_kernels(
         eps=group["eps"],
         maximize=False,
     )
+
+
+def _clipped(gradients: list[Tensor], max_norm: float, lead: int) -> Sequence[Tensor]:
+    """Gradients scaled to the largest norm that is allowed."""
+    if not lead:
+        norm = torch.nn.utils.get_total_norm(gradients)
+        return torch._foreach_mul(gradients, (max_norm / (norm + CLIP_EPS)).clamp(max=1.0))
+    norms = [torch.linalg.vector_norm(gradient, dim=_axes(gradient, lead)) for gradient in gradients]
+    norm = torch.linalg.vector_norm(torch.stack(norms), dim=0)
+    scale = (max_norm / (norm + CLIP_EPS)).clamp(max=1.0)
+    return torch._foreach_mul(gradients, [_spread(scale, gradient) for gradient in gradients])
+
+
+def _axes(gradient: Tensor, lead: int) -> tuple[int, ...]:
+    """The axes of one learner's own weights."""
+    return tuple(range(lead, gradient.ndim))
+
+
+def _spread(scale: Tensor, gradient: Tensor) -> Tensor:
+    """A factor for each learner, as it multiplies the gradient; one for all is left as it is."""
+    return scale.view(*scale.shape, *[1] * (gradient.ndim - scale.ndim)) if scale.ndim else scale
 
 
 def materialise_state(optimizer: torch.optim.Optimizer) -> None:

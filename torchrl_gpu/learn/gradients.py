@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 import torch.distributed._functional_collectives as collectives  # those that a compiler can trace
 
-from agents.learners.base import Gradients
+from agents.learners.descent import Gradients
 
 
 def averaged(gradients: Gradients) -> Gradients:

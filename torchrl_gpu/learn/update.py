@@ -14,7 +14,7 @@ from pydantic import model_validator
 from torch import Tensor, fx
 
 from agents.batch import Batch
-from agents.learners.base import Gradients, Learner, Noise, Stage
+from agents.learners.descent import Descent, Gradients, Noise, Stage
 from agents.settings import Section, key
 from marinenav_env.envs.torchrl_gpu.compilation import reason, tell
 from torchrl_gpu.learn.adam import Step, materialise_state, step_by_formula, step_in_few_kernels
@@ -52,7 +52,7 @@ class Update:
     alone: bfloat16 matrix products in forward and backward passes.
     """
 
-    def __init__(self, learner: Learner, way: Way = Way(), autocast: bool = False) -> None:  # noqa: B008
+    def __init__(self, learner: Descent, way: Way = Way(), autocast: bool = False) -> None:  # noqa: B008
         self.learner = learner
         self.way = way
         self.autocast = autocast
@@ -63,7 +63,7 @@ class Update:
             learner.stay_on_device()
 
     def __call__(self, draw: Drawn) -> dict[str, Tensor]:
-        """One update on what a replay has drawn; see `Learner.update`."""
+        """One update on what a replay has drawn; see `Descent.update`."""
         rows, index, weight = draw
         if self.way.eager:
             batch = Batch.of(rows, self.learner.continuous, index, weight)
@@ -90,9 +90,9 @@ class Update:
 
 
 class _Graph:
-    """The update of some stages, what `Learner.descend` does, made into a function of tensors."""
+    """The update of some stages, what `Descent.descend` does, made into a function of tensors."""
 
-    def __init__(self, learner: Learner, stages: tuple[Stage, ...], way: Way, autocast: bool) -> None:
+    def __init__(self, learner: Descent, stages: tuple[Stage, ...], way: Way, autocast: bool) -> None:
         self.learner = learner
         self.stages = [stage._replace(loss=self._in_precision(stage.loss)) for stage in stages]
         self.way = way
@@ -118,7 +118,7 @@ class _Graph:
 
     def _inputs(self, rows: Tensor, weight: Tensor | None) -> list[Tensor]:
         """Rows, step size, noise, and weights if there are any."""
-        noise = self.learner.draw_noise(len(rows))
+        noise = self.learner.draw_noise(rows.shape[-2])
         self._drawn = list(noise)
         if self._filled != self.learner.learning_rate:
             self._filled = self.learner.learning_rate
@@ -142,8 +142,8 @@ class _Graph:
 
         def descent(rows: Tensor, learning_rate: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
             def step_network(name: str, gradients: Gradients) -> None:
-                limit = self.learner.settings.max_grad_norm
-                step(self.learner.optimizers[name], gradients, learning_rate, limit)
+                learner, limit = self.learner, self.learner.settings.max_grad_norm
+                step(learner.optimizers[name], gradients, learning_rate, limit, learner.lead)
 
             drawn, weight = dict(zip(noise, others, strict=False)), others[len(noise) :]
             batch = Batch.of(rows, self.learner.continuous, weight=weight[0] if weight else None)
@@ -168,7 +168,7 @@ class _Graph:
         tell(f"{line}; it goes on without")
 
 
-def traced_updates(learner: Learner, draw: Drawn) -> Iterator[fx.GraphModule]:
+def traced_updates(learner: Descent, draw: Drawn) -> Iterator[fx.GraphModule]:
     """The operations of updates on a draw like this, until all stages have had their turn; none is made."""
     for optimizer in learner.optimizers.values():
         materialise_state(optimizer)
@@ -178,14 +178,14 @@ def traced_updates(learner: Learner, draw: Drawn) -> Iterator[fx.GraphModule]:
         yield _Graph(learner, turn, Way(), False).trace(draw[0], draw[2])
 
 
-def in_bfloat16(learner: Learner, enabled: bool = True) -> AbstractContextManager:
+def in_bfloat16(learner: Descent, enabled: bool = True) -> AbstractContextManager:
     """Within the block matrix products are in bfloat16."""
     # Without the cache of cast weights: stages differentiate one after the other.
     kind = torch.device(learner.device).type
     return torch.autocast(kind, torch.bfloat16, enabled=enabled, cache_enabled=False)
 
 
-def device_update(learner: Learner, way: Way, settings: UpdateSettings) -> Update:
+def device_update(learner: Descent, way: Way, settings: UpdateSettings) -> Update:
     """Updates with less waste: the host waits for nothing, and Adam is one kernel at most."""
     learner.stay_on_device()
     if way.eager:
