@@ -135,7 +135,7 @@ def check(args: argparse.Namespace, sources: Mapping[str, str]) -> None:
 def workers(number: int) -> Iterator[Any]:
     """A `map` over tasks that uses so many processes, each with one thread."""
     from torchrl_gpu.evaluation.comparison import single_thread
-    from torchrl_gpu.runs.sweep import one_thread
+    from torchrl_gpu.runs.job import one_thread
 
     if number == 1:
         with one_thread():

@@ -4,9 +4,7 @@ Everything here is also a name of the package: ``torchrl_gpu.train(...)``.
 """
 
 import json
-import logging
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,28 +18,20 @@ from torchrl_gpu.evaluation.batched import BatchedEvaluation
 from torchrl_gpu.evaluation.metrics import EpisodeResult, Metrics
 from torchrl_gpu.evaluation.one_by_one import evaluate as play_one_by_one
 from torchrl_gpu.evaluation.task import Task
-from torchrl_gpu.experiment import build_trainer
 from torchrl_gpu.learn.ways import compiler_of_torch
-from torchrl_gpu.program import typed
 from torchrl_gpu.ranks import ALONE, Ranks
-from torchrl_gpu.runs import surroundings
-from torchrl_gpu.runs.checkpoint import Checkpoints
-from torchrl_gpu.runs.cluster import cluster_of_collectors, import_ray
-from torchrl_gpu.runs.folder import CHECKPOINTS, create_run_folders, locked, mark_finished
-from torchrl_gpu.runs.interruption import Interrupted, StopRequests
-from torchrl_gpu.runs.memory import check_memory, explaining_shortage
-from torchrl_gpu.runs.sweep import Job, check_device, check_model, one_thread, trial_folder
+from torchrl_gpu.running import OnEvaluation, nobody, run_trials
+from torchrl_gpu.runs.cluster import import_ray
+from torchrl_gpu.runs.folder import create_run_folders
+from torchrl_gpu.runs.job import Job, one_thread
+from torchrl_gpu.runs.memory import check_memory
+from torchrl_gpu.runs.sweep import check_device, check_model, trial_folder
 from torchrl_gpu.seeding import EVAL_SEED, kept_generators, seed_everything
 from torchrl_gpu.settings.parse import ConfigError, Experiment, Trial, make_trials, read_config
 from torchrl_gpu.torchrl_trainer import TorchRLTrainer
-from torchrl_gpu.watch.loggers import rewind
-from torchrl_gpu.watch.progress import Verbosity
 
 Config = Mapping[str, Any] | str | Path
 """A config, or the JSON file that holds it."""
-
-OnEvaluation = Callable[[int, Metrics], None]
-"""Told of each evaluation: its timestep and its metrics. What it raises ends the training."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +55,7 @@ def train(
     config: Config,
     *,
     device: str = "cpu",
-    on_evaluation: OnEvaluation = lambda timestep, metrics: None,
+    on_evaluation: OnEvaluation = nobody,
     verbosity: str = "quiet",
 ) -> Result:
     """Train one agent, in a new folder below the config's ``save_dir``.
@@ -162,7 +152,7 @@ def run_trial(
     folder: Path,
     device: str,
     verbosity: str = "normal",
-    on_evaluation: OnEvaluation = lambda timestep, metrics: None,
+    on_evaluation: OnEvaluation = nobody,
     ranks: Ranks = ALONE,
 ) -> TorchRLTrainer:
     """Train one trial in its folder, from where its checkpoints say it stands; returns the trainer.
@@ -175,44 +165,7 @@ def run_trial(
         on_evaluation: Called after each evaluation.
         ranks: The processes that train it together, each in its own folder.
     """
-    logging.getLogger("torchrl").setLevel(logging.WARNING)  # it announces every storage it allocates
-    if torch.device(device).index is not None:
-        torch.cuda.set_device(device)  # or libraries would start one on the first GPU as well
-    with (
-        locked(folder) as beat,
-        cluster_of_collectors(trial),
-        StopRequests(silent=not ranks.first) as requests,
-        explaining_shortage(trial),
-    ):
-        trainer = build_trainer(trial, device, folder, Verbosity[verbosity.upper()], ranks)
-        trainer.on_evaluation = on_evaluation
-        checkpoints = Checkpoints(trainer, trial.checkpoints, trial.identity, folder, folder / CHECKPOINTS)
-        checkpoints.restore()
-        rewind(folder, trainer.timestep, trainer.record)
-        surroundings.note(folder, device)
-
-        def between_steps() -> None:
-            beat()
-            if ranks.any(bool(requests.received)):  # each hears a signal at another step
-                saved = checkpoints.save()
-                raise Interrupted(_how_to_go_on(checkpoints, folder, device, saved, ranks))
-            if checkpoints.due:
-                checkpoints.save()
-
-        finished = False
-        try:
-            trainer.learn(folder, between_steps)
-            finished = True
-        except Interrupted:
-            raise
-        except KeyboardInterrupt:
-            note = _how_to_go_on(checkpoints, folder, device, False, ranks)
-            raise Interrupted(f"stopped at once, without a checkpoint; {note}") from None
-        finally:
-            trainer.progress.log.close(finished)
-        mark_finished(folder, trainer.timestep, trainer.updates)
-    if verbosity != "quiet" and ranks.first:
-        print(trainer.record.summary(folder))
+    (trainer,) = run_trials({folder: trial}, device, verbosity, on_evaluation, ranks)
     return trainer
 
 
@@ -238,16 +191,3 @@ def _read(config: Config) -> Experiment:
         written = json.loads(json.dumps(dict(config)))  # what a file would hold, and not the caller's lists
         return Experiment(written, make_trials(written))
     return read_config(config)
-
-
-def _how_to_go_on(checkpoints: Checkpoints, folder: Path, device: str, saved: bool, ranks: Ranks) -> str:
-    """What an interrupted run says; ``saved`` tells whether its last checkpoint is of this moment."""
-    start = f"from timestep {checkpoints.last}" if checkpoints.last is not None else "from the beginning"
-    if not saved and checkpoints.last is not None:
-        start += ", the last checkpoint"
-    module = "train_torchrl_gpu.py" in sys.argv[0]
-    program = "python -m torchrl_gpu.train_torchrl_gpu" if module else typed("train")
-    if ranks.count > 1:
-        program = f"torchrun --nproc-per-node {ranks.local_count} -m torchrl_gpu.train_torchrl_gpu"
-        device = torch.device(device).type
-    return f"to go on {start}: {program} --resume {folder} -D {device}"

@@ -213,6 +213,7 @@ def build_progress(
         timings,
         ranks,
         parts.steps.scalars if trial.collect.collectors else dict,
+        trial.name if trial.leader else "",
     )
 
 

@@ -1,7 +1,7 @@
 """The TorchRL training loop: collect, store, learn, evaluate, on the legacy schedule."""
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,6 +27,9 @@ from torchrl_gpu.replay.buffer import Replay
 from torchrl_gpu.replay.rows import Draw
 from torchrl_gpu.seeding import Generators
 from torchrl_gpu.watch.progress import Progress
+
+Advance = Generator[Draw, dict[str, Tensor], None]
+"""A vector step under way: gives the batch of each update that is due, and takes the losses of it."""
 
 
 class DivergedError(RuntimeError):
@@ -123,6 +126,11 @@ class TorchRLTrainer:
         """Timesteps of one vector step, of all ranks together."""
         return self.env.batch_size[0] * self.ranks.count
 
+    @property
+    def done(self) -> bool:
+        """Whether the schedule has come to its end."""
+        return self.timestep > self.schedule.total_timesteps
+
     def learn(self, directory: str | Path, between_steps: Callable[[], None] = lambda: None) -> None:
         """Run the schedule to its end, from wherever it stands.
 
@@ -136,14 +144,20 @@ class TorchRLTrainer:
             DivergedError: Weights are no finite numbers any more; results, model and checkpoints stay those
                 of before.
         """
+        with self.learning():
+            while not self.done:
+                self._advance(Path(directory))
+                between_steps()
+                self.timings.lap("other")
+
+    @contextmanager
+    def learning(self) -> Iterator[None]:
+        """What `learn` does before the first vector step and after the last."""
         self.progress.start(self.timestep)
         self.timings.restart()
         try:
             with told(self.progress.note):
-                while self.timestep <= self.schedule.total_timesteps:
-                    self._advance(Path(directory))
-                    between_steps()
-                    self.timings.lap("other")
+                yield
         except (ArithmeticError, IndexError, RuntimeError, ValueError):
             self.check_weights()  # what they give may be refused anywhere
             raise
@@ -152,16 +166,30 @@ class TorchRLTrainer:
         if self.unsaved:
             raise OSError(f"the results could not be written: {self.unsaved}")
 
+    def advance(self, directory: Path) -> Advance:
+        """Make a vector step and do what is due in it, but for the updates, which are made by who asks."""
+        self.policy.explore_at(self.schedule.epsilon(self.timestep))
+        step = self.steps()
+        self.replay.store(step)
+        self.timings.lap("store")
+        for listener in self.listeners:
+            listener(step, self.timestep)
+        self.timings.lap("other")
+        yield from self._follow_schedule(directory)
+        self.timestep += self.num_envs
+
     def check_weights(self) -> None:
         """Raise DivergedError if weights are no finite numbers any more."""
         if not (broken := self.agent.learner.broken()):
             return
         kept = f"the model of timestep {self.record.timesteps[-1]}" if len(self.record) else "no model yet"
         keys = self.agent.learner.settings
+        whose = f"{self.progress.name}: " if self.progress.name else ""
         raise DivergedError(
-            f"weights of {' and '.join(broken)} are no finite numbers any more at timestep {self.timestep}, "
-            f"after {self.updates} updates with learning_rate {keys.learning_rate:g} "
-            f"and max_grad_norm {keys.max_grad_norm:g}; the folder holds {kept}"
+            f"{whose}weights of {' and '.join(broken)} are no finite numbers any more "
+            f"at timestep {self.timestep}, after {self.updates} updates "
+            f"with learning_rate {keys.learning_rate:g} and max_grad_norm {keys.max_grad_norm:g}; "
+            f"the folder holds {kept}"
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -190,23 +218,20 @@ class TorchRLTrainer:
         }
 
     def _advance(self, directory: Path) -> None:
-        self.policy.explore_at(self.schedule.epsilon(self.timestep))
-        step = self.steps()
-        self.replay.store(step)
-        self.timings.lap("store")
-        for listener in self.listeners:
-            listener(step, self.timestep)
-        self.timings.lap("other")
-        self._follow_schedule(directory)
-        self.timestep += self.num_envs
+        """Make a vector step alone."""
+        advance = self.advance(directory)
+        losses = None
+        with suppress(StopIteration):
+            while True:
+                losses = self.update(advance.send(losses))
 
-    def _follow_schedule(self, directory: Path) -> None:
+    def _follow_schedule(self, directory: Path) -> Advance:
         stop = min(self.timestep + self.num_envs, self.schedule.total_timesteps + 1)
         spans = list(self.schedule.spans(self.timestep, stop))
         batches = self._batches(sum(updates for _, updates in spans))
         for last, updates in spans:
             if updates:
-                self._learn(last, islice(batches, updates))
+                yield from self._learn(last, islice(batches, updates))
             if self.schedule.target_copy_due(last):
                 self.agent.soft_update()
             if self.schedule.evaluation_due(last):
@@ -256,14 +281,14 @@ class TorchRLTrainer:
             self._enough = self.ranks.all(self.replay.stored > self.replay.batch_size)
         return self._enough
 
-    def _learn(self, timestep: int, batches: Iterable[Draw]) -> None:
+    def _learn(self, timestep: int, batches: Iterable[Draw]) -> Advance:
         """One update for each batch, with the step size of the timestep."""
         learner = self.agent.learner
         learner.learning_rate = self.schedule.learning_rate_at(timestep, learner.settings.learning_rate)
         updates = 0
         for batch in batches:
             self.timings.lap("sample")
-            losses = self.update(batch)
+            losses = yield batch
             if self.average:
                 self.average.update()
             self.timings.lap("update")

@@ -2,9 +2,10 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from torchrl_gpu.program import packages_needed
@@ -36,14 +37,17 @@ def run_trial(
     verbosity: str = "normal",
     then: Callable[[Path], None] = nothing,
     ranks: Ranks = ALONE,
+    others: Mapping[Path, "Trial"] = MappingProxyType({}),
 ) -> None:
-    """Train one trial in its existing folder and print how it ended; see `api.run_trial`."""
+    """Train one trial in its existing folder, with others, and print how it ended; see `api.run_trials`."""
     # Imported here: torch takes seconds, and help, version and refused configs need none of this.
     from torchrl_gpu import api
 
-    api.run_trial(trial, folder, device, verbosity, ranks=ranks)
+    trials = {folder: trial, **others}
+    api.run_trials(trials, device, verbosity, ranks=ranks)
     if ranks.first:
-        then(folder)
+        for each in trials:
+            then(each)
 
 
 def build_parser() -> argparse.ArgumentParser:

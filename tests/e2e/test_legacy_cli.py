@@ -11,7 +11,8 @@ import pytest
 from scripts import train_rl_agents
 from torchrl_gpu import __version__, train_torchrl_gpu
 from torchrl_gpu.evaluation.record import EvaluationRecord
-from torchrl_gpu.runs.sweep import Job, build_parser, launch
+from torchrl_gpu.runs.job import Job
+from torchrl_gpu.runs.sweep import build_parser, launch
 from torchrl_gpu.settings.parse import make_trials
 
 ROOT = Path(__file__).parents[2]

@@ -7,7 +7,7 @@ import pytest
 from agents.models.folder import load_agent
 from torchrl_gpu.api import run_trial
 from torchrl_gpu.evaluation.record import EvaluationRecord
-from torchrl_gpu.runs.sweep import Job
+from torchrl_gpu.runs.job import Job
 from torchrl_gpu.settings.parse import make_trials
 
 STAGE = {"num_robots": [2], "num_cores": [0], "num_obstacles": [1], "min_start_goal_dis": [8.0]}

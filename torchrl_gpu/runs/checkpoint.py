@@ -10,8 +10,8 @@ import shutil
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +121,32 @@ def _tensors_of(state: Any) -> Iterator[torch.Tensor]:
             yield from _tensors_of(each)
 
 
+def restore(
+    checkpoints: "Sequence[Checkpoints]", turns: Sequence[Callable[[], AbstractContextManager]] = ()
+) -> bool:
+    """Restore the newest checkpoint that all of several trials, and all their ranks, have and can use.
+
+    ``turns`` are contexts in which each restores; see `Checkpoints.restore`.
+    """
+    names = [each for owner in checkpoints for each in owner.names()]
+    common = sorted(set.intersection(*names), reverse=True)
+    where = ", ".join(str(owner.folder) for owner in checkpoints)
+    if not common and max(map(len, names)) > 1:  # one alone is of some killed while they first saved
+        who = "for all seeds" if len(checkpoints) > 1 else "on all ranks"
+        raise NoUsableCheckpointError(f"no checkpoint in {where} is there {who}")
+    turns = turns or [nullcontext] * len(checkpoints)
+    for name in common:
+        used = []
+        for owner, turn in zip(checkpoints, turns, strict=True):
+            with turn():
+                used.append(owner.use(name))
+        if all(used):
+            return True
+    if common:
+        raise NoUsableCheckpointError(f"none of {len(common)} checkpoints in {where} can be used")
+    return False
+
+
 class Checkpoints:
     """Saves a trainer between its steps, and restores it; a checkpoint of another trial is refused.
 
@@ -193,26 +219,21 @@ class Checkpoints:
         Evaluations that the trial's folder has lost are written back; its model is written by the next one.
         NoUsableCheckpointError: there are some, but none can be used.
         """
-        self._remove_leftovers()
-        paths = self._common()
-        for path in paths:
-            if not self.ranks.all(self._usable(path)):
-                continue
-            self.last = self.trainer.timestep
-            if len(self.trainer.record):
-                self.trainer.record.save(self.results)
-            return True
-        if paths:
-            raise NoUsableCheckpointError(f"none of {len(paths)} checkpoints in {self.folder} can be used")
-        return False
+        return restore([self])
 
-    def _common(self) -> list[Path]:
-        """Checkpoints that all ranks have, the newest first: one killed while others saved lacks the last."""
-        names = self.ranks.gathered({path.name for path in self.folder.glob("checkpoint-*")})
-        common = sorted(set.intersection(*names), reverse=True)
-        if not common and max(map(len, names)) > 1:  # one alone is of ranks killed while they first saved
-            raise NoUsableCheckpointError(f"no checkpoint in {self.folder} is there on all ranks")
-        return [self.folder / name for name in common]
+    def names(self) -> list[set[str]]:
+        """Names of the checkpoints of each rank; what a killed process has left is removed."""
+        self._remove_leftovers()
+        return self.ranks.gathered({path.name for path in self.folder.glob("checkpoint-*")})
+
+    def use(self, name: str) -> bool:
+        """Restore a checkpoint, or say why not; True if it could be, on all ranks."""
+        if not self.ranks.all(self._usable(self.folder / name)):
+            return False
+        self.last = self.trainer.timestep
+        if len(self.trainer.record):
+            self.trainer.record.save(self.results)
+        return True
 
     def _usable(self, path: Path) -> bool:
         """Load a checkpoint, or say why not."""

@@ -20,9 +20,11 @@ from typing import Any
 
 from torchrl_gpu.runs.folder import is_finished, is_locked, last_sign
 from torchrl_gpu.runs.halving import Halving, halving_of, mark_stopped
+from torchrl_gpu.runs.job import Job
 from torchrl_gpu.runs.output import Output, Speech, streams_of
-from torchrl_gpu.runs.sweep import Job, Workers, check_device, work
+from torchrl_gpu.runs.sweep import Workers, check_device, work
 from torchrl_gpu.settings.parse import ConfigError, Trial
+from torchrl_gpu.settings.trial import TOGETHER
 
 LOCAL = "local"
 """Address of a cluster on this machine alone, that begins and ends with the sweep."""
@@ -63,6 +65,8 @@ class RayWorkers(Workers):
                 f"argument -D/--device: {device!r} is not allowed with --ray, which chooses the GPU itself; "
                 "allowed are cpu and cuda"
             )
+        for count in [trial[TOGETHER] for trial in trials if trial.leader]:
+            raise ConfigError(f"key {TOGETHER!r}: {count} is for one process; it is not allowed with --ray")
         if self.address == LOCAL:
             check_device(device)
         self.on_gpus = device == "cuda"

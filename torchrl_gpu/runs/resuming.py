@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from torchrl_gpu.ranks import ALONE, Ranks
@@ -13,18 +14,18 @@ from torchrl_gpu.runs.folder import (
     CONFIG_FILE,
     FINISHED_FILE,
     STOPPED_FILE,
+    TRIAL_FILE,
     FolderInUseError,
     is_finished,
     locked,
 )
+from torchrl_gpu.runs.job import Job, RunTrial
 from torchrl_gpu.runs.sweep import (
-    TRIAL_FILE,
     Check,
-    Job,
-    RunTrial,
     Workers,
     agreed,
     check_model,
+    most_at_once,
     refuse,
     run_jobs,
 )
@@ -78,7 +79,7 @@ def go_on(
             lambda: [each for each in found if not _is_done(each, found[each], lost_results)]
         )
         left = {folder: found[folder] for folder in undone}
-        at_once = min(args.num_procs, len(left))
+        at_once = most_at_once(list(left.values()), args.num_procs)
         with agreed(ranks):
             for folder, trial in left.items():
                 check(trial, at_once)
@@ -126,7 +127,9 @@ def trials_in(folder: Path) -> dict[Path, Trial]:
     trials = {}
     for trial in read_config(folder / CONFIG_FILE).trials:
         each = folder / trial.name
-        trials[each] = read_trial(each) if (each / TRIAL_FILE).is_file() else trial
+        trials[each] = trial
+        if (each / TRIAL_FILE).is_file():  # which does not tell what it is trained together with
+            trials[each] = replace(read_trial(each), together=trial.together, leader=trial.leader)
     return trials
 
 

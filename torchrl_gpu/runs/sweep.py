@@ -7,38 +7,29 @@ config cannot be run.
 import argparse
 import json
 import multiprocessing
-import os
-import shutil
 import signal
 import sys
 import threading
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from marinenav_env.files import write_text
-from torchrl_gpu.program import called_as, new_parser, typed
+from torchrl_gpu.program import called_as, new_parser
 from torchrl_gpu.ranks import ALONE, Ranks
-from torchrl_gpu.runs.folder import FAILURE_FILE, TRIAL_FILE, create_run_folders
+from torchrl_gpu.runs.folder import create_run_folders
+from torchrl_gpu.runs.job import Job, RunTrial, together
 from torchrl_gpu.settings.parse import ConfigError, Experiment, Trial, read_config
+from torchrl_gpu.settings.trial import TOGETHER
 from torchrl_gpu.watch.terminal import lasting_output
-
-RunTrial = Callable[[Trial, Path, str], None]
-"""Runs one trial: (trial, its folder, device). A module-level function, so that a process can be given it."""
 
 Check = Callable[[Trial, int], None]
 """Raises ConfigError for a trial that cannot be run; called with how many run at a time."""
 
 LARGEST_ARGUMENT = 10**9
 """Largest number of processes, environments or the like that a command line takes."""
-
-ALMOST_NOTHING = 2**20
-"""Bytes free on a disk below which a failure is probably due to it; torch does not say so."""
 
 SUMMARY_KEYS = ("seed", "total_timesteps", "eval_freq", "imitation_learning", "agent_type")
 
@@ -100,7 +91,7 @@ def launch(
         with agreed(ranks):
             experiment = read(args.config_file)
             (workers or Workers()).check(experiment.trials, args.device)
-            at_once = min(args.num_procs, len(experiment.trials))
+            at_once = most_at_once(experiment.trials, args.num_procs)
             for trial in experiment.trials:
                 check(trial, at_once)
                 check_model(trial)
@@ -115,6 +106,11 @@ def launch(
         for trial in experiment.trials
     ]
     return run_jobs(jobs, args.num_procs, workers)
+
+
+def most_at_once(trials: Sequence[Trial], num_procs: int) -> int:
+    """How many trials are under way at a time, in so many processes."""
+    return min(num_procs * max((trial[TOGETHER] for trial in trials), default=1), len(trials))
 
 
 @contextmanager
@@ -138,15 +134,18 @@ def refuse(error: ConfigError) -> int:
 def run_jobs(jobs: Sequence["Job"], num_procs: int, workers: "Workers | None" = None) -> int:
     """Run jobs, ``num_procs`` at a time, and name those that did not finish; returns the exit status.
 
-    Without ``workers`` they run in processes, or in turn in this one.
+    Those of seeds that are trained together are one. Without ``workers`` they run in processes, or in turn in
+    this one.
     """
+    jobs = together(jobs)
     if workers is None and num_procs == 1:
         finished = run_in_turn(jobs)
     else:
         finished = run_at_once(jobs, max(1, min(num_procs, len(jobs))), workers or Workers())
-    failed = [job.trial.name for job, done in zip(jobs, finished, strict=True) if not done]
+    failed = [name for job, done in zip(jobs, finished, strict=True) if not done for name in job.names]
     if failed:
-        print(f"{len(failed)} of {len(jobs)} trials did not finish: {', '.join(failed)}", file=sys.stderr)
+        number = sum(len(job.names) for job in jobs)
+        print(f"{len(failed)} of {number} trials did not finish: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
 
 
@@ -194,84 +193,6 @@ def trial_folder(trial: Trial, stamp: str) -> Path:
     return Path(trial["save_dir"], f"training_{stamp}", trial.name)
 
 
-@dataclass
-class Job:
-    """One trial about to run."""
-
-    run_trial: RunTrial
-    trial: Trial
-    folder: Path  # not yet there, or with `trial_config.json` in it if the trial is resumed
-    stamp: str  # time stamp shared by the trials of a sweep
-    device: str
-    resumed: bool = False  # whether the folder may be there already
-    ranks: Ranks = ALONE
-
-    @property
-    def own_folder(self) -> Path:
-        """Where this rank writes."""
-        return self.ranks.folder(self.folder)
-
-    def prepare(self) -> None:
-        """Create the folder and ``trial_config.json`` if they are new."""
-        self.ranks.from_first(self._create)
-        self.own_folder.mkdir(parents=True, exist_ok=True)
-        (self.own_folder / FAILURE_FILE).unlink(missing_ok=True)
-
-    def _create(self) -> None:
-        if not (self.folder / TRIAL_FILE).exists():
-            self.folder.mkdir(exist_ok=self.resumed)
-            write_text(self.folder / TRIAL_FILE, json.dumps(trial_config(self.trial, self.stamp)))
-
-    def run(self) -> bool:
-        """Prepare, run, report a failure. True when done."""
-        try:
-            self.prepare()
-            with one_thread():
-                self.run_trial(self.trial, self.own_folder, self.device)
-        except Exception as error:
-            self._report(error)
-            return False
-        return True
-
-    def _report(self, error: Exception) -> None:
-        """One line for the user, from whichever rank; the traceback goes into its folder, if it can."""
-        rank = f"rank {self.ranks.number}: " if self.ranks.count > 1 else ""
-        line = " ".join(f"{rank}trial {self.trial.name} failed: {type(error).__name__}: {error}".split())
-        if shutil.disk_usage(self.folder.parent).free < ALMOST_NOTHING:
-            line += f"; there is no space left: make some, then {typed('train')} --resume {self.folder}"
-        try:
-            write_text(self.own_folder / FAILURE_FILE, traceback.format_exc())
-            line += f" (traceback in {self.own_folder / FAILURE_FILE})"
-        except OSError:
-            pass
-        print(line, file=sys.stderr if self.ranks.first else sys.__stderr__, flush=True)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Within the block torch uses one CPU thread, unless OMP_NUM_THREADS says otherwise.
-
-    Networks and batches are small, and threads that wait for each other cost several times the work where
-    cores are shared: with a second thread the tensor world was measured four times slower there.
-    """
-    import torch
-
-    before = torch.get_num_threads()
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def trial_config(trial: Trial, stamp: str) -> dict[str, Any]:
-    """The content of ``trial_config.json``: the trial's keys, then the stamp and the schedules."""
-    schedules = ("training_schedule", "eval_schedule")
-    scalars = {key: value for key, value in trial.values.items() if key not in schedules}
-    return scalars | {"training_time": stamp} | {key: trial[key] for key in schedules}
-
-
 def run_in_turn(jobs: Sequence[Job]) -> list[bool]:
     """Run the jobs one after another in this process; an interruption leaves the rest undone.
 
@@ -313,14 +234,14 @@ class Workers:
         try:
             process.start()
         except OSError as error:
-            print(f"trial {job.trial.name} failed: cannot start a process: {error}", file=sys.stderr)
+            print(f"trial {', '.join(job.names)} failed: cannot start a process: {error}", file=sys.stderr)
             return False
         self.active.add(process)
         process.join()
         self.active.discard(process)
         if process.exitcode < 0:
             name = signal.Signals(-process.exitcode).name
-            print(f"trial {job.trial.name} failed: its process was ended by {name}", file=sys.stderr)
+            print(f"trial {', '.join(job.names)} failed: its process was ended by {name}", file=sys.stderr)
         return process.exitcode == 0
 
     def terminate(self) -> None:

@@ -9,6 +9,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -124,9 +125,19 @@ def make_trials(written: dict[str, Any]) -> list[Trial]:
     differing = tuple(name for name in written if name in (*differing, *searched))
     combinations = [values | point for point in points for values in expand(swept)]
     _check_bounds(ranges, combinations[0] | schedules)
-    trials = [Trial.of(values | schedules, differing) for values in _distinct(combinations)]
+    points = _distinct(combinations)
+    trials = [trial for values in points for trial in _trials_of(values | schedules, differing)]
     _check_distinct(trials)
     return trials
+
+
+def _trials_of(values: dict[str, Any], swept: tuple[str, ...]) -> list[Trial]:
+    """The trial of a point of a sweep, or those of the seeds from its own on that are trained together."""
+    first = Trial.of(values, swept)
+    if (count := first.together.seeds_together) == 1:
+        return [first]
+    seeds = range(first.run.seed, first.run.seed + count)
+    return [replace(Trial.of(values | {"seed": seed}, swept), leader=first.name) for seed in seeds]
 
 
 def _points(ranges: list[Range], swept: dict[str, Any]) -> list[dict[str, Any]]:

@@ -145,6 +145,7 @@ def sections() -> dict[str, type[Section]]:
     from torchrl_gpu.learn.update import UpdateSettings
     from torchrl_gpu.replay.memories import ReplaySettings
     from torchrl_gpu.runs.checkpoint import CheckpointSettings
+    from torchrl_gpu.seeds_together import TogetherSettings
     from torchrl_gpu.watch.loggers import LoggerSettings
 
     return {
@@ -163,6 +164,7 @@ def sections() -> dict[str, type[Section]]:
         "average": AverageSettings,
         "logger": LoggerSettings,
         "checkpoints": CheckpointSettings,
+        "together": TogetherSettings,
         "cluster": ClusterSettings,
         "search": SearchSettings,
     }

@@ -35,8 +35,11 @@ if TYPE_CHECKING:
     from torchrl_gpu.learn.ways import Ways
     from torchrl_gpu.replay.memories import ReplaySettings
     from torchrl_gpu.runs.checkpoint import CheckpointSettings
+    from torchrl_gpu.seeds_together import TogetherSettings
     from torchrl_gpu.watch.loggers import LoggerSettings
 
+TOGETHER = "seeds_together"
+"""Key of a config that no trial has in its own: there it would mean the seeds that follow on it."""
 NOT_IN_NAMES = ("seed", "save_dir")
 """Swept keys that a trial's folder does not spell out again: they are in its path anyway."""
 
@@ -50,7 +53,8 @@ class Trial:
     """One point of a sweep.
 
     ``values`` is what `trial_config.json` holds: keys given in the config with lists expanded, then the two
-    schedules; ``swept`` are the keys whose value differs between the trials of the config.
+    schedules; ``swept`` are the keys whose value differs between the trials of the config. Trials of seeds
+    that are trained together have one ``leader``, the name of the first; it is empty where one is alone.
     """
 
     values: dict[str, Any]
@@ -70,8 +74,10 @@ class Trial:
     average: "AverageSettings"
     logger: "LoggerSettings"
     checkpoints: "CheckpointSettings"
+    together: "TogetherSettings"
     cluster: ClusterSettings
     search: SearchSettings
+    leader: str = ""
 
     @classmethod
     def of(cls, values: Mapping[str, Any], swept: tuple[str, ...] = ()) -> "Trial":
@@ -85,10 +91,12 @@ class Trial:
         given |= {name: values[name] for name in SCHEDULES}
         classes = sections_of(values["agent_type"])
         sections = {name: _section(section, given) for name, section in classes.items()}
-        trial = cls(given, tuple(name for name in swept if name in own), **sections)
+        given.pop(TOGETHER, None)
+        trial = cls(given, tuple(name for name in swept if name in given), **sections)
         _check_length(trial.schedule)
         _check_prioritized(trial)
         _check_collectors(trial)
+        _check_together(trial)
         return trial
 
     @property
@@ -156,6 +164,11 @@ class Trial:
             raise ConfigError(
                 f"key 'collectors': {self.collect.collectors} is not for processes of torchrun, here "
                 f"{count}, which collect for themselves; leave one of both out"
+            )
+        if self.leader:
+            raise ConfigError(
+                f"key {TOGETHER!r}: {self[TOGETHER]} is for one process, here are {count} of torchrun; "
+                "leave one of both out"
             )
         for name in SHARED:
             if self[name] % count:
@@ -227,4 +240,36 @@ def _check_collectors(trial: Trial) -> None:
         raise ConfigError(
             f"key 'collectors': {trial.collect.collectors} needs 'backend' \"torch\", as --fast chooses; "
             "in reproduction mode one process collects and learns"
+        )
+
+
+def _check_together(trial: Trial) -> None:
+    """Refuse seeds together where they cannot go in step, or where nothing would be gained."""
+    count = trial[TOGETHER]
+    if count == 1:
+        return
+    if trial.reproduction:
+        raise ConfigError(
+            f"key {TOGETHER!r}: {count} needs throughput mode; reproduction mode gives the numbers of one "
+            "process with one trial. Choose throughput keys, as --fast does"
+        )
+    if trial.collect.collectors:
+        raise ConfigError(
+            f"key {TOGETHER!r}: {count} is not for 'collectors', here {trial.collect.collectors}, "
+            "which collect for one trial; leave one of both out"
+        )
+    if trial.search.scheduler:
+        raise ConfigError(
+            f"key {TOGETHER!r}: {count} is not for 'scheduler' {show(trial.search.scheduler)}, "
+            "which stops trials one by one; leave one of both out"
+        )
+    # All must learn from the same update on. In each environment a robot swims in every step; the last steps
+    # may wait for the end of their n-step return.
+    envs, batch = trial.world.num_envs, trial.replay.batch_size
+    steps = trial.schedule.first_update // envs + 1 - (trial.learner.return_steps - 1)
+    if steps * envs <= batch:
+        raise ConfigError(
+            f"key {TOGETHER!r}: {count} needs a later 'learning_starts' than "
+            f"{trial.schedule.learning_starts}: at the first update each seed must hold more transitions "
+            f"than 'batch_size', {batch}, and {max(steps, 0) * envs} are sure"
         )

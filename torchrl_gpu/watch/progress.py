@@ -47,7 +47,8 @@ class Progress:
     Every step is shown to the statistics; ``log`` takes named scalars and their timestep, among them the
     seconds of the timings since the last writing; ``stage`` names the curriculum stage at a timestep.
     Episodes and losses are those of all ranks; ``num_envs`` counts the environments of all. ``others`` gives
-    further scalars, since its last call.
+    further scalars, since its last call. Where trials share the output each has a ``name``, with which its
+    lines begin, and no bar.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Progress:
         timings: Timings | None = None,
         ranks: Ranks = ALONE,
         others: Callable[[], Mapping[str, float]] = dict,
+        name: str = "",
     ) -> None:
         self.timings = timings or Timings()
         self.schedule = schedule
@@ -71,6 +73,7 @@ class Progress:
         self.verbosity = verbosity
         self.ranks = ranks
         self.others = others
+        self.name = name
         self.bar: tqdm | None = None
         self._interval = max(schedule.total_timesteps // LOG_POINTS, MIN_LOG_STEPS * num_envs)
         self._sums = EpisodeSums()
@@ -89,7 +92,7 @@ class Progress:
     def start(self, timestep: int) -> None:
         """Begin at a timestep, later than 0 if the run was resumed."""
         self._begin(timestep)
-        if self.verbosity > Verbosity.QUIET and on_terminal():
+        if self.verbosity > Verbosity.QUIET and on_terminal() and not self.name:
             self.bar = tqdm(
                 total=self.schedule.total_timesteps + 1,
                 initial=timestep,
@@ -157,6 +160,7 @@ class Progress:
 
     def say(self, line: str) -> None:
         """Print a line, above the bar if there is one."""
+        line = self._named(line)
         if self.bar is None:
             print(line, flush=True)
         else:
@@ -169,7 +173,10 @@ class Progress:
 
     def warn(self, line: str) -> None:
         """Print a line about something that went wrong, whatever the verbosity."""
-        tqdm.write(line, file=sys.stderr)
+        tqdm.write(self._named(line), file=sys.stderr)
+
+    def _named(self, line: str) -> str:
+        return f"{self.name}: {line}" if self.name else line
 
     def _write_scalars(self, timestep: int) -> None:
         totals = self.ranks.totals([float(loss) for loss in self._losses.values()])
