@@ -5,6 +5,7 @@ import os
 import random
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from torchrl_gpu.evaluation.record import EvaluationRecord
 from torchrl_gpu.ranks import Ranks
 from torchrl_gpu.running import run_trials
 from torchrl_gpu.runs.checkpoint import Checkpoints
+from torchrl_gpu.runs.cluster import RayWorkers
 from torchrl_gpu.runs.folder import is_finished
 from torchrl_gpu.seeding import OwnGenerators, kept_numpy, seed_everything
 from torchrl_gpu.settings.parse import ConfigError, make_trials
@@ -183,7 +185,7 @@ def broken_at(monkeypatch, number, error=KeyboardInterrupt):
 
 
 # The sixth is the last seed's second, at timestep 40: the others have it already.
-@pytest.mark.parametrize("number", [1, 2, 6])
+@pytest.mark.parametrize("number", [2, 6])
 def test_seeds_that_are_killed_go_on_from_their_last_common_checkpoint(number, whole, monkeypatch):
     with monkeypatch.context() as patch:
         broken_at(patch, number)
@@ -301,6 +303,12 @@ def test_processes_of_torchrun_are_refused():
         ConfigError, match=r"key 'seeds_together': 3 is for one process, here are 2 of torchrun"
     ):
         check(make_trials(CONFIG)[0], 1, "cpu", Ranks(0, 2, 0, 2))
+
+
+def test_ray_is_refused():
+    ray = SimpleNamespace(remote=lambda **options: lambda function: function)
+    with pytest.raises(ConfigError, match=r"key 'seeds_together': 3 is for one process; .* with --ray"):
+        RayWorkers(ray, "local", 2).check(make_trials(CONFIG), "cpu")
 
 
 def test_the_memory_of_all_seeds_counts(capsys):
