@@ -22,6 +22,7 @@ Measure both pipelines on one stage of a config's curriculum, in turns within on
   training     the whole loop: act, step, store, sample, update, at the update ratio of the config
   collection   act, step, store; no learning
   update       one update, eager and compiled, against its matrix products alone, which come first
+  seeds        one update of each of several seeds, one after the other and as one
   evaluation   all episodes of the eval_schedule, one after another and side by side
   replay       storing transitions and drawing batches of 64, from memories of different sizes
 
@@ -36,7 +37,7 @@ EXAMPLES = """\
   python scripts/benchmark.py --agents DQN SAC --measure training --num-envs 1 64 1024
   python scripts/benchmark.py -D cuda -o gpu.json"""
 
-MEASUREMENTS = ("reproduction", "training", "collection", "update", "evaluation", "replay")
+MEASUREMENTS = ("reproduction", "training", "collection", "update", "seeds", "evaluation", "replay")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -51,6 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--timesteps", type=positive, default=4000, help="of a reproduction run (default: %(default)s)")
     add("--num-envs", nargs="+", type=positive, default=[1024], help="training (default: 1024)")
     add("--collect-envs", nargs="+", type=positive, default=[4096], help="collection (default: 4096)")
+    add("--seeds", type=positive, default=4, help="seeds (default: %(default)s)")
     sizes = [10**4, 10**5, 10**6]
     add("--sizes", nargs="+", type=positive, default=sizes, help="replay (default: 10^4 to 10^6)")
     add("--rounds", type=positive, default=3, help="of each way, in turns (default: %(default)s)")
@@ -130,7 +132,7 @@ def work(argv: Sequence[str] | None) -> None:
     }
     with tempfile.TemporaryDirectory() as folder:
         bench = pipelines.Bench(args, written, pipelines.Clock.of(args.device), Path(folder))
-        of_agents = {**pipelines.OF_AGENTS, "update": updates.update}
+        of_agents = {**pipelines.OF_AGENTS, "update": updates.update, "seeds": updates.seeds}
         for name in args.measure:
             measure = of_agents.get(name)
             agents = args.agents if measure else ()

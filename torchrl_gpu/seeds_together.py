@@ -9,11 +9,10 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from agents.settings import Section, key
-from torchrl_gpu.learn.stack import Stack, of_each
+from torchrl_gpu.learn.stack import Stack, of_each, stacked
 from torchrl_gpu.learn.update import Update
 from torchrl_gpu.replay.rows import Draw
 from torchrl_gpu.seeding import OwnGenerators
@@ -98,9 +97,3 @@ class SeedsTogether:
         for trainer in self.trainers:
             trainer.timings.lap("update")
         return of_each(losses, len(draws))
-
-
-def stacked(draws: Sequence[Draw]) -> Draw:
-    """Draws of several learners as one of their stack; slots of their memories are left out."""
-    rows, _, weights = zip(*draws, strict=True)
-    return Draw(torch.stack(rows), weight=None if weights[0] is None else torch.stack(weights))

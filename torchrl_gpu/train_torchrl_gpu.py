@@ -20,6 +20,7 @@ EXAMPLES = """\
   python -m torchrl_gpu.train_torchrl_gpu -C config/ac_iqn.json --fast agent_type=SAC,DQN seed=0..4 -P 4
   python -m torchrl_gpu.train_torchrl_gpu --resume runs/training_STAMP
   python -m torchrl_gpu.train_torchrl_gpu -C config/ac_iqn.json --fast seed=0..9 --ray 10.0.0.1:6379
+  python -m torchrl_gpu.train_torchrl_gpu -C config/fast_dqn.json seeds_together=4
   torchrun --nproc-per-node 8 -m torchrl_gpu.train_torchrl_gpu -C config/fast_sac.json -D cuda
 
 Two values of a key, or more, are a sweep: a trial for each combination, -P of them at a time.

@@ -1,6 +1,6 @@
 """Updates, in the ways to compute them, beside what none can do without: their matrix products alone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import cycle
 from typing import Any
@@ -11,7 +11,8 @@ from torch import Tensor, fx
 from agents.learners.base import Learner
 from scripts.measuring.pipelines import Bench, Row, work_in_turns
 from torchrl_gpu.experiment import build_agent
-from torchrl_gpu.learn.update import Drawn, device_update, traced_updates
+from torchrl_gpu.learn.stack import Stack, stacked
+from torchrl_gpu.learn.update import Drawn, Update, device_update, traced_updates
 from torchrl_gpu.learn.ways import Way
 from torchrl_gpu.replay.rows import Draw
 from torchrl_gpu.settings.trial import Trial
@@ -76,6 +77,35 @@ def update(bench: Bench, agent: str) -> list[Row]:
     return work_in_turns(bench, timed, bench.args.rounds, agent=agent, unit="updates")
 
 
+def seeds(bench: Bench, agent: str) -> list[Row]:
+    """Updates of several seeds, one after the other and as one, in each way to compute them."""
+    trial, draws = some_draws(bench, agent, bench.args.seeds)
+    whole, rows = stacked(draws), []
+    for name, way in ways(bench).items():
+        alone = [device_update(_learner(bench, trial), way, trial.update) for _ in draws]
+        together = device_update(Stack([_learner(bench, trial) for _ in draws]), way, trial.update)
+        works: dict[str, Callable[[], Any]] = {
+            f"{name}, one after the other": partial(_each, alone, draws),
+            f"{name}, together": partial(together, whole),
+        }
+        for work in works.values():
+            _many(bench, work, 0.0)  # warms up
+        timed = {
+            name: partial(_many, bench, work, bench.args.seconds, len(draws)) for name, work in works.items()
+        }
+        rows += work_in_turns(bench, timed, bench.args.rounds, agent=agent, unit="updates of a seed")
+    return rows
+
+
+def _learner(bench: Bench, trial: Trial) -> Learner:
+    return build_agent(trial, bench.args.device).learner
+
+
+def _each(updates: Sequence[Update], draws: Sequence[Draw]) -> None:
+    for update, draw in zip(updates, draws, strict=True):
+        update(draw)
+
+
 def ways(bench: Bench) -> dict[str, Way]:
     """How updates can be computed on the device, by names."""
     if torch.device(bench.args.device).type == "cpu":
@@ -96,12 +126,12 @@ def some_draws(bench: Bench, agent: str, number: int) -> tuple[Trial, list[Draw]
     return trial, [Draw(rows, weight=rows.new_ones(size) if weighted else None) for rows in batches]
 
 
-def _many(bench: Bench, work: Callable[[], Any], seconds: float) -> int:
-    """Do the same many times, for so long at least; how often."""
+def _many(bench: Bench, work: Callable[[], Any], seconds: float, worth: int = 1) -> int:
+    """Do the same many times, for so long at least; how often, times what it is ``worth``."""
     start, done = bench.clock.wall(), 0
     while done == 0 or bench.clock.wall() - start < seconds:
         for _ in range(AT_ONCE):
             work()
         bench.clock.synchronize()
         done += AT_ONCE
-    return done
+    return done * worth

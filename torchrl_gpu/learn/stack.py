@@ -17,6 +17,7 @@ from agents.batch import Batch
 from agents.learners.base import Learner
 from agents.learners.descent import Descent, Gradients, Noise, Stage
 from torchrl_gpu.learn.adam import materialise_state, step_in_few_kernels
+from torchrl_gpu.learn.update import Drawn
 
 Loss = Callable[[Batch, Noise], dict[str, Tensor]]
 Turn = Callable[[], AbstractContextManager]
@@ -162,6 +163,12 @@ def _stacked(tensors: Sequence[Tensor]) -> Tensor:
     for tensor, view in zip(tensors, stacked.unbind(), strict=True):
         tensor.data = view
     return stacked
+
+
+def stacked(draws: Sequence[Drawn]) -> Drawn:
+    """Draws of several learners as one of their stack; slots of their memories are left out."""
+    rows, _, weights = zip(*draws, strict=True)
+    return torch.stack(rows), None, None if weights[0] is None else torch.stack(weights)
 
 
 def of_each(losses: dict[str, Tensor], number: int) -> list[dict[str, Any]]:
