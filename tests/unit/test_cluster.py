@@ -9,8 +9,8 @@ from tests.unit.fake_ray import ERRORS, RayError
 from tests.unit.test_config import config
 from torchrl_gpu.runs import cluster
 from torchrl_gpu.runs.folder import is_locked, last_sign, locked
+from torchrl_gpu.runs.job import Job
 from torchrl_gpu.runs.output import OUTPUT, Output, Speech
-from torchrl_gpu.runs.sweep import Job
 from torchrl_gpu.settings.parse import make_trials
 
 

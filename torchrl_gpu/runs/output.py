@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
-from torchrl_gpu.runs.sweep import Job
+from torchrl_gpu.runs.job import Job
 
 OUTPUT = "output"
 """Folder of a run that holds what its trials say, one file for each stream of a trial."""
