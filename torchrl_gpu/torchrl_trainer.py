@@ -1,7 +1,7 @@
 """The TorchRL training loop: collect, store, learn, evaluate, on the legacy schedule."""
 
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
@@ -221,9 +221,16 @@ class TorchRLTrainer:
         """Make a vector step alone."""
         advance = self.advance(directory)
         losses = None
-        with suppress(StopIteration):
-            while True:
-                losses = self.update(advance.send(losses))
+        while True:
+            try:
+                draw = advance.send(losses)
+            except StopIteration:
+                return
+            except RuntimeError as error:
+                if isinstance(error.__cause__, StopIteration):  # raised by who is told of evaluations
+                    raise error.__cause__ from None
+                raise
+            losses = self.update(draw)
 
     def _follow_schedule(self, directory: Path) -> Advance:
         stop = min(self.timestep + self.num_envs, self.schedule.total_timesteps + 1)
