@@ -11,7 +11,8 @@ import pytest
 
 import torchrl_gpu.evaluation.batched
 import torchrl_gpu.evaluation.one_by_one
-from scripts import reproduce, reproduction
+from scripts import reproduce
+from scripts.tabulating import reproduction
 from torchrl_gpu.evaluation import fleets
 from torchrl_gpu.runs.folder import is_finished
 from torchrl_gpu.torchrl_trainer import TorchRLTrainer
