@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from agents.agent import Agent
-from agents.learners import base as learner_module
+from agents.learners import descent as learner_module
 from tests.parity.agents_golden import (
     AGENTS,
     assert_close,
