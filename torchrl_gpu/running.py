@@ -82,17 +82,16 @@ class Runs:
         self.trainers: list[TorchRLTrainer] = []
         self.checkpoints: list[Checkpoints] = []
         self.generators: list[OwnGenerators] = []
+        alone = len(trials) == 1
         for folder, trial in trials.items():
             trainer = build_trainer(trial, device, folder, Verbosity[verbosity.upper()], ranks)
             trainer.on_evaluation = on_evaluation
-            settings = trial.checkpoints
-            if len(trials) > 1:  # the last one may not be whole yet of another seed
-                settings = settings.model_copy(update={"checkpoint_keep": max(2, settings.checkpoint_keep)})
             place = folder / CHECKPOINTS
             self.trainers.append(trainer)
-            self.checkpoints.append(Checkpoints(trainer, settings, trial.identity, folder, place))
+            self.checkpoints.append(
+                Checkpoints(trainer, trial.checkpoints, trial.identity, folder, place, alone=alone)
+            )
             self.generators.append(OwnGenerators(device))
-        alone = len(trials) == 1
         self.turns = [nullcontext if alone else each.in_place for each in self.generators]
         restore(self.checkpoints, self.turns)
         for folder, trainer in zip(self.folders, self.trainers, strict=True):

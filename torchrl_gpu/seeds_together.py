@@ -16,7 +16,7 @@ from torchrl_gpu.learn.stack import Stack, of_each, stacked
 from torchrl_gpu.learn.update import Update
 from torchrl_gpu.replay.rows import Draw
 from torchrl_gpu.seeding import OwnGenerators
-from torchrl_gpu.torchrl_trainer import Advance, TorchRLTrainer
+from torchrl_gpu.torchrl_trainer import Advance, TorchRLTrainer, next_draw
 
 
 class TogetherSettings(Section):
@@ -80,9 +80,9 @@ class SeedsTogether:
             # Between two updates of a step nobody draws from Python's generator or NumPy's.
             with own.in_place() if begin else own.of_torch():
                 trainer.timings.restart()  # what the others did is not this one's
-                try:
-                    draws.append(step.send(told))
-                except StopIteration:
+                if (draw := next_draw(step, told)) is not None:
+                    draws.append(draw)
+                else:
                     trainer.timings.lap("other")
         if draws and len(draws) < len(steps):
             at = f"at timestep {self.trainers[0].timestep}"

@@ -32,6 +32,18 @@ Advance = Generator[Draw, dict[str, Tensor], None]
 """A vector step under way: gives the batch of each update that is due, and takes the losses of it."""
 
 
+def next_draw(advance: Advance, losses: dict[str, Tensor] | None) -> Draw | None:
+    """Let a vector step go on with the losses of its last update, None at first; None when it is over."""
+    try:
+        return advance.send(losses)
+    except StopIteration:
+        return None
+    except RuntimeError as error:
+        if isinstance(error.__cause__, StopIteration):  # raised by who is told of evaluations
+            raise error.__cause__ from None
+        raise
+
+
 class DivergedError(RuntimeError):
     """Weights are no finite numbers any more: there is nothing to go on from, or to evaluate."""
 
@@ -219,17 +231,8 @@ class TorchRLTrainer:
 
     def _advance(self, directory: Path) -> None:
         """Make a vector step alone."""
-        advance = self.advance(directory)
-        losses = None
-        while True:
-            try:
-                draw = advance.send(losses)
-            except StopIteration:
-                return
-            except RuntimeError as error:
-                if isinstance(error.__cause__, StopIteration):  # raised by who is told of evaluations
-                    raise error.__cause__ from None
-                raise
+        advance, losses = self.advance(directory), None
+        while (draw := next_draw(advance, losses)) is not None:
             losses = self.update(draw)
 
     def _follow_schedule(self, directory: Path) -> Advance:

@@ -40,12 +40,12 @@ def run_trial(
     ranks: Ranks = ALONE,
     others: Mapping[Path, "Trial"] = MappingProxyType({}),
 ) -> None:
-    """Train one trial in its existing folder, with others, and print how it ended; see `api.run_trials`."""
+    """Train one trial in its existing folder, with others, print how it ended; see `running.run_trials`."""
     # Imported here: torch takes seconds, and help, version and refused configs need none of this.
-    from torchrl_gpu import api
+    from torchrl_gpu.running import run_trials
 
     trials = {folder: trial, **others}
-    api.run_trials(trials, device, verbosity, ranks=ranks)
+    run_trials(trials, device, verbosity, ranks=ranks)
     if ranks.first:
         for each in trials:
             then(each)

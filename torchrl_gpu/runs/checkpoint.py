@@ -151,7 +151,7 @@ class Checkpoints:
     """Saves a trainer between its steps, and restores it; a checkpoint of another trial is refused.
 
     ``identity`` holds the keys of the trial that must be the same; ``results`` is the trial's folder,
-    ``folder`` that of its checkpoints.
+    ``folder`` that of its checkpoints. Others, if it is not ``alone``, go on from the same timestep as it.
     """
 
     def __init__(
@@ -162,6 +162,8 @@ class Checkpoints:
         results: Path,
         folder: Path,
         warn: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True),
+        *,
+        alone: bool = True,
     ) -> None:
         self.trainer = trainer
         self.results = results
@@ -172,10 +174,11 @@ class Checkpoints:
         self.device = torch.empty(0, device=trainer.agent.device).device  # with the number of the GPU
         self.ranks = trainer.ranks
         self._made_by = {"layout": LAYOUT, "trial": identity, "device": self.device.type}
-        keep = settings.checkpoint_keep
         if self.ranks.count > 1:
             self._made_by["ranks"] = list(self.ranks[:2])
-            keep = max(keep, 2)  # the last one may not be whole yet on another rank
+        keep = settings.checkpoint_keep
+        if self.ranks.count > 1 or not alone:
+            keep = max(keep, 2)  # the last one may not be whole yet of another
         self._rotation = CheckpointRotation(self.folder, keep_last=keep)
         self._checkpoint = Checkpoint(format="archive")
         self._checkpoint.register(
