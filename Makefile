@@ -7,7 +7,7 @@ LOWEST ?= .venv-lowest
 # What the tests use of the extras in setup.py; `make test EXTRAS=` does without, and skips their tests.
 EXTRAS ?= export faces ray sb3 tensorboard
 
-.PHONY: train test test-lowest extras lint docs benchmark clean
+.PHONY: train test test-lowest test-ray extras lint docs benchmark clean
 
 train: $(INSTALLED)
 	$(VENV)/bin/marinenav quickstart
@@ -25,6 +25,10 @@ test: $(INSTALLED) extras
 # The whole suite on the lowest version of every package that setup.py allows, in an environment of its own.
 test-lowest: $(LOWEST)/.installed
 	$(call suite,$(LOWEST)/bin/python)
+
+# Sweeps and searches on a Ray cluster of this machine, with whatever is killed meanwhile: some minutes.
+test-ray: $(VENV)/.extra-ray
+	$(PY) -m pytest tests/e2e/test_ray.py -m slow
 
 # One by one, as not each has wheels for every Python: without one its tests are skipped, the others run.
 extras: $(EXTRAS:%=$(VENV)/.extra-%)

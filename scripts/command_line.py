@@ -108,18 +108,9 @@ def command(name: str, argv: Sequence[str] | None) -> str:
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 0) -> str:
-    """A table in Markdown; see `table`."""
+    """A table in Markdown; see `program.table`."""
     marks = ["---" if k < left else "---:" for k in range(len(header))]
     return "".join(f"| {' | '.join(row)} |\n" for row in (header, marks, *rows))
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 0) -> str:
-    """Aligned text: the first ``left`` columns to the left, numbers to the right."""
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    return "\n".join(
-        "  ".join(f"{cell:{'<' if k < left else '>'}{widths[k]}}" for k, cell in enumerate(row)).rstrip()
-        for row in (header, *rows)
-    )
 
 
 def pick(index: int, length: int, what: str) -> int:

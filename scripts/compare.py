@@ -6,7 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from scripts.command_line import InputError, new_parser, refused, run, table
+from scripts.command_line import InputError, new_parser, refused, run
+from torchrl_gpu.program import table
 from torchrl_gpu.runs.comparison import Comparison, Point, compare
 
 EXAMPLES = """\

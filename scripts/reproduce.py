@@ -4,15 +4,14 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 import config
-from scripts.command_line import InputError, new_parser, refused, run, table
-from scripts.runs import numbers
+from scripts.command_line import InputError, new_parser, refused, run
 from torchrl_gpu.runs.folder import TRIAL_FILE
-from torchrl_gpu.runs.listing import RunInfo, differing_keys, list_runs
+from torchrl_gpu.runs.listing import RunInfo, differing_keys, list_runs, list_trials, table_of
 from torchrl_gpu.runs.resuming import go_on, read_trial
 from torchrl_gpu.runs.sweep import check_device, positive
 from torchrl_gpu.settings.parse import ConfigError, Trial, read_config
@@ -56,7 +55,6 @@ SCHEDULE = "legacy schedule"
 KEPT = ("checkpoint_every=300000", "checkpoint_keep=1")
 """Keys that let a killed run go on."""
 KEPT_FAST = ("record_histories=false",)
-HEADER = ("agent", "seed", "state", "timesteps", "of", "steps/s", "last", "best")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -124,22 +122,15 @@ def as_begun(folder: Path, trial: Trial) -> Trial:
     return begun
 
 
-def states(wanted: Iterable[Path]) -> dict[Path, RunInfo]:
-    """How those of the runs stand that have begun."""
-    begun = [folder for folder in wanted if (folder / TRIAL_FILE).is_file()]
-    with refused(ValueError):
-        return {info.folder: info for info in list_runs(begun)}
-
-
-def state_table(wanted: dict[Path, Trial]) -> str:
+def states(wanted: Mapping[Path, Trial]) -> list[RunInfo]:
     """How every run stands."""
-    infos, rows = states(wanted), []
-    for folder, trial in wanted.items():
-        info = infos.get(folder)
-        row = ["waiting", "0", "-", "-", "-"] if info is None else [info.state, *numbers(info)]
-        total = f"{trial.schedule.total_timesteps:,}"
-        rows.append([trial.run.agent_type, str(trial.run.seed), *row[:2], total, *row[2:]])
-    return table(HEADER, rows, left=3)
+    with refused(ValueError):
+        return list_trials(wanted)
+
+
+def state_table(args: argparse.Namespace, wanted: Mapping[Path, Trial]) -> str:
+    """The same as a table."""
+    return table_of(states(wanted), lambda folder: folder.relative_to(args.output))
 
 
 def tabulate(args: argparse.Namespace, wanted: dict[Path, Trial]) -> None:
@@ -149,7 +140,8 @@ def tabulate(args: argparse.Namespace, wanted: dict[Path, Trial]) -> None:
     check_folder(args)
     trial = next(iter(wanted.values()))
     judge = Judge(trial["eval_schedule"], trial["discount"], args.fresh, args.episode_seed)
-    done = [info for info in states(finished_below(args.output)).values() if info.state == "finished"]
+    with refused(ValueError):
+        done = [info for info in list_runs(begun_below(args.output)) if info.state == "finished"]
     runs = [Run(SCHEDULE, info.folder) for info in done]
     models = [Model(info.agent, SCHEDULE, info.config["seed"], info.folder) for info in done]
     for agent, path in pairs(args.released, "--released"):
@@ -188,9 +180,9 @@ def check_folder(args: argparse.Namespace) -> None:
         check_device(args.device)
 
 
-def finished_below(folder: Path) -> dict[Path, None]:
+def begun_below(folder: Path) -> list[Path]:
     """Folders of all trials of this command."""
-    return dict.fromkeys(path.parent for path in sorted(folder.glob(f"*/*/{TRIAL_FILE}")))
+    return [path.parent for path in sorted(folder.glob(f"*/*/{TRIAL_FILE}"))]
 
 
 def pairs(arguments: Sequence[str], option: str) -> list[tuple[str, Path]]:
@@ -209,22 +201,18 @@ def work(argv: Sequence[str] | None) -> int:
     if args.table is not None:
         tabulate(args, wanted)
         return 0
-    print(state_table(wanted), flush=True)
+    print(state_table(args, wanted), flush=True)
     if args.state:
         return 0
-    infos = states(wanted)
-    free = {
-        folder: as_begun(folder, trial)
-        for folder, trial in wanted.items()
-        if folder not in infos or infos[folder].state != "running"
-    }
+    waiting = [info.folder for info in states(wanted) if info.state != "running"]
+    free = {folder: as_begun(folder, wanted[folder]) for folder in waiting}
     for folder in free:
         folder.parent.mkdir(parents=True, exist_ok=True)
     args.verbosity = "normal"
     stamp = time.strftime("%Y-%m-%d-%H-%M-%S")
     status = go_on(free, args, run_trial, partial(check, device=args.device), lost_results, stamp)
     if status != 2:
-        print(state_table(wanted))
+        print(state_table(args, wanted))
     return status
 
 

@@ -6,8 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from scripts.command_line import new_parser, refused, run, table
-from torchrl_gpu.runs.listing import RunInfo, list_runs
+from scripts.command_line import new_parser, refused, run
+from torchrl_gpu.runs.listing import list_runs, table_of
 
 EXAMPLES = """\
   python scripts/runs.py
@@ -24,8 +24,6 @@ SORTED_BY = {
     "best": lambda info: -(info.best if info.best is not None else -1.0),
 }
 """What lists can be sorted by; of numbers the largest comes first."""
-
-HEADER = ("run", "state", "agent", "timesteps", "steps/s", "last", "best", "changed")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -44,20 +42,6 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def numbers(info: RunInfo) -> list[str]:
-    """Timesteps, their speed, and the last and the best success rate of a run."""
-    rates = ["-" if rate is None else f"{rate:.2f}" for rate in (info.last, info.best)]
-    return [f"{info.timesteps:,}", "-" if info.speed is None else f"{info.speed:,.0f}", *rates]
-
-
-def cells(info: RunInfo) -> list[str]:
-    """A run as a row of the table."""
-    short = {key: value for key, value in info.changed.items() if not isinstance(value, dict)}
-    changed = [f"{key}={value}" for key, value in short.items()]
-    changed += [key for key in info.changed if key not in short]
-    return [str(info.folder), info.state, info.agent, *numbers(info), " ".join(changed)]
-
-
 def work(argv: Sequence[str] | None) -> None:
     """Read, sort, print."""
     args = build_parser().parse_args(argv)
@@ -66,7 +50,7 @@ def work(argv: Sequence[str] | None) -> None:
     if args.json:
         print(json.dumps([info.as_dict() for info in infos], indent=2))
         return
-    print(table(HEADER, [cells(info) for info in infos], left=len(HEADER)))
+    print(table_of(infos))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -9,8 +9,9 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import models
-from scripts.command_line import InputError, new_parser, refused, run, table
+from scripts.command_line import InputError, new_parser, refused, run
 from scripts.episodes_played import LEGACY_PER_STAGE
+from torchrl_gpu.program import table
 from torchrl_gpu.settings.parse import ConfigError
 
 if TYPE_CHECKING:

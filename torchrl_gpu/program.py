@@ -1,4 +1,4 @@
-"""What all commands share: how they are called, their help, and errors in one line. It needs no package."""
+"""What all commands share: how they are called, help, tables, errors in one line. It needs no package."""
 
 import argparse
 import difflib
@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -63,6 +63,15 @@ def typed(word: str) -> str:
         return f"{PROGRAM} {word}"
     found = shutil.which(PROGRAM)
     return f"{PROGRAM if found and os.path.samefile(found, program) else program} {word}"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 0) -> str:
+    """Aligned text: the first ``left`` columns to the left, numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    return "\n".join(
+        "  ".join(f"{cell:{'<' if k < left else '>'}{widths[k]}}" for k, cell in enumerate(row)).rstrip()
+        for row in (header, *rows)
+    )
 
 
 @contextmanager

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from scripts.command_line import markdown_table, table
+from scripts.command_line import markdown_table
+from torchrl_gpu.program import table
 
 Reports = Mapping[str, Mapping[str, Any]]
 """What `comparison.report` gives, by the name of the policy."""

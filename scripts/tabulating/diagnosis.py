@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from scripts.command_line import table
+from torchrl_gpu.program import table
 
 if TYPE_CHECKING:
     from torchrl_gpu.evaluation.metrics import EpisodeResult

@@ -92,7 +92,7 @@ def test_runs_are_listed_and_compared(runs: Path, tmp_path: Path, capsys: pytest
     lines = capsys.readouterr().out.splitlines()[1:]
     assert lines[0].split() == [
         str(runs / "seed_0"),
-        *["finished", "AC-IQN", "60,000", "-", "0.50", "0.50", "seed=0"],
+        *["finished", "AC-IQN", "60,000", "60,000", "-", "0.50", "0.50", "seed=0"],
     ]
     other = tmp_path / "other"
     shutil.copytree(runs / "seed_0", other / "seed_0")

@@ -33,10 +33,11 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def standing(capsys: pytest.CaptureFixture, *arguments: str) -> list[list[str]]:
-    """Rows of the table of states."""
+    """Agent, seed, state and timesteps of each line of the table of states."""
     capsys.readouterr()
     assert reproduce.main(["--state", *arguments]) == 0
-    return [line.split()[:4] for line in capsys.readouterr().out.splitlines()[1:]]
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    return [[*row[0].split("/seed_"), row[1], row[3]] for row in rows]
 
 
 @pytest.mark.parametrize("fast", [False, True])

@@ -10,7 +10,7 @@ from torchrl_gpu.evaluation.metrics import EpisodeResult
 from torchrl_gpu.evaluation.record import EvaluationRecord
 from torchrl_gpu.runs.comparison import compare
 from torchrl_gpu.runs.folder import locked, mark_finished
-from torchrl_gpu.runs.listing import list_runs
+from torchrl_gpu.runs.listing import COLUMNS, list_runs
 
 
 def make_trial(folder, successes, **config):
@@ -62,9 +62,9 @@ def test_a_legacy_run_is_finished_by_its_last_evaluation(tmp_path):
 def test_the_table_is_sorted(runs, capsys):
     assert runs_script.main([str(runs), "--sort", "last"]) == 0
     header, *lines = capsys.readouterr().out.splitlines()
-    assert header.split() == ["run", "state", "agent", "timesteps", "steps/s", "last", "best", "changed"]
+    assert header.split() == list(COLUMNS)
     assert lines[-1].split()[1:] == [
-        *("interrupted", "SAC", "12", "200", "-", "-"),
+        *("interrupted", "SAC", "12", "30", "200", "-", "-"),
         *("seed=0", "agent_type=SAC", "learning_rate=0.001"),
     ]
 

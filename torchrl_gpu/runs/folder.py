@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
+from typing import TextIO
 
 from marinenav_env.files import write_text
 from torchrl_gpu.settings.parse import ConfigError, Experiment
@@ -21,6 +22,8 @@ CHECKPOINTS = "checkpoints"
 LOCK_FILE = ".lock"
 BEAT = 1.0
 """Seconds between two signs of life, at least."""
+MOMENT = 0.2
+"""Seconds for which a look at a lock may keep others from it, at most."""
 FINISHED_FILE = "finished.json"
 STOPPED_FILE = "stopped.json"
 """In the folder of a trial that its search has stopped early."""
@@ -80,10 +83,7 @@ def locked(folder: Path) -> Iterator[Callable[[], None]]:
     Gives what is to be called at every step, as a sign of life: the time of the lock file, see `last_sign`.
     """
     with open(folder / LOCK_FILE, "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise FolderInUseError(f"another run writes into {folder}") from None
+        _lock(lock, folder)
         last = -BEAT
 
         def beat() -> None:
@@ -95,6 +95,19 @@ def locked(folder: Path) -> Iterator[Callable[[], None]]:
 
         beat()
         yield beat
+
+
+def _lock(file: TextIO, folder: Path) -> None:
+    """Lock a file that one who only looks, see `is_locked`, may hold for a moment."""
+    end = time.monotonic() + MOMENT
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() > end:
+                raise FolderInUseError(f"another run writes into {folder}") from None
+            time.sleep(MOMENT / 20)
 
 
 def is_locked(folder: Path) -> bool:

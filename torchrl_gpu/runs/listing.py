@@ -1,12 +1,13 @@
 """What there is in folders of runs: how each trial stands."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from torchrl_gpu.evaluation.record import FILE_NAME, EvaluationRecord
+from torchrl_gpu.program import table
 from torchrl_gpu.runs.folder import (
     FAILURE_FILE,
     FINISHED_FILE,
@@ -16,9 +17,13 @@ from torchrl_gpu.runs.folder import (
     is_finished,
     is_locked,
 )
+from torchrl_gpu.settings.trial import Trial
 
 NOT_COMPARED = ("save_dir", "training_time")
 """Keys in which runs differ without being different."""
+
+COLUMNS = ("run", "state", "agent", "timesteps", "of", "steps/s", "last", "best", "changed")
+"""Of the table; ``last`` and ``best`` are success rates."""
 
 SPEED = "csv/scalars/speed/timesteps_per_second.csv"
 
@@ -28,7 +33,7 @@ class RunInfo:
     """How one trial stands."""
 
     folder: Path
-    state: str  # "running", "finished", "stopped" early by its search, "failed" or "interrupted"
+    state: str  # "waiting", "running", "finished", "stopped" early by its search, "failed" or "interrupted"
     agent: str
     config: dict[str, Any] = field(repr=False)  # `trial_config.json`
     timesteps: int  # made so far, as far as its files tell
@@ -56,6 +61,44 @@ def list_runs(folders: Iterable[str | Path]) -> list[RunInfo]:
         if not files:
             raise FileNotFoundError(f"{folder}: no {TRIAL_FILE} in this folder or below it")
         infos += [_read(file.parent) for file in files]
+    return _with_changes(infos)
+
+
+def list_trials(trials: Mapping[Path, Trial]) -> list[RunInfo]:
+    """How trials stand in their folders, those not yet begun included; ValueError as `list_runs`."""
+    return _with_changes(
+        [
+            _read(folder)
+            if (folder / TRIAL_FILE).is_file()
+            else RunInfo(folder, "waiting", trial.run.agent_type, trial.values, 0, None, None, None, ())
+            for folder, trial in trials.items()
+        ]
+    )
+
+
+def table_of(infos: Iterable[RunInfo], name: Callable[[Path], object] = str) -> str:
+    """A line for each, under `COLUMNS`; ``name`` is what a folder is called."""
+    return table(COLUMNS, [_row(info, str(name(info.folder))) for info in infos], left=len(COLUMNS))
+
+
+def _row(info: RunInfo, name: str) -> list[str]:
+    return [name, info.state, info.agent, *_numbers(info), _changes(info)]
+
+
+def _numbers(info: RunInfo) -> list[str]:
+    rates = ["-" if rate is None else f"{rate:.2f}" for rate in (info.last, info.best)]
+    speed = "-" if info.speed is None else f"{info.speed:,.0f}"
+    return [f"{info.timesteps:,}", f"{info.config['total_timesteps']:,}", speed, *rates]
+
+
+def _changes(info: RunInfo) -> str:
+    """Those that are short with their values."""
+    short = {key: value for key, value in info.changed.items() if not isinstance(value, dict)}
+    changed = [f"{key}={value}" for key, value in short.items()]
+    return " ".join([*changed, *(key for key in info.changed if key not in short)])
+
+
+def _with_changes(infos: list[RunInfo]) -> list[RunInfo]:
     differing = differing_keys([info.config for info in infos])
     for info in infos:
         info.changed.update({key: info.config[key] for key in differing if key in info.config})

@@ -95,7 +95,7 @@ def go_on(
         Job(run_trial, trial, folder, stamp or _stamp(folder), args.device, resumed=True, ranks=ranks)
         for folder, trial in left.items()
     ]
-    return run_jobs(jobs, args.num_procs, workers)
+    return run_jobs(jobs, args.num_procs, workers, shown=args.verbosity != "quiet")
 
 
 def _is_done(folder: Path, trial: Trial, lost_results: LostResults) -> bool:

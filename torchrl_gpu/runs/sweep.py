@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -21,6 +21,7 @@ from torchrl_gpu.program import called_as, new_parser
 from torchrl_gpu.ranks import ALONE, Ranks
 from torchrl_gpu.runs.folder import create_run_folders
 from torchrl_gpu.runs.job import Job, RunTrial, together
+from torchrl_gpu.runs.standing import Standing
 from torchrl_gpu.settings.parse import ConfigError, Experiment, Trial, read_config
 from torchrl_gpu.settings.trial import TOGETHER
 from torchrl_gpu.watch.terminal import lasting_output
@@ -30,6 +31,9 @@ Check = Callable[[Trial, int], None]
 
 LARGEST_ARGUMENT = 10**9
 """Largest number of processes, environments or the like that a command line takes."""
+
+WATCH = 5.0
+"""Seconds after which it is looked at how the trials under way stand."""
 
 SUMMARY_KEYS = ("seed", "total_timesteps", "eval_freq", "imitation_learning", "agent_type")
 
@@ -105,7 +109,7 @@ def launch(
         Job(run_trial, trial, trial_folder(trial, stamp), stamp, args.device, ranks=ranks)
         for trial in experiment.trials
     ]
-    return run_jobs(jobs, args.num_procs, workers)
+    return run_jobs(jobs, args.num_procs, workers, shown=args.verbosity != "quiet")
 
 
 def most_at_once(trials: Sequence[Trial], num_procs: int) -> int:
@@ -131,20 +135,26 @@ def refuse(error: ConfigError) -> int:
     return 2
 
 
-def run_jobs(jobs: Sequence["Job"], num_procs: int, workers: "Workers | None" = None) -> int:
+def run_jobs(
+    jobs: Sequence[Job], num_procs: int, workers: "Workers | None" = None, shown: bool = False
+) -> int:
     """Run jobs, ``num_procs`` at a time, and name those that did not finish; returns the exit status.
 
     Those of seeds that are trained together are one. Without ``workers`` they run in processes, or in turn in
-    this one.
+    this one. If it is to be ``shown``, a table says meanwhile how several of them stand.
     """
+    number = len(jobs)
     jobs = together(jobs)
+    standing = Standing(jobs) if shown and number > 1 and jobs[0].ranks.first else None
     if workers is None and num_procs == 1:
-        finished = run_in_turn(jobs)
+        finished = run_in_turn(jobs, standing)
     else:
-        finished = run_at_once(jobs, max(1, min(num_procs, len(jobs))), workers or Workers())
+        at_once = max(1, min(num_procs, len(jobs)))
+        finished = run_at_once(jobs, at_once, workers or Workers(), standing)
+    if standing:
+        standing.show()
     failed = [name for job, done in zip(jobs, finished, strict=True) if not done for name in job.names]
     if failed:
-        number = sum(len(job.names) for job in jobs)
         print(f"{len(failed)} of {number} trials did not finish: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
 
@@ -193,7 +203,7 @@ def trial_folder(trial: Trial, stamp: str) -> Path:
     return Path(trial["save_dir"], f"training_{stamp}", trial.name)
 
 
-def run_in_turn(jobs: Sequence[Job]) -> list[bool]:
+def run_in_turn(jobs: Sequence[Job], standing: Standing | None = None) -> list[bool]:
     """Run the jobs one after another in this process; an interruption leaves the rest undone.
 
     So does a failure on one of several ranks: the others wait for it, and end with this process.
@@ -202,6 +212,8 @@ def run_in_turn(jobs: Sequence[Job]) -> list[bool]:
     try:
         for k, job in enumerate(jobs):
             finished[k] = job.run()
+            if standing and k < len(jobs) - 1:
+                standing.look()
             if not finished[k] and job.ranks.count > 1:
                 break
     except KeyboardInterrupt as stop:
@@ -274,11 +286,15 @@ def terminated_with_us(workers: Workers) -> Iterator[None]:
         signal.signal(signal.SIGTERM, previous)
 
 
-def run_at_once(jobs: Sequence[Job], number: int, workers: Workers) -> list[bool]:
+def run_at_once(
+    jobs: Sequence[Job], number: int, workers: Workers, standing: Standing | None = None
+) -> list[bool]:
     """Run the jobs by workers, ``number`` at a time; an interruption waits for those under way."""
     with terminated_with_us(workers), ThreadPoolExecutor(number) as pool:
         futures = [pool.submit(workers.run, job) for job in jobs]
         try:
+            while standing and wait(futures, WATCH).not_done:
+                standing.look()
             return [future.result() for future in futures]
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
