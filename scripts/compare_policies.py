@@ -45,6 +45,10 @@ EXAMPLES = """\
   python scripts/compare_policies.py traced_AC_IQN_model.pt ORCA --vessels 3..5 --buoys 0,4 --vortices 0"""
 
 
+COMPILED = 60_000
+"""Episodes of all policies with which compiling the step of the world takes no more time than it saves."""
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Parser of this command line."""
     parser = new_parser("compare_policies", DESCRIPTION, EXAMPLES)
@@ -152,8 +156,9 @@ def compare(sources: Mapping[str, str], args: argparse.Namespace) -> dict[str, "
     from torchrl_gpu.evaluation.comparison import Outcome, Plan, Task
     from torchrl_gpu.evaluation.ladder import batches, cells
 
-    plan = Plan(args.episodes, args.seed, args.encounters, args.device, args.trust)
     ladder = batches(cells(args.vessels, args.buoys, args.vortices))
+    compiled = repaid(len(sources) * args.episodes * sum(map(len, ladder)), args.device)
+    plan = Plan(args.episodes, args.seed, args.encounters, args.device, args.trust, compiled)
     rungs = [*reversed(ladder), *([()] if args.encounters else [])]  # the longest first
     tasks = [(label, Task(source, rung)) for label, source in sources.items() for rung in rungs]
     outcomes = {label: Outcome() for label in sources}
@@ -166,6 +171,13 @@ def compare(sources: Mapping[str, str], args: argparse.Namespace) -> dict[str, "
     return outcomes
 
 
+def repaid(episodes: int, device: str) -> bool:
+    """Whether so many episodes repay compiling the step of the world."""
+    from torchrl_gpu.learn.ways import can_compile
+
+    return episodes >= COMPILED and can_compile(device.partition(":")[0])
+
+
 def vessels_of(batch: "Sequence[Cell]") -> str:
     """What a batch is called."""
     fewest, most = min(batch).vessels, max(batch).vessels
@@ -174,9 +186,11 @@ def vessels_of(batch: "Sequence[Cell]") -> str:
 
 def perform_of(task: "Task", plan: "Plan") -> "Outcome":
     """`comparison.perform`; torch is imported where it is called."""
+    from marinenav_env.envs.torchrl_gpu.compilation import told
     from torchrl_gpu.evaluation.comparison import perform
 
-    return perform(task, plan)
+    with told(lambda line: print(line, file=sys.stderr, flush=True)):
+        return perform(task, plan)
 
 
 def write(

@@ -28,6 +28,7 @@ class Plan(NamedTuple):
     times: int  # that each standard encounter is played; 0: none
     device: str = "cpu"
     trust: bool = False  # traced files that cannot be read as data
+    compiled: bool = False  # the step of the ladder's world
 
 
 class Task(NamedTuple):
@@ -63,7 +64,7 @@ def perform(task: Task, plan: Plan) -> Outcome:
     """Do a piece of work; on a CPU with the threads that torch has."""
     policy = load_policy(task.source, plan.device, trust=plan.trust)
     if task.batch:
-        return Outcome(*climb(policy, task.batch, plan.episodes, plan.seed, plan.device))
+        return Outcome(*climb(policy, task.batch, plan.episodes, plan.seed, plan.device, plan.compiled))
     episodes = read_episodes(imazu.FILE)
     met = meet(policy, episodes, plan.times, plan.seed, plan.device)
     return Outcome(encounters=met, reaction=reaction_time(policy, plan.device))

@@ -17,11 +17,12 @@ from marinenav_env.envs.contract.constants import EPISODE_LIMIT
 from marinenav_env.envs.torchrl_gpu.ops.noise import NoiseKeys, radius_maps
 from marinenav_env.envs.torchrl_gpu.ops.vessel import step_energy
 from marinenav_env.envs.torchrl_gpu.state import ROBOTS, Observation, WorldParams, WorldState, present
-from marinenav_env.envs.torchrl_gpu.step import noisy_step, stepped
+from marinenav_env.envs.torchrl_gpu.step import stepped
 from marinenav_env.envs.torchrl_gpu.world import VectorWorld
 from torchrl_gpu.evaluation.batched import separate_draws
 from torchrl_gpu.evaluation.conduct import Conduct
 from torchrl_gpu.evaluation.metrics import ENDINGS, FleetResults
+from torchrl_gpu.evaluation.pieces import step_in_pieces, step_whole
 from torchrl_gpu.evaluation.tally import Tally, greedy_actions
 
 LOOK_EVERY = 8
@@ -105,16 +106,18 @@ class Clock:
 
 
 @torch.no_grad()
-def play(policy: Any, start: Beginning, seed: int, look: Look | None = None) -> Played:
+def play(
+    policy: Any, start: Beginning, seed: int, look: Look | None = None, compiled: bool = False
+) -> Played:
     """Play all episodes to their ends, greedily, and measure them; the same again for the same arguments.
 
     ``policy`` is an `Agent` or acts like one; ``seed`` is that of sensor noise and of policies that draw.
-    The radius noise of all sensors is alike.
+    The radius noise of all sensors is alike. A ``compiled`` step draws other noise.
     """
     state, device = start.state, start.state.motion.device
     fleets = Fleets(*start, Tally.new(state), Conduct.new(state))
     whole, ids, clock = fleets[3:], torch.arange(state.motion.shape[-1], device=device), Clock(device)
-    advance = _stepper(policy, start.params, seed, clock)
+    advance = _stepper(policy, start.params, seed, clock, step_in_pieces if compiled else step_whole)
     with separate_draws(seed, device), policy.learner.acting_mode(use_eval=True):
         for t in range(EPISODE_LIMIT + 1):
             before = fleets.observation
@@ -133,7 +136,7 @@ def play(policy: Any, start: Beginning, seed: int, look: Look | None = None) -> 
 
 
 def _stepper(
-    policy: Any, params: WorldParams, seed: int, clock: Clock
+    policy: Any, params: WorldParams, seed: int, clock: Clock, step: Callable[..., tuple[Tensor, ...]]
 ) -> Callable[[Fleets, float], tuple[Fleets, Tensor, Tensor, Tensor]]:
     """A function that steps fleets, given the discount of the step; who acted, actions and rewards, too."""
     keys = NoiseKeys(seed, params.robot.device)
@@ -150,7 +153,7 @@ def _stepper(
         before, running = fleets.state, fleets.tally.running
         acting = (before.active > 0) & running
         action = clock.decide(policy, fleets.observation, acting)
-        leaves = noisy_step(keys.next(), radii, before, fleets.params, action, **options)
+        leaves = step(keys, radii, before, fleets.params, action, **options)
         now, result = stepped(before.scenario, leaves)
         robot = fleets.params.of_robots()
         energy = step_energy(now.motion, robot)

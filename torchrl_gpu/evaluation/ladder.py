@@ -55,11 +55,16 @@ def batches(ladder: Sequence[Cell]) -> list[list[Cell]]:
 
 
 def climb(
-    policy: Any, batch: Sequence[Cell], episodes: int, seed: int, device: str = "cpu"
+    policy: Any,
+    batch: Sequence[Cell],
+    episodes: int,
+    seed: int,
+    device: str = "cpu",
+    compiled: bool = False,
 ) -> tuple[dict[Cell, FleetResults], Decisions]:
     """Play as many episodes of each cell of a batch; the same for every policy, given the seed."""
     start = beginning(batch, episodes, seed, device)
-    played = play(policy, start, seed + 1)
+    played = play(policy, start, seed + 1, compiled=compiled)
     results = results_of(played)
     parts = {cell: results.part(slice(k * episodes, (k + 1) * episodes)) for k, cell in enumerate(batch)}
     return parts, Decisions(played.seconds, played.decisions)
