@@ -58,8 +58,9 @@ def test_it_writes_numbers_tables_and_pictures(golden: Path, capsys: pytest.Capt
 
 
 @pytest.mark.slow
-def test_processes_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()  # processes of their own play to the end
+    monkeypatch.chdir(tmp_path)
     for number, folder in ((1, "one"), (2, "two")):
         assert compare_policies.main(["APF", *SMALL, "-P", str(number), "-o", folder]) == 0
     one, two = (json.loads(Path(folder, "comparison.json").read_text()) for folder in ("one", "two"))
