@@ -22,7 +22,7 @@ from marinenav_env.envs.torchrl_gpu.world import VectorWorld
 from torchrl_gpu.evaluation.batched import separate_draws
 from torchrl_gpu.evaluation.conduct import Conduct
 from torchrl_gpu.evaluation.metrics import ENDINGS, FleetResults
-from torchrl_gpu.evaluation.pieces import step_in_pieces, step_whole
+from torchrl_gpu.evaluation.pieces import part, step_in_pieces, step_whole
 from torchrl_gpu.evaluation.tally import Tally, greedy_actions
 
 LOOK_EVERY = 8
@@ -131,7 +131,7 @@ def play(
                     break
                 if running.float().mean() < CROWDED:
                     whole = _written(whole, fleets[3:], ids)
-                    fleets, ids = _part(fleets, running), ids[running]
+                    fleets, ids = part(fleets, running, len(running)), ids[running]
     return Played(start, *_written(whole, fleets[3:], ids), clock.seconds, clock.decisions)
 
 
@@ -163,12 +163,6 @@ def _stepper(
         return fleets, acting, action, result.reward
 
     return advance
-
-
-def _part(fleets: Fleets, chosen: Tensor) -> Fleets:
-    """Some of the episodes; what all of them share stays."""
-    size = len(chosen)
-    return tree_map(lambda leaf: leaf[..., chosen] if leaf.shape[-1] == size else leaf, fleets)
 
 
 def _written(whole: Any, part: Any, ids: Tensor) -> Any:

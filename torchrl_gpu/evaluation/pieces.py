@@ -1,6 +1,5 @@
 """The compiled step of the tensor world for batches of any size: in pieces of one size, compiled once."""
 
-from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -51,24 +50,23 @@ def step_in_pieces(
         rates = thrust_rates(action, params.thrust_change, continuous=False)
         action = torch.stack(rates) / CONTINUOUS_THRUST_RATE
     step, options = _step_of(robots), {**options, "continuous": True}
-    moved = [
-        step(keys.next(), radii, *_piece((state, params, action), first, size), **options)
-        for first in range(0, size, WIDTH)
-    ]
+    moved = []
+    for first in range(0, size, WIDTH):
+        piece = part((state, params, action), _chosen(first, size, action.device), size)
+        moved.append(step(keys.next(), radii, *piece, **options))
     return tuple(torch.cat(leaves, -1)[..., :size] for leaves in zip(*moved, strict=True))
 
 
-def _piece(trees: Sequence[Any], first: int, size: int) -> Sequence[Any]:
-    """Environments from the first one on; at the end the last one again and again."""
-    chosen = None
-    if first + WIDTH > size:
-        chosen = torch.arange(first, first + WIDTH).clamp(max=size - 1)
+def part(tree: Any, chosen: Tensor | slice, size: int) -> Any:
+    """Some of as many environments; what all of them share stays."""
+    return tree_map(
+        lambda leaf: leaf[..., chosen].contiguous() if leaf.shape[-1] == size else leaf,
+        tree,
+    )
 
-    def cut(leaf: Tensor) -> Tensor:
-        if leaf.shape[-1] != size:  # what all environments share
-            return leaf
-        if chosen is None:
-            return leaf[..., first : first + WIDTH].contiguous()
-        return leaf[..., chosen.to(leaf.device)]
 
-    return tree_map(cut, trees)
+def _chosen(first: int, size: int, device: torch.device) -> Tensor | slice:
+    """A piece from the first one on; at the end it has the last environment again and again."""
+    if first + WIDTH <= size:
+        return slice(first, first + WIDTH)
+    return torch.arange(first, first + WIDTH, device=device).clamp(max=size - 1)

@@ -21,7 +21,7 @@ from torchrl_gpu.program import called_as, new_parser
 from torchrl_gpu.ranks import ALONE, Ranks
 from torchrl_gpu.runs.folder import create_run_folders
 from torchrl_gpu.runs.job import Job, RunTrial, together
-from torchrl_gpu.runs.standing import Standing
+from torchrl_gpu.runs.standing import OFTEN, Standing
 from torchrl_gpu.settings.parse import ConfigError, Experiment, Trial, read_config
 from torchrl_gpu.settings.trial import TOGETHER
 from torchrl_gpu.watch.terminal import lasting_output
@@ -31,9 +31,6 @@ Check = Callable[[Trial, int], None]
 
 LARGEST_ARGUMENT = 10**9
 """Largest number of processes, environments or the like that a command line takes."""
-
-WATCH = 5.0
-"""Seconds after which it is looked at how the trials under way stand."""
 
 SUMMARY_KEYS = ("seed", "total_timesteps", "eval_freq", "imitation_learning", "agent_type")
 
@@ -293,7 +290,7 @@ def run_at_once(
     with terminated_with_us(workers), ThreadPoolExecutor(number) as pool:
         futures = [pool.submit(workers.run, job) for job in jobs]
         try:
-            while standing and wait(futures, WATCH).not_done:
+            while standing and wait(futures, OFTEN).not_done:
                 standing.look()
             return [future.result() for future in futures]
         except KeyboardInterrupt:
