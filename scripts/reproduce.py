@@ -128,9 +128,9 @@ def states(wanted: Mapping[Path, Trial]) -> list[RunInfo]:
         return list_trials(wanted)
 
 
-def state_table(args: argparse.Namespace, wanted: Mapping[Path, Trial]) -> str:
+def state_table(args: argparse.Namespace, infos: Sequence[RunInfo]) -> str:
     """The same as a table."""
-    return table_of(states(wanted), lambda folder: folder.relative_to(args.output))
+    return table_of(infos, lambda folder: folder.relative_to(args.output))
 
 
 def tabulate(args: argparse.Namespace, wanted: dict[Path, Trial]) -> None:
@@ -201,10 +201,11 @@ def work(argv: Sequence[str] | None) -> int:
     if args.table is not None:
         tabulate(args, wanted)
         return 0
-    print(state_table(args, wanted), flush=True)
+    infos = states(wanted)
+    print(state_table(args, infos), flush=True)
     if args.state:
         return 0
-    waiting = [info.folder for info in states(wanted) if info.state != "running"]
+    waiting = [info.folder for info in infos if info.state != "running"]
     free = {folder: as_begun(folder, wanted[folder]) for folder in waiting}
     for folder in free:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -212,7 +213,7 @@ def work(argv: Sequence[str] | None) -> int:
     stamp = time.strftime("%Y-%m-%d-%H-%M-%S")
     status = go_on(free, args, run_trial, partial(check, device=args.device), lost_results, stamp)
     if status != 2:
-        print(state_table(args, wanted))
+        print(state_table(args, states(wanted)))
     return status
 
 
