@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from marinenav_env.files import replacing
 from scripts.command_line import InputError, model_refused, new_parser, output_path, refused, run
 from scripts.compare_policies import from_zoo
-from torchrl_gpu.program import table
+from torchrl_gpu.program import positive, table
 from torchrl_gpu.runs.folder import CONFIG_FILE, TRIAL_FILE
+from torchrl_gpu.runs.refusals import check_device
 from torchrl_gpu.runs.resuming import read_trial
-from torchrl_gpu.runs.sweep import check_device, positive
 from torchrl_gpu.settings.parse import ConfigError, read_config
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from scripts.command_line import InputError, command, new_parser, output_path, refused, run
-from torchrl_gpu.program import table
-from torchrl_gpu.runs.sweep import check_device, positive
+from torchrl_gpu.program import positive, table
+from torchrl_gpu.runs.refusals import check_device
 from torchrl_gpu.settings.parse import ConfigError, read_config
 
 NAME = "benchmark"

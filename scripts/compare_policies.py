@@ -15,7 +15,8 @@ import models
 from marinenav_env.files import replacing, write_text
 from scripts.command_line import InputError, new_parser, output_path, refused, run
 from scripts.tabulating.comparison import markdown, totals
-from torchrl_gpu.runs.sweep import check_device, positive
+from torchrl_gpu.program import positive
+from torchrl_gpu.runs.refusals import check_device
 from torchrl_gpu.settings.errors import ConfigError
 from torchrl_gpu.settings.overrides import parse_overrides
 

@@ -23,7 +23,7 @@ from scripts.episodes_played import LEGACY_PER_STAGE, make_task, task_of_file
 from scripts.tabulating.diagnosis import ending_of, endings_table, worst_episodes
 from torchrl_gpu.evaluation.metrics import SHOWN, EpisodeResult, Shown
 from torchrl_gpu.program import table
-from torchrl_gpu.runs.sweep import check_device
+from torchrl_gpu.runs.refusals import check_device
 from torchrl_gpu.settings.parse import ConfigError
 from torchrl_gpu.settings.reference import allowed, schema_of
 from torchrl_gpu.settings.sections import RunSettings

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from scripts.benchmark import duration
 from scripts.command_line import agent_type, command, markdown_table, new_parser, output_path, refused, run
+from torchrl_gpu.program import positive
 from torchrl_gpu.runs.job import one_thread
-from torchrl_gpu.runs.sweep import check_device, positive
+from torchrl_gpu.runs.refusals import check_device
 from torchrl_gpu.settings.parse import ConfigError
 
 if TYPE_CHECKING:

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import config
 from scripts.command_line import InputError, new_parser, refused, run
+from torchrl_gpu.program import positive
 from torchrl_gpu.runs.folder import TRIAL_FILE
 from torchrl_gpu.runs.listing import RunInfo, differing_keys, list_runs, list_trials, table_of
+from torchrl_gpu.runs.refusals import check_device
 from torchrl_gpu.runs.resuming import go_on, read_trial
-from torchrl_gpu.runs.sweep import check_device, positive
 from torchrl_gpu.settings.parse import ConfigError, Trial, read_config
 from torchrl_gpu.train_torchrl_gpu import check, lost_results, run_trial
 
@@ -212,7 +213,8 @@ def work(argv: Sequence[str] | None) -> int:
     args.verbosity = "normal"
     stamp = time.strftime("%Y-%m-%d-%H-%M-%S")
     status = go_on(free, args, run_trial, partial(check, device=args.device), lost_results, stamp)
-    if status != 2:
+    begun = [info for info in infos if info.state not in ("running", "finished")]
+    if status != 2 and not 1 < len(begun) == len(wanted):  # or the sweep's last table has said it
         print(state_table(args, states(wanted)))
     return status
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from scripts.command_line import InputError, check_file, markdown_table, new_parser, output_path, refused, run
-from torchrl_gpu.runs.sweep import positive
+from torchrl_gpu.program import positive
 from torchrl_gpu.settings.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ from typing import Any
 from scripts.command_line import InputError, command, markdown_table, new_parser, refused, run
 from scripts.episodes_played import LEGACY_PER_STAGE
 from torchrl_gpu import train_torchrl_gpu
+from torchrl_gpu.program import positive
+from torchrl_gpu.runs.refusals import check_device
 from torchrl_gpu.runs.resuming import trials_in
-from torchrl_gpu.runs.sweep import check_device, positive
 from torchrl_gpu.settings.parse import ConfigError, Experiment, Trial, read_config
 
 NAME = "study"

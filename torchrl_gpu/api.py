@@ -25,7 +25,8 @@ from torchrl_gpu.runs.cluster import import_ray
 from torchrl_gpu.runs.folder import create_run_folders
 from torchrl_gpu.runs.job import Job, one_thread
 from torchrl_gpu.runs.memory import check_memory
-from torchrl_gpu.runs.sweep import check_device, check_model, trial_folder
+from torchrl_gpu.runs.refusals import check_device, check_model
+from torchrl_gpu.runs.sweep import trial_folder
 from torchrl_gpu.seeding import EVAL_SEED, kept_generators, seed_everything
 from torchrl_gpu.settings.parse import ConfigError, Experiment, Trial, make_trials, read_config
 from torchrl_gpu.torchrl_trainer import TorchRLTrainer

@@ -18,6 +18,9 @@ PROGRAM = "marinenav"
 OWN = ("marinenav_env", "agents", "torchrl_gpu", "scripts", "config", "models")
 """Packages of this project."""
 
+LARGEST_ARGUMENT = 10**9
+"""Largest number of processes, environments or the like that a command line takes."""
+
 called_as: ContextVar[str] = ContextVar("called_as", default="")
 """How a command was called, if not as a script or a module: ``marinenav view``."""
 
@@ -54,6 +57,13 @@ def new_parser(name: str, description: str, examples: str, script: str) -> Parse
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     return parser
+
+
+def positive(text: str) -> int:
+    """A whole number from 1 to `LARGEST_ARGUMENT`, for argparse."""
+    if not text.isdecimal() or len(text) > 20 or not 1 <= int(text) <= LARGEST_ARGUMENT:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to {LARGEST_ARGUMENT}")
+    return int(text)
 
 
 def typed(word: str) -> str:

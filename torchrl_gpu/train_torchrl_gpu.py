@@ -82,8 +82,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line; an error exits with status 2."""
+    from torchrl_gpu.program import LARGEST_ARGUMENT
     from torchrl_gpu.runs.cluster import LOCAL
-    from torchrl_gpu.runs.sweep import LARGEST_ARGUMENT
 
     parser = build_parser()
     args = parser.parse_intermixed_args(argv)
@@ -127,8 +127,9 @@ def train(args: argparse.Namespace, then: Callable[[Path], None], ranks: Ranks) 
     """Do what the command line asks for; returns the exit status."""
     # Imported here: whoever lacks a package these need is told so.
     from torchrl_gpu.runs.cluster import LOCAL, of_ray
+    from torchrl_gpu.runs.refusals import refuse
     from torchrl_gpu.runs.resuming import resume
-    from torchrl_gpu.runs.sweep import launch, refuse
+    from torchrl_gpu.runs.sweep import launch
     from torchrl_gpu.settings.parse import ConfigError, read_config
 
     run = partial(run_trial, verbosity=args.verbosity, then=then, ranks=ranks)

@@ -43,7 +43,7 @@ FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 COMMANDS = (
     "scripts.",
     "torchrl_gpu.train_torchrl_gpu",
-    "torchrl_gpu.runs.sweep",
+    "torchrl_gpu.runs.refusals",
     "torchrl_gpu.settings.sections",
     "torchrl_gpu.settings.trial",
 )  # may put off torch

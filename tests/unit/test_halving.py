@@ -10,7 +10,7 @@ from torchrl_gpu.runs.folder import STOPPED_FILE
 from torchrl_gpu.runs.halving import RETURNS, Halving, halving_of, mark_stopped
 from torchrl_gpu.runs.listing import list_runs
 from torchrl_gpu.runs.resuming import trials_in
-from torchrl_gpu.runs.sweep import Workers
+from torchrl_gpu.runs.workers import Workers
 from torchrl_gpu.settings.parse import ConfigError, make_trials
 
 RATES = {"loguniform": [1e-4, 1e-2]}

@@ -22,7 +22,8 @@ from torchrl_gpu.runs.folder import is_finished, is_locked, last_sign
 from torchrl_gpu.runs.halving import Halving, halving_of, mark_stopped
 from torchrl_gpu.runs.job import Job
 from torchrl_gpu.runs.output import Output, Speech, streams_of
-from torchrl_gpu.runs.sweep import Workers, check_device, work
+from torchrl_gpu.runs.refusals import check_device
+from torchrl_gpu.runs.workers import Workers, work
 from torchrl_gpu.settings.parse import ConfigError, Trial
 from torchrl_gpu.settings.trial import TOGETHER
 

@@ -20,15 +20,9 @@ from torchrl_gpu.runs.folder import (
     locked,
 )
 from torchrl_gpu.runs.job import Job, RunTrial
-from torchrl_gpu.runs.sweep import (
-    Check,
-    Workers,
-    agreed,
-    check_model,
-    most_at_once,
-    refuse,
-    run_jobs,
-)
+from torchrl_gpu.runs.refusals import Check, agreed, check_model, refuse
+from torchrl_gpu.runs.sweep import most_at_once, run_jobs
+from torchrl_gpu.runs.workers import Workers
 from torchrl_gpu.settings.parse import ConfigError, Trial, make_trials, read_config
 from torchrl_gpu.watch.terminal import lasting_output
 

@@ -6,31 +6,21 @@ config cannot be run.
 
 import argparse
 import json
-import multiprocessing
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
-from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
 
-from torchrl_gpu.program import called_as, new_parser
+from torchrl_gpu.program import new_parser, positive
 from torchrl_gpu.ranks import ALONE, Ranks
 from torchrl_gpu.runs.folder import create_run_folders
 from torchrl_gpu.runs.job import Job, RunTrial, together
+from torchrl_gpu.runs.refusals import Check, agreed, check_model, refuse
 from torchrl_gpu.runs.standing import OFTEN, Standing
+from torchrl_gpu.runs.workers import Workers, interrupted, terminated_with_us
 from torchrl_gpu.settings.parse import ConfigError, Experiment, Trial, read_config
 from torchrl_gpu.settings.trial import TOGETHER
 from torchrl_gpu.watch.terminal import lasting_output
-
-Check = Callable[[Trial, int], None]
-"""Raises ConfigError for a trial that cannot be run; called with how many run at a time."""
-
-LARGEST_ARGUMENT = 10**9
-"""Largest number of processes, environments or the like that a command line takes."""
 
 SUMMARY_KEYS = ("seed", "total_timesteps", "eval_freq", "imitation_learning", "agent_type")
 
@@ -62,13 +52,6 @@ def build_parser(
     return parser
 
 
-def positive(text: str) -> int:
-    """A whole number from 1 to `LARGEST_ARGUMENT`, for argparse."""
-    if not text.isdecimal() or len(text) > 20 or not 1 <= int(text) <= LARGEST_ARGUMENT:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to {LARGEST_ARGUMENT}")
-    return int(text)
-
-
 @lasting_output()
 def launch(
     args: argparse.Namespace,
@@ -78,7 +61,7 @@ def launch(
     first_line: Callable[[Trial], str] | None = None,
     read: Callable[[str], Experiment] = read_config,
     ranks: Ranks = ALONE,
-    workers: "Workers | None" = None,
+    workers: Workers | None = None,
 ) -> int:
     """Check everything, then run every trial of the config; returns the exit status, 0, 1 or 2.
 
@@ -114,27 +97,7 @@ def most_at_once(trials: Sequence[Trial], num_procs: int) -> int:
     return min(num_procs * max((trial[TOGETHER] for trial in trials), default=1), len(trials))
 
 
-@contextmanager
-def agreed(ranks: Ranks) -> Iterator[None]:
-    """What is refused within the block on one rank, by a ConfigError, is refused on all."""
-    refusal = ""
-    try:
-        yield
-    except ConfigError as error:
-        refusal = str(error)
-    for said in filter(None, ranks.gathered(refusal)):
-        raise ConfigError(said)
-
-
-def refuse(error: ConfigError) -> int:
-    """Say what is wrong with the input; returns the exit status."""
-    print(": ".join(filter(None, (called_as.get(), "error", str(error)))), file=sys.stderr)
-    return 2
-
-
-def run_jobs(
-    jobs: Sequence[Job], num_procs: int, workers: "Workers | None" = None, shown: bool = False
-) -> int:
+def run_jobs(jobs: Sequence[Job], num_procs: int, workers: Workers | None = None, shown: bool = False) -> int:
     """Run jobs, ``num_procs`` at a time, and name those that did not finish; returns the exit status.
 
     Those of seeds that are trained together are one. Without ``workers`` they run in processes, or in turn in
@@ -154,39 +117,6 @@ def run_jobs(
     if failed:
         print(f"{len(failed)} of {number} trials did not finish: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
-
-
-def check_device(name: str, where: str = "argument -D/--device") -> None:
-    """Refuse a device, named by ``where``, that torch does not know or that this machine does not have."""
-    import torch  # seconds: help, version and config errors do not wait for it
-
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        device = None
-    known = device is not None and (device.type == "cuda" or device == torch.device("cpu"))
-    if not known:
-        raise ConfigError(f"{where}: device {name!r} is unknown; allowed are cpu, cuda and cuda:N")
-    count = torch.cuda.device_count()
-    if device.type == "cuda" and (device.index or 0) >= count:
-        missing = " that torch can use, as it is built without CUDA" if torch.version.cuda is None else ""
-        raise ConfigError(
-            f"{where}: device {name!r} is not available; this machine has {count} CUDA device(s){missing}; "
-            "cpu is always there"
-        )
-
-
-def check_model(trial: Trial) -> None:
-    """Refuse a trial whose ``load_model`` is not a model folder of its agent."""
-    if trial["load_model"] is None:
-        return
-    from agents.agent import Agent
-    from agents.models.files import ModelFileError
-
-    try:
-        Agent(agent_type=trial["agent_type"], training=False).load_model(trial["load_model"])
-    except ModelFileError as error:
-        raise ConfigError(f"key 'load_model': {error}") from error
 
 
 def setup_summary(experiment: Experiment) -> str:
@@ -214,73 +144,8 @@ def run_in_turn(jobs: Sequence[Job], standing: Standing | None = None) -> list[b
             if not finished[k] and job.ranks.count > 1:
                 break
     except KeyboardInterrupt as stop:
-        print(_interrupted(stop), file=sys.stderr)
+        print(interrupted(stop), file=sys.stderr)
     return finished
-
-
-def _interrupted(stop: KeyboardInterrupt) -> str:
-    return f"interrupted; {stop}" if str(stop) else "interrupted"
-
-
-class Workers:
-    """The processes of a sweep on this machine: one a trial, so that a killed one takes no other with it.
-
-    `torchrl_gpu.runs.cluster` has those of a cluster.
-    """
-
-    def __init__(self) -> None:
-        self.active: set[BaseProcess] = set()
-
-    def check(self, trials: Sequence[Trial], device: str) -> None:
-        """Refuse trials that these workers have no device for, or cannot stop early."""
-        check_device(device)
-        for scheduler in filter(None, (trial.search.scheduler for trial in trials)):
-            raise ConfigError(f"key 'scheduler': {json.dumps(scheduler)} needs --ray")
-
-    def run(self, job: Job) -> bool:
-        """Run a job in a fresh process; it inherits no random state (Defect T9). True when done."""
-        process = multiprocessing.get_context("spawn").Process(target=_work, args=(job,))
-        try:
-            process.start()
-        except OSError as error:
-            print(f"trial {', '.join(job.names)} failed: cannot start a process: {error}", file=sys.stderr)
-            return False
-        self.active.add(process)
-        process.join()
-        self.active.discard(process)
-        if process.exitcode < 0:
-            name = signal.Signals(-process.exitcode).name
-            print(f"trial {', '.join(job.names)} failed: its process was ended by {name}", file=sys.stderr)
-        return process.exitcode == 0
-
-    def terminate(self) -> None:
-        """Pass a SIGTERM on."""
-        for process in tuple(self.active):
-            process.terminate()
-
-    def interrupt(self) -> None:
-        """Let those under way save and stop; processes of a terminal have heard it themselves."""
-
-    def close(self) -> None:
-        """Let go of what was held for all jobs."""
-
-
-@contextmanager
-def terminated_with_us(workers: Workers) -> Iterator[None]:
-    """Pass SIGTERM on to the workers, and end the sweep as an interruption."""
-
-    def forward(signum: int, frame: Any) -> None:
-        workers.terminate()
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield  # signals are not ours to handle
-        return
-    previous = signal.signal(signal.SIGTERM, forward)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
 
 
 def run_at_once(
@@ -301,18 +166,3 @@ def run_at_once(
         finally:
             workers.close()
     return [future.done() and not future.cancelled() and future.result() for future in futures]
-
-
-@lasting_output()
-def work(job: Job) -> bool:
-    """What a worker does: one job. True when done."""
-    try:
-        return job.run()
-    except KeyboardInterrupt as stop:
-        print(_interrupted(stop), file=sys.stderr, flush=True)
-        return False
-
-
-def _work(job: Job) -> None:
-    """A job's outcome as exit status."""
-    sys.exit(0 if work(job) else 1)
