@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from torchrl_gpu.program import packages_needed
+from torchrl_gpu.program import LARGEST_ARGUMENT, packages_needed
 from torchrl_gpu.ranks import ALONE, Ranks
 
 if TYPE_CHECKING:
@@ -82,7 +82,6 @@ def build_parser() -> argparse.ArgumentParser:
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line; an error exits with status 2."""
-    from torchrl_gpu.program import LARGEST_ARGUMENT
     from torchrl_gpu.runs.cluster import LOCAL
 
     parser = build_parser()
