@@ -79,10 +79,6 @@ class AC_IQN(ContinuousLearner, name="AC-IQN"):  # noqa: N801
 
     policy_class = AC_IQN_Policy
 
-    def greedy(self, observation: Observation, cvar: float = 1.0) -> Tensor:
-        """The actor's output, (B, 2)."""
-        return self.policy_local.actor(observation)
-
     def return_quantiles(self, observation: Observation, action: Tensor, taus: Tensor) -> Tensor:
         """See `Learner.return_quantiles`."""
         return self.policy_local.critic.quantiles(observation, action, taus)

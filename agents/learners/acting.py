@@ -1,14 +1,18 @@
 """Acting with continuous actions and with discrete ones."""
 
 import random
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from agents.batch import Observation
+from agents.batch import Observation, in_parts
 from agents.learners.base import Learner
+
+CACHED_ROWS = 1280
+"""Observations whose hidden layers a CPU's cache holds."""
 
 
 class ContinuousLearner(Learner):
@@ -24,6 +28,10 @@ class ContinuousLearner(Learner):
     def make_policy(self) -> Any:
         """See `Learner.make_policy`."""
         return self.policy_class(*self.sizes, self.value_ranges_of_action, self.device, self.seed)
+
+    def greedy(self, observation: Observation, cvar: float = 1.0) -> Tensor:
+        """The actor's output, (B, 2)."""
+        return in_parts(self.policy_local.actor, observation, CACHED_ROWS)
 
     def act(
         self, observation: Observation, eps: float = 0.0, use_eval: bool = True, cvar: float = 1.0
@@ -43,6 +51,11 @@ class DiscreteLearner(Learner):
     planner_outputs = ("values",)
     greedy_type: ClassVar[type] = np.int64
 
+    @property
+    def cached_rows(self) -> int:
+        """Observations whose hidden layers a CPU's cache holds."""
+        return CACHED_ROWS
+
     def make_policy(self) -> nn.Module:
         """See `Learner.make_policy`."""
         return self.policy_class(*self.sizes, self.action_size, self.device, self.seed).to(self.device)
@@ -53,7 +66,7 @@ class DiscreteLearner(Learner):
 
     def greedy(self, observation: Observation, cvar: float = 1.0) -> Tensor:
         """Index of the best action, (B,) int64."""
-        return self.action_values(observation, cvar).argmax(dim=1)
+        return in_parts(partial(self.action_values, cvar=cvar), observation, self.cached_rows).argmax(dim=1)
 
     def expected_return(self, observation: Observation, action: Tensor) -> Tensor:
         """See `Learner.expected_return`."""

@@ -48,10 +48,6 @@ class DDPG(ContinuousLearner, name="DDPG"):
     Settings = HuberSettings
     policy_class = DDPG_Policy
 
-    def greedy(self, observation: Observation, cvar: float = 1.0) -> Tensor:
-        """The actor's output, (B, 2)."""
-        return self.policy_local.actor(observation)
-
     def expected_return(self, observation: Observation, action: Tensor) -> Tensor:
         """See `Learner.expected_return`."""
         return self.policy_local.critic(observation, action).squeeze(1)

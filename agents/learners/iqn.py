@@ -14,8 +14,8 @@ from agents.learners.descent import Noise, Stage
 from agents.networks import QUANTILES, QuantileNetwork, draw_taus, of_actions, quantile_huber_loss
 from agents.settings import key
 
-CACHED_ROWS = 4096
-"""Rows (an observation times a fraction) whose hidden layers a CPU's cache holds."""
+CACHED_QUANTILES = 4096
+"""Observations times fractions whose hidden layers a CPU's cache holds."""
 
 
 @dataclass(eq=False, repr=False)
@@ -67,17 +67,12 @@ class IQN(DiscreteLearner, name="IQN"):
         """Quantiles (B, K, 25) to act on and their fractions (B, K, 1), with K the key `acting_quantiles`."""
         size = len(observation[0])
         taus = draw_taus(size, self.settings.acting_quantiles, self.device, self.noise_source) * cvar
-        parts = self._parts(observation, taus) if taus.device.type == "cpu" else [(observation, taus)]
-        return torch.cat([self.policy_local.quantiles(*part) for part in parts]), taus
+        return self.policy_local.quantiles(observation, taus), taus
 
-    @staticmethod
-    def _parts(observation: Observation, taus: Tensor) -> list[tuple[Observation, Tensor]]:
-        """Many observations in parts that a CPU's cache holds: half the time for thousands."""
-        rows = max(1, CACHED_ROWS // taus.shape[1])
-        if len(taus) <= rows or observation[1] is None:
-            return [(observation, taus)]
-        split = zip(*(values.split(rows) for values in (*observation, taus)), strict=True)
-        return [(part, fractions) for *part, fractions in split]
+    @property
+    def cached_rows(self) -> int:
+        """See `DiscreteLearner.cached_rows`."""
+        return max(1, CACHED_QUANTILES // self.settings.acting_quantiles)
 
     def action_values(self, observation: Observation, cvar: float = 1.0) -> Tensor:
         """Mean over random quantiles, (B, 25); `cvar` below 1 keeps to the lower tail."""

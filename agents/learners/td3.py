@@ -37,10 +37,6 @@ class TD3(ContinuousLearner, name="TD3"):
 
     policy_class = TD3_Policy
 
-    def greedy(self, observation: Observation, cvar: float = 1.0) -> Tensor:
-        """The actor's output, (B, 2)."""
-        return self.policy_local.actor(observation)
-
     def expected_return(self, observation: Observation, action: Tensor) -> Tensor:
         """See `Learner.expected_return`: the smaller critic's."""
         values = [critic(observation, action) for critic in self._critics(self.policy_local).values()]

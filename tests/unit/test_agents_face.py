@@ -12,8 +12,8 @@ import torch
 
 import agents
 from agents.agent import Agent
-from agents.batch import state_batch
-from agents.learners import LEARNERS, iqn
+from agents.batch import Observation, state_batch
+from agents.learners import LEARNERS, acting, iqn
 from agents.learners.base import Learner
 from agents.legacy.agent import LegacyAgent
 from tests.unit.test_agents_losses import batch_of_two, turns
@@ -260,18 +260,23 @@ def test_low_cvar_acts_on_the_lower_tail():
     assert 0.15 < taus.max() < 0.25
 
 
-def test_many_observations_are_valued_in_parts_as_at_once(monkeypatch):
-    learner = Agent(agent_type="IQN", settings=LEARNERS["IQN"].Settings(acting_quantiles=5)).learner
-    observation = torch.randn(9, 7), torch.randn(9, 5, 5), torch.ones(9, 5)
+@pytest.mark.parametrize("agent_type", AGENTS)
+def test_many_observations_are_acted_on_in_parts_as_at_once(agent_type, monkeypatch):
+    learner = agent_of(agent_type).learner
+    observation = Observation(torch.randn(200, 7), torch.randn(200, 5, 5), torch.rand(200, 5) < 0.5)
+    sizes = []
+    encoder = learner.acting_network.self_encoder
+    encoder.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
 
-    def values(cached_rows):
-        monkeypatch.setattr(iqn, "CACHED_ROWS", cached_rows)
+    def actions(rows):
+        monkeypatch.setattr(acting, "CACHED_ROWS", rows)
+        monkeypatch.setattr(iqn, "CACHED_QUANTILES", 32 * rows)
         torch.manual_seed(3)
-        quantiles, taus = learner.sample_quantiles(observation)
-        assert taus.shape == (9, 5, 1)
-        return quantiles
+        with torch.no_grad():
+            return learner.greedy(observation)
 
-    torch.testing.assert_close(values(cached_rows=10), values(cached_rows=1000))
+    torch.testing.assert_close(actions(64), actions(200))
+    assert sizes == ([200, 200] if agent_type == "SAC" else [64, 64, 64, 8, 200])  # SAC draws for all at once
 
 
 # ---- learning
