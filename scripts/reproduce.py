@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -123,17 +123,6 @@ def as_begun(folder: Path, trial: Trial) -> Trial:
     return begun
 
 
-def states(wanted: Mapping[Path, Trial]) -> list[RunInfo]:
-    """How every run stands."""
-    with refused(ValueError):
-        return list_trials(wanted)
-
-
-def state_table(args: argparse.Namespace, infos: Sequence[RunInfo]) -> str:
-    """The same as a table."""
-    return table_of(infos, lambda folder: folder.relative_to(args.output))
-
-
 def tabulate(args: argparse.Namespace, wanted: dict[Path, Trial]) -> None:
     """Evaluate what is finished, and make table and curves."""
     from scripts.tabulating.reproduction import Judge, Model, Run, collect, render
@@ -202,8 +191,9 @@ def work(argv: Sequence[str] | None) -> int:
     if args.table is not None:
         tabulate(args, wanted)
         return 0
-    infos = states(wanted)
-    print(state_table(args, infos), flush=True)
+    with refused(ValueError):
+        infos = list_trials(wanted)
+    print(table_of(infos, lambda folder: folder.relative_to(args.output)), flush=True)
     if args.state:
         return 0
     waiting = [info.folder for info in infos if info.state != "running"]
@@ -212,11 +202,7 @@ def work(argv: Sequence[str] | None) -> int:
         folder.parent.mkdir(parents=True, exist_ok=True)
     args.verbosity = "normal"
     stamp = time.strftime("%Y-%m-%d-%H-%M-%S")
-    status = go_on(free, args, run_trial, partial(check, device=args.device), lost_results, stamp)
-    begun = [info for info in infos if info.state not in ("running", "finished")]
-    if status != 2 and not 1 < len(begun) == len(wanted):  # or the sweep's last table has said it
-        print(state_table(args, states(wanted)))
-    return status
+    return go_on(free, args, run_trial, partial(check, device=args.device), lost_results, stamp)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
