@@ -6,12 +6,14 @@ import logging
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import asdict, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from scripts.command_line import InputError, command, new_parser, output_path, refused, run
-from torchrl_gpu.program import positive, table
+from scripts.measuring.scope import Scope, without_sweeps
+from torchrl_gpu.program import duration, positive, table
 from torchrl_gpu.runs.refusals import check_device
 from torchrl_gpu.settings.parse import ConfigError, read_config
 
@@ -46,35 +48,29 @@ def build_parser() -> argparse.ArgumentParser:
     parser = new_parser(NAME, DESCRIPTION, EXAMPLES)
     add = parser.add_argument
     add("-C", "--config", type=Path, default=Path("config/ac_iqn.json"), help="default: %(default)s")
-    add("-D", "--device", default="cpu", help="cpu, cuda or cuda:N, for both (default: %(default)s)")
+    add("-D", "--device", help="cpu, cuda or cuda:N, for both (default: %(default)s)")
     add("--measure", nargs="+", choices=MEASUREMENTS, default=MEASUREMENTS, help="default: all")
     add("--agents", nargs="+", help="default: all")
-    add("--stage", type=int, default=-1, help="of the training_schedule, from 0 (default: the last)")
-    add("--timesteps", type=positive, default=4000, help="of a reproduction run (default: %(default)s)")
-    add("--num-envs", nargs="+", type=positive, default=[1024], help="training (default: 1024)")
-    add("--collect-envs", nargs="+", type=positive, default=[4096], help="collection (default: 4096)")
-    add("--seeds", type=positive, default=4, help="seeds (default: %(default)s)")
-    sizes = [10**4, 10**5, 10**6]
-    add("--sizes", nargs="+", type=positive, default=sizes, help="replay (default: 10^4 to 10^6)")
-    add("--rounds", type=positive, default=3, help="of each way, in turns (default: %(default)s)")
-    add("--seconds", type=duration, default=5.0, help="least length of a loop's round (default: %(default)s)")
-    add("--warm-up", type=positive, default=2000, help="timesteps before learning (default: %(default)s)")
+    add("--stage", type=int, help="of the training_schedule, from 0 (default: the last)")
+    add("--timesteps", type=positive, help="of a reproduction run (default: %(default)s)")
+    add("--num-envs", nargs="+", type=positive, help="training (default: 1024)")
+    add("--collect-envs", nargs="+", type=positive, help="collection (default: 4096)")
+    add("--seeds", type=positive, help="seeds (default: %(default)s)")
+    add("--sizes", nargs="+", type=positive, help="replay (default: 10^4 to 10^6)")
+    add("--rounds", type=positive, help="of each way, in turns (default: %(default)s)")
+    add("--seconds", type=duration, help="least length of a loop's round (default: %(default)s)")
+    add("--warm-up", type=positive, help="timesteps before learning (default: %(default)s)")
     add("--threads", type=positive, default=1, help="CPU threads of torch (default: %(default)s)")
     flag = argparse.BooleanOptionalAction
-    add("--compile", action=flag, default=True, help="compile throughput mode (default: yes)")
+    add("--compile", action=flag, help="compile throughput mode (default: yes)")
     add("-o", "--output", type=Path, default=Path("benchmark.json"), help="default: %(default)s")
+    parser.set_defaults(**asdict(Scope()))
     return parser
 
 
-def duration(text: str) -> float:
-    """Seconds above 0, for argparse."""
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
-    return seconds
+def scope_of(args: argparse.Namespace) -> Scope:
+    """How much is asked for."""
+    return Scope(**{each.name: getattr(args, each.name) for each in fields(Scope)})
 
 
 def usable(args: argparse.Namespace) -> dict[str, Any]:
@@ -93,7 +89,7 @@ def usable(args: argparse.Namespace) -> dict[str, Any]:
     stages = len(experiment.written["training_schedule"]["timesteps"])
     if not -stages <= args.stage < stages:
         raise InputError(f"--stage {args.stage} does not exist; allowed are {-stages} to {stages - 1}")
-    return {key: value[0] if isinstance(value, list) else value for key, value in experiment.written.items()}
+    return without_sweeps(experiment.written)
 
 
 def rates_table(rows: Sequence[dict[str, Any]]) -> str:
@@ -132,7 +128,7 @@ def work(argv: Sequence[str] | None) -> None:
         "settings": {name: str(v) if isinstance(v, Path) else v for name, v in vars(args).items()},
     }
     with tempfile.TemporaryDirectory() as folder:
-        bench = pipelines.Bench(args, written, pipelines.Clock.of(args.device), Path(folder))
+        bench = pipelines.Bench(scope_of(args), written, pipelines.Clock.of(args.device), Path(folder))
         of_agents = {**pipelines.OF_AGENTS, "update": updates.update, "seeds": updates.seeds}
         for name in args.measure:
             measure = of_agents.get(name)

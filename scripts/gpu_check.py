@@ -15,9 +15,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scripts.benchmark import duration
 from scripts.command_line import agent_type, command, markdown_table, new_parser, output_path, refused, run
-from torchrl_gpu.program import positive
+from torchrl_gpu.program import duration, positive
 from torchrl_gpu.runs.job import one_thread
 from torchrl_gpu.runs.refusals import check_device
 from torchrl_gpu.settings.parse import ConfigError

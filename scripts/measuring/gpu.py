@@ -20,13 +20,14 @@ from torch.profiler import ProfilerActivity
 
 import config
 from marinenav_env.envs.torchrl_gpu.compilation import reason
-from scripts import benchmark
 from scripts.measuring import parity, pipelines, updates
 from scripts.measuring.pipelines import Bench, Clock, Loop, Row
+from scripts.measuring.scope import Scope, without_sweeps
 from scripts.measuring.worlds import new_world, rate_of
 from torchrl_gpu import api
 from torchrl_gpu.learn.ways import can_compile
 from torchrl_gpu.runs.surroundings import machine, versions
+from torchrl_gpu.settings.parse import read_config
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = Path(config.__file__).parent
@@ -91,12 +92,17 @@ class Check(NamedTuple):
     def bench(self, compile: bool | str = False, device: str | None = None) -> Bench:
         """What measures on the device, or on another one."""
         device = device or self.args.device
-        words = f"-D {device} --rounds 1 --warm-up 200 --seconds {self.args.seconds}".split()
-        words += ["-C", str(CONFIGS / "ac_iqn.json"), "--num-envs", str(self.args.num_envs)]
-        words += ["--collect-envs", str(4 * self.args.num_envs)]
-        args = benchmark.build_parser().parse_args(words)
-        args.compile = compile
-        return Bench(args, benchmark.usable(args), Clock.of(device), self.folder)
+        scope = Scope(
+            device=device,
+            num_envs=[self.args.num_envs],
+            collect_envs=[4 * self.args.num_envs],
+            rounds=1,
+            seconds=self.args.seconds,
+            warm_up=200,
+            compile=compile,
+        )
+        written = without_sweeps(read_config(CONFIGS / "ac_iqn.json").written)
+        return Bench(scope, written, Clock.of(device), self.folder)
 
 
 def surroundings(check: Check, part: Part) -> None:
@@ -168,7 +174,7 @@ def learners(check: Check, part: Part) -> None:
     """Benchmarks of each learner, without the legacy pipeline; those that take longest come last."""
 
     def training(bench: Bench, agent: str) -> list[Row]:
-        return pipelines.loops(bench, agent, bench.args.num_envs, legacy=False, **long_run(check, agent))
+        return pipelines.loops(bench, agent, bench.scope.num_envs, legacy=False, **long_run(check, agent))
 
     measured = {
         "update": updates.update,

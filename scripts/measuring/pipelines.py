@@ -1,6 +1,5 @@
 """What `scripts/benchmark.py` measures: ways of doing the same work, which take turns within one process."""
 
-import argparse
 import os
 import statistics
 import time
@@ -18,6 +17,7 @@ from agents.learners import LEARNERS
 from marinenav_env.envs import MarineNavEnv3
 from marinenav_env.envs.contract.layout import OBJECT_SIZE, SELF_SIZE
 from scripts import train_rl_agents
+from scripts.measuring.scope import Scope
 from torchrl_gpu.evaluation.batched import BatchedEvaluation
 from torchrl_gpu.evaluation.one_by_one import create_eval_configs, evaluate
 from torchrl_gpu.experiment import build_agent, build_trainer
@@ -140,16 +140,16 @@ class Loop(NamedTuple):
 
 
 class Bench(NamedTuple):
-    """What is asked for: command line, config without sweeps, clock, and a folder for trainers."""
+    """What is asked for: how much, a config without sweeps, the clock, and a folder for trainers."""
 
-    args: argparse.Namespace
+    scope: Scope
     written: dict[str, Any]
     clock: Clock
     folder: Path
 
     def trial(self, agent: str, **keys: Any) -> Trial:
         """One stage for ever: an evaluation after the warm-up, then learning, with the final epsilon."""
-        stage = self.args.stage
+        stage = self.scope.stage
         schedule = {key: [values[stage]] for key, values in self.written["training_schedule"].items()}
         evaluation = {key: values[:1] for key, values in self.written["eval_schedule"].items()}
         settings = {
@@ -158,7 +158,7 @@ class Bench(NamedTuple):
             "eval_schedule": evaluation | {"num_episodes": [1]},
             "total_timesteps": NEVER,
             "eval_freq": NEVER,
-            "learning_starts": self.args.warm_up,
+            "learning_starts": self.scope.warm_up,
             "initial_eps": make_trials(self.written)[0]["final_eps"],
         }
         [trial] = make_trials(self.written | settings | keys)
@@ -166,19 +166,19 @@ class Bench(NamedTuple):
 
     def fast(self, num_envs: int) -> dict[str, Any]:
         """Keys of throughput mode; none for one environment."""
-        fast = {"num_envs": num_envs, "backend": "torch", "compile": self.args.compile}
+        fast = {"num_envs": num_envs, "backend": "torch", "compile": self.scope.compile}
         return fast if num_envs > 1 else {}
 
     def legacy_loop(self, trial: Trial) -> Loop:
         """The legacy pipeline, robot after robot on the NumPy world."""
-        trainer = train_rl_agents.build_trainer(trial, self.args.device)
+        trainer = train_rl_agents.build_trainer(trial, self.scope.device)
         trainer.current_timestep = 1  # only where learning starts is there an evaluation
         learn = partial(trainer.learn, NEVER, NEVER, self.folder, False)
         return Loop("legacy", learn, lambda: trainer.current_timestep, trainer.rl_agent)
 
     def trainer(self, trial: Trial) -> TorchRLTrainer:
         """A silent trainer of the TorchRL pipeline."""
-        return build_trainer(trial, self.args.device, self.folder, Verbosity.QUIET)
+        return build_trainer(trial, self.scope.device, self.folder, Verbosity.QUIET)
 
     def torchrl_loop(self, trial: Trial) -> Loop:
         """The TorchRL pipeline: reproduction mode with one environment, throughput mode with more."""
@@ -192,7 +192,7 @@ class Bench(NamedTuple):
 
 def reproduction(bench: Bench, agent: str) -> list[Row]:
     """The second half of the same run, from the seeds 0, 1, ...; both must end with the same weights."""
-    last, ends = bench.args.timesteps, {}
+    last, ends = bench.scope.timesteps, {}
 
     def second_half(build: Callable[[Trial], Loop], number: int) -> Round:
         loop = build(bench.trial(agent, seed=number, learning_starts=last // 2))
@@ -203,7 +203,7 @@ def reproduction(bench: Bench, agent: str) -> list[Row]:
 
     builders = {"legacy": bench.legacy_loop, "TorchRL, E = 1": bench.torchrl_loop}
     ways = [Way(name, partial(second_half, build)) for name, build in builders.items()]
-    rows = in_turns(ways, bench.args.rounds, agent=agent, unit="timesteps")
+    rows = in_turns(ways, bench.scope.rounds, agent=agent, unit="timesteps")
     if not all(torch.equal(a, b) for a, b in zip(*ends.values(), strict=True)):
         raise OSError(f"{agent}: the pipelines ended the same run with different weights")
     return rows
@@ -211,13 +211,13 @@ def reproduction(bench: Bench, agent: str) -> list[Row]:
 
 def training(bench: Bench, agent: str) -> list[Row]:
     """Loops that learn."""
-    return loops(bench, agent, bench.args.num_envs)
+    return loops(bench, agent, bench.scope.num_envs)
 
 
 def collection(bench: Bench, agent: str, legacy: bool = True) -> list[Row]:
     """Loops that do not."""
     never = {"total_timesteps": NEVER + 1, "learning_starts": NEVER}
-    return loops(bench, agent, bench.args.collect_envs, legacy, **never)
+    return loops(bench, agent, bench.scope.collect_envs, legacy, **never)
 
 
 def loops(bench: Bench, agent: str, num_envs: Sequence[int], legacy: bool = True, **keys: Any) -> list[Row]:
@@ -226,14 +226,14 @@ def loops(bench: Bench, agent: str, num_envs: Sequence[int], legacy: bool = True
     made = [bench.legacy_loop(bench.trial(agent, **keys))] if legacy else []
     made += [bench.torchrl_loop(bench.trial(agent, **bench.fast(number), **keys)) for number in numbers]
     for loop, number in zip(made, [1] * legacy + numbers, strict=True):
-        warm = bench.args.warm_up + 2 * number  # a vector step that learns, and compiles
+        warm = bench.scope.warm_up + 2 * number  # a vector step that learns, and compiles
         loop.round(bench.clock, lambda loop=loop, warm=warm: loop.timestep() > warm, lambda _: True)
 
     def one_round(loop: Loop, number: int) -> Round:
-        return loop.round(bench.clock, lambda: True, lambda passed: passed >= bench.args.seconds)
+        return loop.round(bench.clock, lambda: True, lambda passed: passed >= bench.scope.seconds)
 
     ways = [Way(loop.name, partial(one_round, loop), loop.parts) for loop in made]
-    return in_turns(ways, bench.args.rounds, agent=agent, unit="timesteps")
+    return in_turns(ways, bench.scope.rounds, agent=agent, unit="timesteps")
 
 
 def evaluation(bench: Bench, agent: str, legacy: bool = True) -> list[Row]:
@@ -242,14 +242,14 @@ def evaluation(bench: Bench, agent: str, legacy: bool = True) -> list[Row]:
     seed_everything(trial["seed"])
     world = MarineNavEnv3(EVAL_SEED, is_eval_env=True)
     episodes = create_eval_configs(world, trial["eval_schedule"])
-    learner = build_agent(trial, bench.args.device)
-    compiled = {"compile": bench.args.compile, "verbose": False}
-    batched = BatchedEvaluation(learner, episodes, bench.args.device, **compiled)
-    if bench.args.compile:
+    learner = build_agent(trial, bench.scope.device)
+    compiled = {"compile": bench.scope.compile, "verbose": False}
+    batched = BatchedEvaluation(learner, episodes, bench.scope.device, **compiled)
+    if bench.scope.compile:
         batched()  # compiles
     players = {"legacy": lambda: len(evaluate(world, learner, episodes, verbose=False))} if legacy else {}
     players["TorchRL, side by side"] = lambda: len(batched())
-    return work_in_turns(bench, players, bench.args.rounds, agent=agent, unit="episodes")
+    return work_in_turns(bench, players, bench.scope.rounds, agent=agent, unit="episodes")
 
 
 def work_in_turns(bench: Bench, works: dict[str, Callable[[], int]], rounds: int, **labels: Any) -> list[Row]:
@@ -266,7 +266,7 @@ def replay(bench: Bench) -> list[Row]:
     """Storing transitions and drawing batches, from full memories of different sizes."""
     names = {learner.prioritized: name for name, learner in reversed(LEARNERS.items())}
     rows = []
-    for size in sorted(bench.args.sizes):
+    for size in sorted(bench.scope.sizes):
         memories = {
             "legacy, uniform": legacy_memory(bench, bench.trial(names[False], buffer_size=size)),
             "TorchRL, uniform": torchrl_memory(bench, names[False], size),
@@ -277,13 +277,13 @@ def replay(bench: Bench) -> list[Row]:
                 store()
         for k, unit in enumerate(("transitions stored", "batches drawn")):
             works = {name: memory[k] for name, memory in memories.items()}
-            rows += work_in_turns(bench, works, 10 * bench.args.rounds, stored=size, unit=unit)
+            rows += work_in_turns(bench, works, 10 * bench.scope.rounds, stored=size, unit=unit)
     return rows
 
 
 def legacy_memory(bench: Bench, trial: Trial) -> Memory:
     """The legacy memory; a batch of it is lists, which become tensors only later."""
-    agent = train_rl_agents.build_trainer(trial, bench.args.device).rl_agent
+    agent = train_rl_agents.build_trainer(trial, bench.scope.device).rl_agent
     state = ([0.5] * SELF_SIZE, [[0.5] * OBJECT_SIZE] * 2)
 
     def store() -> int:
@@ -296,7 +296,7 @@ def legacy_memory(bench: Bench, trial: Trial) -> Memory:
 
 def torchrl_memory(bench: Bench, agent: str, size: int) -> Memory:
     """The replay of throughput mode; it stores the first step of its environments again and again."""
-    robots = bench.written["training_schedule"]["num_robots"][bench.args.stage]
+    robots = bench.written["training_schedule"]["num_robots"][bench.scope.stage]
     keys = {"num_envs": -(-ROBOT_STEPS // robots), "backend": "torch", "buffer_size": size}
     trainer = bench.trainer(bench.trial(agent, **keys))
     step = trainer.steps()

@@ -66,20 +66,20 @@ def update(bench: Bench, agent: str) -> list[Row]:
     """Updates on one batch, beside their matrix products alone."""
     trial, [draw] = some_draws(bench, agent, 1)
     works: dict[str, Callable[[], Any]] = {
-        "products alone": Products(build_agent(trial, bench.args.device).learner, draw)
+        "products alone": Products(build_agent(trial, bench.scope.device).learner, draw)
     }
     for name, way in ways(bench).items():
-        learner = build_agent(trial, bench.args.device).learner
+        learner = build_agent(trial, bench.scope.device).learner
         works[name] = partial(device_update(learner, way, trial.update), draw)
     for work in works.values():
         _many(bench, work, 0.0)  # warms up: compiles, or records a graph
-    timed = {name: partial(_many, bench, work, bench.args.seconds) for name, work in works.items()}
-    return work_in_turns(bench, timed, bench.args.rounds, agent=agent, unit="updates")
+    timed = {name: partial(_many, bench, work, bench.scope.seconds) for name, work in works.items()}
+    return work_in_turns(bench, timed, bench.scope.rounds, agent=agent, unit="updates")
 
 
 def seeds(bench: Bench, agent: str) -> list[Row]:
     """Updates of several seeds, one after the other and as one, in each way to compute them."""
-    trial, draws = some_draws(bench, agent, bench.args.seeds)
+    trial, draws = some_draws(bench, agent, bench.scope.seeds)
     whole, rows = stacked(draws), []
     for name, way in ways(bench).items():
         alone = [device_update(_learner(bench, trial), way, trial.update) for _ in draws]
@@ -91,14 +91,14 @@ def seeds(bench: Bench, agent: str) -> list[Row]:
         for work in works.values():
             _many(bench, work, 0.0)  # warms up
         timed = {
-            name: partial(_many, bench, work, bench.args.seconds, len(draws)) for name, work in works.items()
+            name: partial(_many, bench, work, bench.scope.seconds, len(draws)) for name, work in works.items()
         }
-        rows += work_in_turns(bench, timed, bench.args.rounds, agent=agent, unit="updates of a seed")
+        rows += work_in_turns(bench, timed, bench.scope.rounds, agent=agent, unit="updates of a seed")
     return rows
 
 
 def _learner(bench: Bench, trial: Trial) -> Learner:
-    return build_agent(trial, bench.args.device).learner
+    return build_agent(trial, bench.scope.device).learner
 
 
 def _each(updates: Sequence[Update], draws: Sequence[Draw]) -> None:
@@ -108,12 +108,12 @@ def _each(updates: Sequence[Update], draws: Sequence[Draw]) -> None:
 
 def ways(bench: Bench) -> dict[str, Way]:
     """How updates can be computed on the device, by names."""
-    if torch.device(bench.args.device).type == "cpu":
+    if torch.device(bench.scope.device).type == "cpu":
         found = {"eager": Way(), "compiled": Way(compiled=True)}
     else:
         captured, both = Way(captured=True), Way(compiled=True, captured=True)
         found = {"eager": Way(), "CUDA graph": captured, "compiled CUDA graph": both}
-    return {name: way for name, way in found.items() if bench.args.compile or not way.compiled}
+    return {name: way for name, way in found.items() if bench.scope.compile or not way.compiled}
 
 
 def some_draws(bench: Bench, agent: str, number: int) -> tuple[Trial, list[Draw]]:

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from agents.learners import LEARNERS
-from scripts.benchmark import build_parser, rates_table, usable
+from scripts.benchmark import rates_table
 from scripts.measuring import pipelines
 from scripts.measuring.pipelines import Bench, Clock, Row
+from scripts.measuring.scope import Scope, without_sweeps
+from torchrl_gpu.settings.parse import read_config
 
 CONFIG = Path(__file__).parents[2] / "config" / "ac_iqn.json"
 THROUGHPUT = {"AC-IQN": 4, "IQN": 4, "SAC": 4, "DDPG": 6, "DQN": 12, "Rainbow": 2.5}
@@ -21,8 +23,7 @@ pytestmark = pytest.mark.benchmark
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
-    args = build_parser().parse_args(["-C", str(CONFIG), "--seconds", "3"])
-    return Bench(args, usable(args), Clock(), tmp_path)
+    return Bench(Scope(seconds=3), without_sweeps(read_config(CONFIG).written), Clock(), tmp_path)
 
 
 def show(benchmark, measure, target: float | None = None) -> None:

@@ -1,6 +1,5 @@
 """The benchmark's clock, turns, loops and command line, with a faked clock and small runs."""
 
-import argparse
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ import torchrl_gpu.evaluation.one_by_one
 from scripts import benchmark
 from scripts.measuring import pipelines
 from scripts.measuring.pipelines import Bench, Clock, Loop, Round, Way, in_turns
+from scripts.measuring.scope import Scope
 
 CONFIG = {
     "seed": 3,
@@ -98,8 +98,7 @@ def test_ways_take_turns_and_ratios_pair_their_rounds():
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
-    args = argparse.Namespace(stage=-1, device="cpu", compile=False, warm_up=20)
-    return Bench(args, CONFIG, Clock(), tmp_path)
+    return Bench(Scope(compile=False, warm_up=20), CONFIG, Clock(), tmp_path)
 
 
 @pytest.mark.parametrize("num_envs", [0, 1, 4], ids=["legacy", "reproduction", "throughput"])
