@@ -10,6 +10,7 @@ import torch
 
 from torchrl_gpu.evaluation.metrics import Metrics
 from torchrl_gpu.experiment import build_trainer
+from torchrl_gpu.learn.denormals import flushed_denormals
 from torchrl_gpu.program import typed
 from torchrl_gpu.ranks import ALONE, Ranks
 from torchrl_gpu.runs import surroundings
@@ -55,6 +56,8 @@ def run_trials(
         stack.enter_context(cluster_of_collectors(trial))
         requests = stack.enter_context(StopRequests(silent=not ranks.first))
         stack.enter_context(explaining_shortage(trial))
+        if not trial.reproduction:  # which has the legacy numbers, the tiny ones too
+            stack.enter_context(flushed_denormals())
         runs = Runs(trials, device, verbosity, on_evaluation, ranks)
         runs.learn(requests, beats)
         if verbosity != "quiet" and ranks.first:
