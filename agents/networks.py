@@ -214,7 +214,7 @@ class NoisyLinear(nn.Module):
         """Draw new noise in place: `randn(in)`, then `randn(out)`, on the parameters' device."""
         noise_in = self._scaled_noise(self.in_features)
         noise_out = self._scaled_noise(self.out_features)
-        self.weight_epsilon.copy_(torch.outer(noise_out, noise_in))
+        torch.outer(noise_out, noise_in, out=self.weight_epsilon)
         self.bias_epsilon.copy_(noise_out)
 
     def forward(self, x: Tensor) -> Tensor:

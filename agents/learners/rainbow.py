@@ -41,13 +41,16 @@ class Rainbow_Policy(ObservationNetwork):  # noqa: N801 (legacy public name)
 
     def forward(self, observation: Observation, log: bool = False) -> Tensor:
         """Probabilities (B, 25, 51), or their logarithms."""
+        return (functional.log_softmax if log else functional.softmax)(self.logits(observation), dim=2)
+
+    def logits(self, observation: Observation) -> Tensor:
+        """What the softmax over atoms is taken of, (B, 25, 51)."""
         features = self.features(observation)
         value = functional.relu(self.hidden_layer_v_2(functional.relu(self.hidden_layer_v(features))))
         advantage = functional.relu(self.hidden_layer_a_2(functional.relu(self.hidden_layer_a(features))))
         value = self.output_layer_v(value).view(-1, 1, self.atoms)
         advantage = self.output_layer_a(advantage).view(-1, self.action_size, self.atoms)
-        logits = value + advantage - advantage.mean(dim=1, keepdim=True)
-        return functional.log_softmax(logits, dim=2) if log else functional.softmax(logits, dim=2)
+        return value + advantage - advantage.mean(dim=1, keepdim=True)
 
     def reset_noise(self) -> None:
         """Redraw the noise of the six layers in registration order."""
@@ -176,12 +179,15 @@ class Rainbow(DiscreteLearner, name="Rainbow"):
 
     def network_loss(self, batch: Batch, noise: Noise) -> dict[str, Tensor]:
         """Cross-entropy of every sample to its projected target distribution, (B,)."""
+        # The softmax is that of the 51 atoms of one action; those of the other 24 nobody reads.
         rows = torch.arange(len(batch.reward), device=batch.reward.device)
-        log_probabilities = self.policy_local(batch.state, log=True)[rows, batch.action.squeeze(1)]
+        logits = self.policy_local.logits(batch.state)[rows, batch.action.squeeze(1)]
+        log_probabilities = functional.log_softmax(logits, dim=1)
         with torch.no_grad():
             # Double Q-learning: the local network chooses, the target network evaluates.
             best = self._expectation(self.policy_local(batch.next_state)).argmax(dim=1)
-            next_probabilities = self.policy_target(batch.next_state)[rows, best]
+            next_logits = self.policy_target.logits(batch.next_state)[rows, best]
+            next_probabilities = functional.softmax(next_logits, dim=1)
             discount = batch.not_done * self.settings.discount**self.settings.n_step
             target = project(next_probabilities, batch.reward, discount, self.support, self.Vmin, self.Vmax)
         return {"network": -(target * log_probabilities).sum(dim=1)}
