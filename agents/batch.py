@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from typing_extensions import Self
 
+from agents.heap import keep_freed_memory
 from marinenav_env.envs.contract.layout import (
     OBJECT_ROWS,
     OBJECT_SIZE,
@@ -45,10 +46,12 @@ def without_empty_objects(observation: Observation) -> Observation:
 def in_parts(network: Callable[[Observation], Tensor], observation: Observation, rows: int) -> Tensor:
     """What a network gives for many observations, on a CPU for so many rows at a time.
 
-    The cache then holds the hidden layers: thousands take half the time.
+    The cache then holds the hidden layers: thousands take half the time. Each part frees what the next one
+    takes, which is why the process keeps it (`agents.heap`).
     """
     if observation[0].device.type != "cpu" or len(observation[0]) <= rows or observation[1] is None:
         return network(observation)
+    keep_freed_memory()
     parts = zip(*(values.split(rows) for values in observation), strict=True)
     return torch.cat([network(Observation(*part)) for part in parts])
 
