@@ -187,9 +187,9 @@ def markdown(data: Mapping[str, Any], order: Sequence[str]) -> str:
 
 
 def mean(rows: Sequence[Mapping], key: str) -> float:
-    """Of an estimate over seeds, NaN where one has none."""
-    values = [row["fresh"][key][0] for row in rows]
-    return float("nan") if None in values else statistics.mean(values)
+    """Of an estimate over the seeds that have one: a seed without any success has no travel time."""
+    values = [row["fresh"][key][0] for row in rows if row["fresh"][key][0] is not None]
+    return statistics.mean(values) if values else float("nan")
 
 
 def error(rows: Sequence[Mapping], key: str) -> float:
