@@ -36,9 +36,9 @@ def commands() -> list[str]:
         text = document.read_text(encoding="utf-8")
         for block in re.findall(r"^```(?:bash|sh|shell|console)\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
             found += [line.partition(" #")[0].strip() for line in block.replace("\\\n", " ").splitlines()]
-        found += re.findall(r"`((?:pytest|python3?|pip|make|marinenav \w+|marinenav-train) [^`]+)`", text)
-    whole = (" ".join(command.split("\n")) for command in found)  # whose line the text breaks, too
-    return [command for command in dict.fromkeys(whole) if command]
+        quoted = re.findall(r"`((?:pytest|python3?|pip|make|marinenav \w+|marinenav-train) [^`]+)`", text)
+        found += [command.replace("\n", " ") for command in quoted]  # whose line the text may break
+    return [command for command in dict.fromkeys(found) if command]
 
 
 def examples() -> list[str]:

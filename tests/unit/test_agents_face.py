@@ -279,6 +279,26 @@ def test_many_observations_are_acted_on_in_parts_as_at_once(agent_type, monkeypa
     assert sizes == ([200, 200] if agent_type == "SAC" else [64, 64, 64, 8, 200])  # SAC draws for all at once
 
 
+def test_parts_have_fewer_observations_the_more_quantiles_each_has(monkeypatch):
+    learner = Agent(agent_type="IQN", settings=LEARNERS["IQN"].Settings(acting_quantiles=5)).learner
+    observation = Observation(torch.randn(9, 7), torch.randn(9, 5, 5), torch.ones(9, 5))
+    sample, drawn = learner.sample_quantiles, []
+    monkeypatch.setattr(learner, "sample_quantiles", lambda *each: drawn.append(sample(*each)) or drawn[-1])
+
+    def quantiles(cached):
+        monkeypatch.setattr(iqn, "CACHED_QUANTILES", cached)
+        drawn.clear()
+        torch.manual_seed(3)
+        with torch.no_grad():
+            learner.greedy(observation)
+        assert torch.cat([taus for _, taus in drawn]).shape == (9, 5, 1)
+        return len(drawn), torch.cat([values for values, _ in drawn])
+
+    (parts, found), (once, expected) = quantiles(cached=10), quantiles(cached=1000)
+    assert (parts, once) == (5, 1)
+    torch.testing.assert_close(found, expected)
+
+
 # ---- learning
 
 
