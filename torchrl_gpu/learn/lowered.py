@@ -14,6 +14,7 @@ from torch._ops import OpOverload
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from marinenav_env.envs.torchrl_gpu.compilation import compiling, keep_memory
+from torchrl_gpu.learn import products
 
 Function = Callable[..., tuple[Tensor, ...]]
 """Of tensors; others that it reads or changes in place must stay where they are."""
@@ -32,6 +33,8 @@ def lower(function: Function, inputs: Sequence[Tensor], what: str) -> Function:
     # On the CPU calls between kernels take as long as small kernels do, so C++ makes them, not Python.
     options = {"cpp_wrapper": True} if on_cpu else {}
     decompositions = {torch.ops.aten.addmm.default: _bias_apart} if on_cpu else {}
+    if on_cpu and products.onednn_is_faster():
+        decompositions[torch.ops.aten.mm.default] = products.product
     keep_memory()
     with compiling(what):
         graph = trace(function, inputs, decompositions)
