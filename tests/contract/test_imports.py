@@ -18,7 +18,7 @@ FLOORS = (
     (f"{TENSORS}.env", WORLD),
     (f"{WORLD}.rows",),
     (f"{WORLD}.pettingzoo", f"{WORLD}.gymnasium", f"{WORLD}.gymnasium_vector"),
-    ("agents.heap",),
+    ("agents.heap", "agents.products"),
     ("agents", "agents.settings", "agents.batch"),
     ("agents.networks", "agents.classical"),
     ("agents.learners", "agents.models.files"),
@@ -50,6 +50,7 @@ COMMANDS = (
 )  # may put off torch
 LEGACY_USERS = ("agents.legacy", "scripts.train_rl_agents", "scripts.benchmark")
 PUBLIC = {"_replace", "_fields", "_asdict", "_make"}  # of a NamedTuple
+PUBLIC |= {"_linear_pointwise"}  # torch's only call of oneDNN for single precision
 
 
 def read_modules() -> dict[str, ast.Module]:

@@ -3,10 +3,13 @@
 import pytest
 import torch
 
+from agents import batch, products
 from agents.agent import Agent
+from agents.batch import split_observation
 from agents.learners import LEARNERS
+from marinenav_env.envs.contract.layout import OBSERVATION_SIZE
 from tests.unit.test_update import assert_same_learning, batch_for, compiled
-from torchrl_gpu.learn import lowered, products
+from torchrl_gpu.learn import lowered
 
 PRODUCT = torch.ops.marinenav.product.default
 MM = torch.ops.aten.mm.default
@@ -17,7 +20,8 @@ def by_onednn(monkeypatch):
     """As on a processor where it is faster."""
     if not torch.backends.mkldnn.is_available():
         pytest.skip("torch has no oneDNN here")
-    monkeypatch.setattr(products, "onednn_is_faster", lambda: True)
+    for module in (batch, lowered):
+        monkeypatch.setattr(module, "onednn_is_faster", lambda: True)
 
 
 @pytest.fixture
@@ -57,12 +61,34 @@ def test_layers_and_their_gradients_are_its(by_onednn, graphs):
     compiled(agent.learner)(batch_for(agent))
     taken = [node for node in graphs[0].graph.nodes if node.target == PRODUCT]
     assert len(taken) > 20
-    assert not any(
-        node.target == MM
-        and min(*node.args[0].meta["val"].shape, node.meta["val"].shape[1]) >= products.LEAST_SIZE
-        and 2 * node.args[0].meta["val"].numel() * node.meta["val"].shape[1] >= products.LEAST_FLOPS
-        for node in graphs[0].graph.nodes
-    )
+    left = [node for node in graphs[0].graph.nodes if node.target == MM]
+    sizes = [(*node.args[0].meta["val"].shape, node.meta["val"].shape[1]) for node in left]
+    assert left
+    assert not any(products.suits_onednn(*size, torch.float32) for size in sizes)
+
+
+@pytest.mark.parametrize("agent_type", LEARNERS)
+def test_acting_for_many_is_the_same_by_it(agent_type, monkeypatch):
+    agent = Agent(agent_type=agent_type)
+    observation = split_observation(batch_for(agent, size=300).rows[:, :OBSERVATION_SIZE])
+    acting = agent.learner.greedy if agent.continuous else agent.learner.action_values
+    found = {}
+    for faster in (False, True):
+        monkeypatch.setattr(batch, "onednn_is_faster", lambda faster=faster: faster)
+        torch.manual_seed(0)
+        with torch.no_grad(), torch.profiler.profile() as profile:
+            found[faster] = batch.in_parts(acting, observation, 128)
+        calls = {event.key for event in profile.key_averages()}
+        assert ("mkldnn::_linear_pointwise" in calls) == faster
+    torch.testing.assert_close(found[True], found[False], rtol=1e-4, atol=1e-5)
+
+
+def test_one_that_is_to_be_differentiated_is_not_its(monkeypatch):
+    monkeypatch.setattr(batch, "onednn_is_faster", lambda: True)
+    agent = Agent(agent_type="DDPG")
+    observation = split_observation(batch_for(agent, size=300).rows[:, :OBSERVATION_SIZE])
+    agent.learner.greedy(observation).sum().backward()
+    assert all(weight.grad is not None for weight in agent.learner.policy_local.actor.parameters())
 
 
 @pytest.mark.parametrize(
@@ -76,7 +102,7 @@ def test_layers_and_their_gradients_are_its(by_onednn, graphs):
 def test_it_is_taken_on_processors_that_mkl_takes_for_narrow(cpuinfo, capability, faster, monkeypatch):
     if not (torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available()):
         pytest.skip("torch has no MKL or no oneDNN here")
-    monkeypatch.setattr(products, "_processor", lambda: cpuinfo)
+    monkeypatch.setattr(products, "processor", lambda: cpuinfo)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
     assert products.onednn_is_faster.__wrapped__() is faster
 

@@ -13,8 +13,9 @@ from torch import Tensor, fx
 from torch._ops import OpOverload
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from agents.products import onednn_is_faster
 from marinenav_env.envs.torchrl_gpu.compilation import compiling, keep_memory
-from torchrl_gpu.learn import products
+from torchrl_gpu.learn.products import product
 
 Function = Callable[..., tuple[Tensor, ...]]
 """Of tensors; others that it reads or changes in place must stay where they are."""
@@ -33,8 +34,8 @@ def lower(function: Function, inputs: Sequence[Tensor], what: str) -> Function:
     # On the CPU calls between kernels take as long as small kernels do, so C++ makes them, not Python.
     options = {"cpp_wrapper": True} if on_cpu else {}
     decompositions = {torch.ops.aten.addmm.default: _bias_apart} if on_cpu else {}
-    if on_cpu and products.onednn_is_faster():
-        decompositions[torch.ops.aten.mm.default] = products.product
+    if on_cpu and onednn_is_faster():
+        decompositions[torch.ops.aten.mm.default] = product
     keep_memory()
     with compiling(what):
         graph = trace(function, inputs, decompositions)

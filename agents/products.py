@@ -1,0 +1,54 @@
+"""Matrix products on processors of which torch's own take half the width.
+
+On a CPU torch multiplies matrices of single precision by MKL, which takes AVX-512 on Intel's processors and
+AVX2 on all others. oneDNN, which torch brings as well, takes what a processor can.
+"""
+
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+LEAST_FLOPS = 2_000_000
+"""Of a product: a smaller one is done before oneDNN has begun."""
+LEAST_SIZE = 16
+"""Of each axis: narrower ones fill no vector."""
+
+
+class LayersByOneDNN(TorchFunctionMode):
+    """Within the block oneDNN computes large layers; nothing of it can be differentiated."""
+
+    def __torch_function__(
+        self, function: Callable, types: Any, args: Sequence = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """What a function of torch returns."""
+        if function is functional.linear and not kwargs:
+            x, weight, *bias = args
+            if suits_onednn(x.numel() // x.shape[-1], *weight.t().shape, x.dtype):
+                plain = bias[0] if bias else None, "none", [], ""  # no activation
+                return torch.ops.mkldnn._linear_pointwise(x, weight, *plain)
+        return function(*args, **(kwargs or {}))
+
+
+def suits_onednn(rows: int, inner: int, columns: int, dtype: torch.dtype) -> bool:
+    """Whether a product of these sizes is large enough, and of a precision that it is faster with."""
+    large = min(rows, inner, columns) >= LEAST_SIZE and 2 * rows * inner * columns >= LEAST_FLOPS
+    return large and dtype == torch.float32
+
+
+@cache
+def onednn_is_faster() -> bool:
+    """Whether products that suit it are: on processors of AMD with AVX-512."""
+    both = torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available()
+    return both and torch.backends.cpu.get_cpu_capability() == "AVX512" and "AuthenticAMD" in processor()
+
+
+def processor() -> str:
+    """What is known of the processor, its maker's name among it."""
+    told = Path("/proc/cpuinfo")
+    return told.read_text(errors="replace") if told.exists() else platform.processor()
