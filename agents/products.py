@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
@@ -28,11 +29,15 @@ class LayersByOneDNN(TorchFunctionMode):
     ) -> Any:
         """What a function of torch returns."""
         if function is functional.linear and not kwargs:
-            x, weight, *bias = args
+            x, weight, *_ = args
             if suits_onednn(x.numel() // x.shape[-1], *weight.t().shape, x.dtype):
-                plain = bias[0] if bias else None, "none", [], ""  # no activation
-                return torch.ops.mkldnn._linear_pointwise(x, weight, *plain)
+                return layer_by_onednn(*args)
         return function(*args, **(kwargs or {}))
+
+
+def layer_by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """The sums x @ weight.T + bias: (..., K), (M, K) and (M,) -> (..., M)."""
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")  # without activation
 
 
 def suits_onednn(rows: int, inner: int, columns: int, dtype: torch.dtype) -> bool:

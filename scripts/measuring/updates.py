@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, fx
 
 from agents.learners.base import Learner
+from agents.products import layer_by_onednn, onednn_is_faster, suits_onednn
 from scripts.measuring.pipelines import Bench, Row, work_in_turns
 from torchrl_gpu.experiment import build_agent
 from torchrl_gpu.learn.stack import Stack, stacked
@@ -27,7 +28,8 @@ PRODUCTS = {torch.ops.aten.mm.default: 0, torch.ops.aten.addmm.default: 1, torch
 class Products:
     """The matrix products of one update after the other, of the same shapes and strides on random numbers.
 
-    They are found in the update as the compiler gets it, gradients included.
+    They are found in the update as the compiler gets it, gradients included, and computed by the library that
+    a compiled update takes (`agents.products`).
 
     Attributes:
         flops: Floating point operations of an update, in the mean.
@@ -43,17 +45,24 @@ class Products:
     def __call__(self) -> None:
         """Those of the next update."""
         for a, b, product in next(self._turns):
-            torch.matmul(a, b, out=product)
+            if product is None:
+                layer_by_onednn(a, b.t())
+            else:
+                torch.matmul(a, b, out=product)
 
 
-def _products(graph: fx.GraphModule, device: str | torch.device) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """Factors and products, in the order of the update."""
+def _products(
+    graph: fx.GraphModule, device: str | torch.device
+) -> list[tuple[Tensor, Tensor, Tensor | None]]:
+    """Factors and where their product goes, in the order of the update; None for those by oneDNN."""
+    by_onednn = torch.device(device).type == "cpu" and onednn_is_faster()
     found = []
     for node in graph.graph.nodes:
         if node.target in PRODUCTS:
             first = PRODUCTS[node.target]
             a, b = (_like(factor.meta["val"], device) for factor in node.args[first : first + 2])
-            found.append((a, b, a @ b))
+            suits = by_onednn and a.ndim == 2 and suits_onednn(*a.shape, b.shape[1], a.dtype)
+            found.append((a, b, None if suits else a @ b))
     return found
 
 
