@@ -1,4 +1,4 @@
-"""Large matrix products of a compiled update, which oneDNN computes where MKL is slow."""
+"""Large matrix products of acting and of compiled updates, which oneDNN computes where MKL is slow."""
 
 import pytest
 import torch
@@ -16,10 +16,15 @@ MM = torch.ops.aten.mm.default
 
 
 @pytest.fixture
-def by_onednn(monkeypatch):
-    """As on a processor where it is faster."""
+def onednn():
+    """Nothing, where torch has it."""
     if not torch.backends.mkldnn.is_available():
         pytest.skip("torch has no oneDNN here")
+
+
+@pytest.fixture
+def by_onednn(monkeypatch, onednn):
+    """As on a processor where it is faster."""
     for module in (batch, lowered):
         monkeypatch.setattr(module, "onednn_is_faster", lambda: True)
 
@@ -68,7 +73,7 @@ def test_layers_and_their_gradients_are_its(by_onednn, graphs):
 
 
 @pytest.mark.parametrize("agent_type", LEARNERS)
-def test_acting_for_many_is_the_same_by_it(agent_type, monkeypatch):
+def test_acting_for_many_is_the_same_by_it(agent_type, monkeypatch, onednn):
     agent = Agent(agent_type=agent_type)
     observation = split_observation(batch_for(agent, size=300).rows[:, :OBSERVATION_SIZE])
     acting = agent.learner.greedy if agent.continuous else agent.learner.action_values
@@ -83,8 +88,7 @@ def test_acting_for_many_is_the_same_by_it(agent_type, monkeypatch):
     torch.testing.assert_close(found[True], found[False], rtol=1e-4, atol=1e-5)
 
 
-def test_one_that_is_to_be_differentiated_is_not_its(monkeypatch):
-    monkeypatch.setattr(batch, "onednn_is_faster", lambda: True)
+def test_one_that_is_to_be_differentiated_is_not_its(by_onednn):
     agent = Agent(agent_type="DDPG")
     observation = split_observation(batch_for(agent, size=300).rows[:, :OBSERVATION_SIZE])
     agent.learner.greedy(observation).sum().backward()
