@@ -61,6 +61,16 @@ def test_large_products_of_single_precision_are_its(rows, inner, columns, dtype,
     assert torch.equal(found, a @ b)
 
 
+def test_products_of_several_seeds_are_its_one_by_one(by_onednn, graphs):
+    a, b = torch.randn(3, 64, 128), torch.randn(3, 128, 128)
+    (found,) = lowered.lower(lambda a, b: (a @ b,), [a, b], "products")(a, b)
+    assert [node.target for node in graphs[0].graph.nodes].count(PRODUCT) == 3
+    torch.testing.assert_close(found, a @ b, rtol=1e-5, atol=1e-5)
+    few = a[:, :8]
+    lowered.lower(lambda a, b: (a @ b,), [few, b], "small products")
+    assert PRODUCT not in targets(graphs[1])
+
+
 def test_layers_and_their_gradients_are_its(by_onednn, graphs):
     agent = Agent(agent_type="AC-IQN")
     compiled(agent.learner)(batch_for(agent))

@@ -15,7 +15,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from agents.products import onednn_is_faster
 from marinenav_env.envs.torchrl_gpu.compilation import compiling, keep_memory
-from torchrl_gpu.learn.products import product
+from torchrl_gpu.learn.products import product, product_of_each
 
 Function = Callable[..., tuple[Tensor, ...]]
 """Of tensors; others that it reads or changes in place must stay where they are."""
@@ -35,7 +35,7 @@ def lower(function: Function, inputs: Sequence[Tensor], what: str) -> Function:
     options = {"cpp_wrapper": True} if on_cpu else {}
     decompositions = {torch.ops.aten.addmm.default: _bias_apart} if on_cpu else {}
     if on_cpu and onednn_is_faster():
-        decompositions[torch.ops.aten.mm.default] = product
+        decompositions |= {torch.ops.aten.mm.default: product, torch.ops.aten.bmm.default: product_of_each}
     keep_memory()
     with compiling(what):
         graph = trace(function, inputs, decompositions)

@@ -24,6 +24,13 @@ def product(a: Tensor, b: Tensor) -> Tensor:
     return torch.ops.marinenav.product(a, b)
 
 
+def product_of_each(a: Tensor, b: Tensor) -> Tensor:
+    """The same instead of `aten.bmm`, each by itself; (N, L, K) and (N, K, M) -> (N, L, M)."""
+    if not suits_onednn(*a.shape[1:], b.shape[2], a.dtype):
+        return NotImplemented
+    return torch.stack([product(x, y) for x, y in zip(a.unbind(), b.unbind(), strict=True)])
+
+
 @cache
 def _teach_compiler() -> None:
     """Tell it which call a product is."""
