@@ -4,16 +4,16 @@ On a CPU torch multiplies matrices of single precision by MKL, which takes AVX-5
 AVX2 on all others. oneDNN, which torch brings as well, takes what a processor can.
 """
 
-import platform
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
+
+from agents.processor import of_processor
 
 LEAST_FLOPS = 2_000_000
 """Of a product: a smaller one is done before oneDNN has begun."""
@@ -50,10 +50,5 @@ def suits_onednn(rows: int, inner: int, columns: int, dtype: torch.dtype) -> boo
 def onednn_is_faster() -> bool:
     """Whether products that suit it are: on processors of AMD with AVX-512."""
     both = torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available()
-    return both and torch.backends.cpu.get_cpu_capability() == "AVX512" and "AuthenticAMD" in processor()
-
-
-def processor() -> str:
-    """What is known of the processor, its maker's name among it."""
-    told = Path("/proc/cpuinfo")
-    return told.read_text(errors="replace") if told.exists() else platform.processor()
+    wide = torch.backends.cpu.get_cpu_capability() == "AVX512"
+    return both and wide and "AuthenticAMD" in of_processor("vendor_id")

@@ -18,6 +18,7 @@ FLOORS = (
     (f"{TENSORS}.env", WORLD),
     (f"{WORLD}.rows",),
     (f"{WORLD}.pettingzoo", f"{WORLD}.gymnasium", f"{WORLD}.gymnasium_vector"),
+    ("agents.processor",),
     ("agents.heap", "agents.products"),
     ("agents", "agents.settings", "agents.batch"),
     ("agents.networks", "agents.classical"),

@@ -116,7 +116,7 @@ def test_one_that_is_to_be_differentiated_is_not_its(by_onednn):
 def test_it_is_taken_on_processors_that_mkl_takes_for_narrow(cpuinfo, capability, faster, monkeypatch):
     if not (torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available()):
         pytest.skip("torch has no MKL or no oneDNN here")
-    monkeypatch.setattr(products, "processor", lambda: cpuinfo)
+    monkeypatch.setattr(products, "of_processor", lambda field: cpuinfo)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
     assert products.onednn_is_faster.__wrapped__() is faster
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from agents.processor import of_processor
 from marinenav_env.files import write_text
 from torchrl_gpu import __version__
 
@@ -33,12 +34,7 @@ def machine(device: str = "cpu") -> dict[str, Any]:
 
 def cpu_model() -> str:
     """Name of the processor."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
-    except OSError:
-        names = []
-    return names[0] if names else platform.processor() or platform.machine()
+    return of_processor("model name") or platform.machine()
 
 
 def versions() -> dict[str, str]:
