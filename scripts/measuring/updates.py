@@ -30,39 +30,30 @@ class Products:
 
     They are found in the update as the compiler gets it, gradients included, and computed by the library that
     a compiled update takes (`agents.products`).
-
-    Attributes:
-        flops: Floating point operations of an update, in the mean.
     """
 
     def __init__(self, learner: Learner, draw: Drawn) -> None:
-        of_updates = [_products(graph, learner.device) for graph in traced_updates(learner, draw)]
-        counts = [sum(2 * a.numel() * b.shape[-1] for a, b, _ in each) for each in of_updates]
-        self.flops = sum(counts) / len(counts)
-        self._turns = cycle(of_updates)
+        self._turns = cycle([_products(graph, learner.device) for graph in traced_updates(learner, draw)])
 
     @torch.no_grad()
     def __call__(self) -> None:
         """Those of the next update."""
-        for a, b, product in next(self._turns):
-            if product is None:
-                layer_by_onednn(a, b.t())
-            else:
-                torch.matmul(a, b, out=product)
+        for multiply in next(self._turns):
+            multiply()
 
 
-def _products(
-    graph: fx.GraphModule, device: str | torch.device
-) -> list[tuple[Tensor, Tensor, Tensor | None]]:
-    """Factors and where their product goes, in the order of the update; None for those by oneDNN."""
+def _products(graph: fx.GraphModule, device: str | torch.device) -> list[Callable[[], Any]]:
+    """The products, in the order of the update."""
     by_onednn = torch.device(device).type == "cpu" and onednn_is_faster()
     found = []
     for node in graph.graph.nodes:
         if node.target in PRODUCTS:
             first = PRODUCTS[node.target]
             a, b = (_like(factor.meta["val"], device) for factor in node.args[first : first + 2])
-            suits = by_onednn and a.ndim == 2 and suits_onednn(*a.shape, b.shape[1], a.dtype)
-            found.append((a, b, None if suits else a @ b))
+            if by_onednn and a.ndim == 2 and suits_onednn(*a.shape, b.shape[1], a.dtype):
+                found.append(partial(layer_by_onednn, a, b.t()))
+            else:
+                found.append(partial(torch.matmul, a, b, out=a @ b))
     return found
 
 
