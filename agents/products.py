@@ -1,7 +1,8 @@
 """Matrix products on processors of which torch's own take half the width.
 
 On a CPU torch multiplies matrices of single precision by MKL, which takes AVX-512 on Intel's processors and
-AVX2 on all others. oneDNN, which torch brings as well, takes what a processor can.
+AVX2 on all others. oneDNN, which torch brings as well, takes what a processor can. That is worth it where the
+units are 512 bits wide: of AMD's since Zen 5, while Zen 4 does such an instruction in two halves.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,8 @@ LEAST_FLOPS = 2_000_000
 """Of a product: a smaller one is done before oneDNN has begun."""
 LEAST_SIZE = 16
 """Of each axis: narrower ones fill no vector."""
+ZEN_5 = 26
+"""Family of AMD's processors; Zen 3 and 4 are of 25."""
 
 
 class LayersByOneDNN(TorchFunctionMode):
@@ -48,7 +51,9 @@ def suits_onednn(rows: int, inner: int, columns: int, dtype: torch.dtype) -> boo
 
 @cache
 def onednn_is_faster() -> bool:
-    """Whether products that suit it are: on processors of AMD with AVX-512."""
+    """Whether products that suit it are: on processors of AMD since Zen 5, where AVX-512 may be used."""
     both = torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available()
-    wide = torch.backends.cpu.get_cpu_capability() == "AVX512"
-    return both and wide and "AuthenticAMD" in of_processor("vendor_id")
+    if not both or torch.backends.cpu.get_cpu_capability() != "AVX512":
+        return False
+    family = of_processor("cpu family")
+    return of_processor("vendor_id") == "AuthenticAMD" and family.isdecimal() and int(family) >= ZEN_5

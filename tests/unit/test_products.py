@@ -106,17 +106,21 @@ def test_one_that_is_to_be_differentiated_is_not_its(by_onednn):
 
 
 @pytest.mark.parametrize(
-    ("cpuinfo", "capability", "faster"),
+    ("maker", "family", "capability", "faster"),
     [
-        ("vendor_id\t: AuthenticAMD\n", "AVX512", True),
-        ("vendor_id\t: AuthenticAMD\n", "AVX2", False),
-        ("vendor_id\t: GenuineIntel\n", "AVX512", False),
+        ("AuthenticAMD", "26", "AVX512", True),
+        ("AuthenticAMD", "27", "AVX512", True),
+        ("AuthenticAMD", "25", "AVX512", False),
+        ("AuthenticAMD", "26", "AVX2", False),
+        ("GenuineIntel", "26", "AVX512", False),
+        ("arm", "arm", "AVX512", False),
     ],
 )
-def test_it_is_taken_on_processors_that_mkl_takes_for_narrow(cpuinfo, capability, faster, monkeypatch):
+def test_it_is_taken_where_mkl_takes_half_the_width(maker, family, capability, faster, monkeypatch):
     if not (torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available()):
         pytest.skip("torch has no MKL or no oneDNN here")
-    monkeypatch.setattr(products, "of_processor", lambda field: cpuinfo)
+    told = {"vendor_id": maker, "cpu family": family}
+    monkeypatch.setattr(products, "of_processor", told.__getitem__)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
     assert products.onednn_is_faster.__wrapped__() is faster
 
