@@ -155,7 +155,6 @@ NOT_RUN_HERE = {
     "python3 -m venv .venv": "what `make` does, see run_make",
     '.venv/bin/python -m pip install --editable ".[dev]"': "what `make` does, see run_make",
     "source .venv/bin/activate": "changes the shell; there is no such environment here",
-    "pip install --upgrade torch torchrl": "needs the network and minutes",
     "marinenav compare-policies ORCA APF sac ours=runs/training_STAMP/seed_0 -P 2 -o comparison": "takes "
     "minutes; smaller below it, and in test_compare_policies.py",
     "pip install tensorboard": "needs the network",
@@ -167,14 +166,11 @@ NOT_RUN_HERE = {
     "marinenav train -C config/ac_iqn.json --fast collectors=4 --ray 10.0.0.1:6379": "a cluster",
     f"{TORCHRUN} -C config/fast_sac.json -D cuda": "needs GPUs, see test_ranks.py",
     f"{TORCHRUN} --resume runs/training_STAMP -D cuda": "needs GPUs, see test_ranks.py",
-    "python scripts/scaling.py sweep num_envs=64 backend=torch": "needs Ray, and takes minutes",
     "python scripts/scaling.py sweep num_envs=64 backend=torch --turns 2": "needs Ray, and takes minutes",
     "python scripts/scaling.py sweep num_envs=64 backend=torch --turns 2 --timesteps 14000": "needs Ray, and "
     "takes minutes",
     "python scripts/scaling.py collectors num_envs=256 --timesteps 2000": "needs Ray, and takes minutes",
     "python scripts/scaling.py ranks num_envs=256": "takes minutes",
-    "torchrun --nproc-per-node 2 scripts/scaling.py ranks num_envs=256": "needs two processes",
-    "torchrun --nproc-per-node 2 scripts/scaling.py messages": "needs two processes",
     'pip install "marinenav[faces]"': "needs the network",
     'pip install "marinenav[sb3]"': "needs the network",
     "pip download --no-deps -d wheels": "needs the network",
@@ -193,7 +189,6 @@ NOT_RUN_HERE = {
     "marinenav train -C config/quickstart.json logger=tensorboard seed=0..2": "see test_dashboards.py",
     "tensorboard --logdir runs": "a server; what it reads is looked at in test_dashboards.py",
     "python -m torchrl_gpu.settings": "what it writes is compared in test_config.py",
-    "python -m tests.e2e.bad_inputs": "what it writes is compared row by row in test_bad_inputs.py",
 }
 """Commands, and why they are not run; an installed wheel is tried in test_wheel.py."""
 
@@ -284,6 +279,12 @@ def test_a_documented_command_runs(command: str, workplace: Path) -> None:
 @pytest.mark.parametrize("command", [example for example in examples() if example not in commands()])
 def test_an_example_of_a_help_runs(command: str, workplace: Path) -> None:
     test_a_documented_command_runs(command, workplace)
+
+
+def test_what_is_not_run_is_still_documented() -> None:
+    known = {*commands(), *examples()}
+    assert not set(NOT_RUN_HERE) - known
+    assert all(any(command.startswith(start) for command in known) for start in TESTED_ELSEWHERE)
 
 
 @pytest.mark.parametrize(
