@@ -137,7 +137,9 @@ class QuantileNetwork(ObservationNetwork):
 
 @dataclass(eq=False, repr=False)
 class Actor(ObservationNetwork):
-    """Deterministic actor of AC-IQN and DDPG: a = (2/π) atan(o(h2(h(φ)))), inside (-1, 1).
+    """Deterministic actor of AC-IQN, DDPG and TD3: a = (2/π) atan(o(h2(h(φ)))), inside (-1, 1).
+
+    SAC's adds a deviation to it.
 
     Quirk A14: `value_ranges_of_action` sets only the number of dimensions and the range of exploration.
     """

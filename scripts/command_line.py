@@ -1,4 +1,4 @@
-"""What the viewing scripts share at the command line: help, version, exit statuses.
+"""What the commands share at the command line: help, version, exit statuses.
 
 Exit statuses: 0 done, 1 failed, 2 bad usage or bad input. A bad input is one line that names the file or
 argument and what is allowed.

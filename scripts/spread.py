@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from scripts.command_line import InputError, check_file, markdown_table, new_parser, output_path, refused, run
+from scripts.tabulating.seeds import standard_error
 from torchrl_gpu.program import positive
 from torchrl_gpu.settings.errors import ConfigError
 
@@ -155,7 +156,7 @@ def cell(values: np.ndarray, digits: int, told: Difference | None, p: float | No
     """Mean and standard error, then how far from the first label."""
     text = f"{values.mean():.{digits}f}"
     if len(values) > 1:
-        text += f" ± {values.std(ddof=1) / len(values) ** 0.5:.{digits}f}"
+        text += f" ± {standard_error(values):.{digits}f}"
     if told is None:
         return text
     return f"{text}; {told.value:+.{digits}f} ± {told.half:.{digits}f}, p {p:.2f}"

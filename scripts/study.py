@@ -10,6 +10,7 @@ from typing import Any
 
 from scripts.command_line import InputError, command, markdown_table, new_parser, refused, run
 from scripts.episodes_played import LEGACY_PER_STAGE
+from scripts.tabulating.seeds import standard_error
 from torchrl_gpu import train_torchrl_gpu
 from torchrl_gpu.program import positive
 from torchrl_gpu.runs.refusals import check_device
@@ -142,7 +143,7 @@ def summary(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
     for key, (_, _, worst) in COLUMNS.items():
         if key in rows[0]:
             values = [row[key] for row in rows]
-            error = statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0.0
+            error = standard_error(values) if len(values) > 1 else 0.0
             found[key] = {"mean": statistics.mean(values), "standard_error": error, "worst": worst(values)}
     return found
 

@@ -30,6 +30,7 @@ from torchrl_gpu.runs.sweep import trial_folder
 from torchrl_gpu.seeding import EVAL_SEED, kept_generators, seed_everything
 from torchrl_gpu.settings.parse import ConfigError, Experiment, Trial, make_trials, read_config
 from torchrl_gpu.torchrl_trainer import TorchRLTrainer
+from torchrl_gpu.watch.progress import Verbosity
 
 Config = Mapping[str, Any] | str | Path
 """A config, or the JSON file that holds it."""
@@ -72,8 +73,10 @@ def train(
 
     Raises:
         ConfigError: The config cannot be used, or needs what this machine lacks.
+        ValueError: ``verbosity`` is another.
         KeyboardInterrupt: A signal stopped it, in the main thread; the message says how to go on.
     """
+    Verbosity.named(verbosity)
     experiment = _read(config)
     if len(experiment.trials) > 1:
         raise ConfigError(f"the config describes {len(experiment.trials)} trials; train them one by one")

@@ -87,7 +87,7 @@ class Runs:
         self.generators: list[OwnGenerators] = []
         alone = len(trials) == 1
         for folder, trial in trials.items():
-            trainer = build_trainer(trial, device, folder, Verbosity[verbosity.upper()], ranks)
+            trainer = build_trainer(trial, device, folder, Verbosity.named(verbosity), ranks)
             trainer.on_evaluation = on_evaluation
             place = folder / CHECKPOINTS
             self.trainers.append(trainer)

@@ -16,7 +16,7 @@ from agents.networks import Actor, ActorCriticPolicy, ObservationNetwork, encode
 
 @dataclass(eq=False, repr=False)
 class Critic(ObservationNetwork):
-    """Value Q(s, a), also of SAC."""
+    """Value Q(s, a), also of SAC and TD3."""
 
     action_dimension: int
     device: InitVar[str | torch.device] = "cpu"

@@ -135,7 +135,7 @@ class SAC(ContinuousLearner, name="SAC"):
         return {"actor": -value.mean()}
 
     def _soft_value(self, policy: SAC_Policy, observation: Observation, noise: Tensor) -> Tensor:
-        """min(Q1, A2)(s, a) - α log π(a|s) for the action that `noise` gives, (B, 1)."""
+        """min(Q1, Q2)(s, a) - α log π(a|s) for the action that `noise` gives, (B, 1)."""
         actions, log_density = policy.actor.sample(observation, noise)
         return self._smaller_value(policy, observation, actions) - self.alpha * log_density
 

@@ -177,7 +177,7 @@ class ReplayMemory:
         self.t = 0 if terminal else self.t + 1
 
     def state_batch(self, states: Sequence[State]) -> StateBatch:
-        """See `replay_buffer.state_batch`."""
+        """See `agents.batch.state_batch`."""
         return state_batch(states)
 
     def store(self, state: State, action: int, reward: float, next_state: State, done: bool) -> None:

@@ -41,7 +41,7 @@ class ReplayBuffer:
         return self.state_batch(states), actions, rewards, self.state_batch(next_states), dones
 
     def state_batch(self, states: Sequence[State]) -> StateBatch:
-        """See the module's `state_batch`."""
+        """See `agents.batch.state_batch`."""
         return state_batch(states, self.obj_len, self.max_object_num)
 
     def size(self) -> int:

@@ -18,6 +18,7 @@ from scripts.drawing.episodes import read_episodes, read_json
 from scripts.drawing.learning import NOT_COMPARED, Curve, Trial, learning_curves, mean_of
 from scripts.drawing.output import player
 from scripts.drawing.recording import read_recording
+from scripts.tabulating.seeds import standard_error
 from scripts.view_episode import WIDTHS, animation_steps
 from torchrl_gpu.evaluation.metrics import Metrics
 from torchrl_gpu.evaluation.record import EvaluationRecord
@@ -40,9 +41,8 @@ def number(value: float, digits: int) -> str:
 
 def spread(values: Sequence[float], digits: int) -> str:
     """Mean over the seeds and, of several, the standard error."""
-    values = np.asarray(values, dtype=float)
-    error = f" ± {number(values.std() / len(values) ** 0.5, digits)}" if len(values) > 1 else ""
-    return number(values.mean(), digits) + error
+    error = f" ± {number(standard_error(values), digits)}" if len(values) > 1 else ""
+    return number(np.mean(values), digits) + error
 
 
 def summary(curves: Sequence[Curve]) -> str:

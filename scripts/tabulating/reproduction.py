@@ -19,6 +19,7 @@ from marinenav_env.files import replacing, write_text
 from scripts.command_line import InputError, markdown_table, refused
 from scripts.drawing.learning import Curve, Trial, learning_curves, read_trial
 from scripts.drawing.output import save_figure
+from scripts.tabulating.seeds import standard_error
 from torchrl_gpu.evaluation.fleets import Beginning, play, results_of
 from torchrl_gpu.evaluation.metrics import FleetMetrics, Metrics, Z
 from torchrl_gpu.evaluation.one_by_one import evaluate
@@ -195,6 +196,6 @@ def mean(rows: Sequence[Mapping], key: str) -> float:
 def error(rows: Sequence[Mapping], key: str) -> float:
     """Standard error over seeds; of a single one that of its episodes."""
     if len(rows) > 1:
-        return statistics.stdev(row["fresh"][key][0] for row in rows) / len(rows) ** 0.5
+        return standard_error(row["fresh"][key][0] for row in rows)
     _, low, high, _ = rows[0]["fresh"][key]
     return (high - low) / 2 / Z

@@ -117,18 +117,27 @@ def test_without_a_seed_no_two_environments_are_alike(backend):
 @pytest.mark.parametrize(
     ("continuous", "action"), [(True, float("nan")), (True, float("inf")), (False, -1), (False, 25)]
 )
-def test_an_action_that_is_none_is_refused_and_changes_nothing(continuous, action):
+def test_an_invalid_action_is_refused_and_changes_nothing(continuous, action):
     env = make_env("torch", continuous=continuous)
     td = env.rand_action(env.reset())
     td["agents", "action"][2, 1] = action
     before = env.world.state
     allowed = "two finite numbers" if continuous else "0 to 24"
     with pytest.raises(
-        ValueError, match=f"action of robot 1 in environment 2 is none; allowed are {allowed}"
+        ValueError, match=f"action of robot 1 in environment 2 is invalid; allowed are {allowed}"
     ):
         env.step(td)
     assert env.world.state is before
     env.step(env.rand_action(td))
+
+
+@pytest.mark.parametrize(("continuous", "action"), [(True, float("inf")), (False, 25)])
+def test_the_reference_world_names_environment_and_robot_too(continuous, action):
+    env = make_env("numpy", continuous=continuous)
+    td = env.rand_action(env.reset())
+    td["agents", "action"][2, 1] = action
+    with pytest.raises(ValueError, match=f"environment 2: robot 1: action: .* not .*{action}"):
+        env.step(td)
 
 
 def test_what_is_no_action_of_a_robot_out_of_the_water_does_not_matter():

@@ -37,7 +37,7 @@ class PolicySettings(Section):
 
 
 class PolicyWrapper(TensorDictModuleBase):
-    """Acts for every active robot of a TensorDict of batch ``[E]`` (architecture section 3).
+    """Acts for every active robot of a TensorDict of batch ``[E]``.
 
     Reads ``("agents", self_state | objects_state | objects_mask | active)``, writes ``("agents", "action")``:
     ``[E, R, 2]`` in [-1, 1] or ``[E, R]`` int64. TorchRL's exploration type decides between exploring
@@ -47,9 +47,8 @@ class PolicyWrapper(TensorDictModuleBase):
     Args:
         agent: The agent that acts.
         settings: How it explores, where it does not act sequentially: with noise on greedy continuous
-            actions, which the legacy schedule does not have, and in the first so many environments; the
-            robots of the others act greedily, so that what is learned about other robots is how they act
-            when nobody explores.
+            actions, which the legacy schedule does not have, and in a share of the environments, the first.
+            The robots of the others act greedily, so that the data also show vessels that do not explore.
         sequential: Act robot by robot through ``Agent.act``, with the legacy draws from the three global
             generators in the legacy order (agents spec 5). This is reproduction mode: a batched forward is
             not bit-equal to one forward per robot. Otherwise one batched forward acts, and exploration is
@@ -81,7 +80,7 @@ class PolicyWrapper(TensorDictModuleBase):
 
     @property
     def eps(self) -> Tensor:
-        """Exploration rate in [0, 1], 0-d on the agent's device; the trainer sets it before each step."""
+        """Exploration rate in [0, 1], 0-d on the agent's device; set by `explore_at`."""
         return self._eps
 
     @eps.setter

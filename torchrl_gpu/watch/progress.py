@@ -40,6 +40,18 @@ class Verbosity(IntEnum):
     NORMAL = 1
     VERBOSE = 2
 
+    @classmethod
+    def named(cls, name: str) -> "Verbosity":
+        """The one of a name in small letters.
+
+        Raises:
+            ValueError: None has it.
+        """
+        names = {each.name.lower(): each for each in cls}
+        if name not in names:
+            raise ValueError(f"verbosity is {name!r}; allowed are {', '.join(names)}")
+        return names[name]
+
 
 class Progress:
     """Follows a run: a bar if the output is a terminal, else a line at each evaluation, and the scalars.

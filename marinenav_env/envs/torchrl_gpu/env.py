@@ -43,7 +43,7 @@ class MarineNavTorchRLEnv(EnvBase):
     With a schedule, the stage follows ``world.total_timesteps``, which counts the steps of all environments
     together: a vector step is E timesteps, so any E reaches a stage after the same number of timesteps.
 
-    An action that is none (not finite, or no index) raises ValueError, naming environment and robot: at once,
+    An invalid action (not finite, or no index) raises ValueError, naming environment and robot: at once,
     or, from a GPU or out of a compiled ``env.step``, at the next `VectorWorld.check`.
 
     Args:

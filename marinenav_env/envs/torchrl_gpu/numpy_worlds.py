@@ -15,6 +15,7 @@ from marinenav_env.envs.contract.layout import (
 from marinenav_env.envs.contract.outcome import OUTCOME_OF_STATE, Outcome, ending_flags
 from marinenav_env.envs.contract.rewards import REWARDS
 from marinenav_env.envs.contract.stage import Schedule, Stage
+from marinenav_env.envs.reference.robot import deactivate_finished
 from marinenav_env.envs.reference.world import MarineNavEnv3
 from marinenav_env.envs.torchrl_gpu.specs import Rows
 
@@ -190,14 +191,15 @@ class NumpyWorlds:
         world = self.worlds[k]
         robots = world.robots
         count = len(robots)
-        observations, rewards, _, infos = world.step(actions[:count], self.continuous)
+        try:
+            observations, rewards, _, infos = world.step(actions[:count], self.continuous)
+        except (TypeError, IndexError, ValueError) as error:  # an invalid action
+            raise ValueError(f"environment {k}: {error}") from error
         self._reward[k, :count, 0] = rewards
         self._rows["outcome"][k, :count, 0] = [OUTCOME_OF_STATE[info["state"]] for info in infos]
         self._write_observations(k, observations)
-        for robot in robots:  # the caller's duty in the legacy contract (Quirk W22)
-            if robot.collision or robot.reach_goal:
-                robot.deactivated = True
-        self._rows["active"][k, :count, 0] = [not robot.deactivated for robot in robots]
+        # The caller's duty in the legacy contract (Quirk W22).
+        self._rows["active"][k, :count, 0] = [not deactivate_finished(robot) for robot in robots]
 
     def _write_observations(self, k: int, observations: list) -> None:
         own_rows, object_rows, mask, *further_rows = parts = [self._rows[key][k] for key in OBSERVATION_KEYS]

@@ -1,4 +1,4 @@
-"""Actions that are none: refused at once where the host knows the numbers, else when it next looks."""
+"""Invalid actions: refused at once where the host knows the numbers, else when it next looks."""
 
 import numpy as np
 import torch
@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 class Refusals:
-    """Which robots, int32 [R, E], were given an action that is none since the last `check`."""
+    """Which robots, int32 [R, E], were given an invalid action since the last `check`."""
 
     def __init__(self, shape: tuple[int, int], continuous: bool, device: torch.device) -> None:
         self._allowed = "two finite numbers" if continuous else "0 to 24"
@@ -28,4 +28,5 @@ class Refusals:
 
     def _refuse(self, refused: Tensor) -> None:
         env, robot = refused.T.nonzero()[0].tolist()
-        raise ValueError(f"action of robot {robot} in environment {env} is none; allowed are {self._allowed}")
+        place = f"robot {robot} in environment {env}"
+        raise ValueError(f"action of {place} is invalid; allowed are {self._allowed}")

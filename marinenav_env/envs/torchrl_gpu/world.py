@@ -300,7 +300,7 @@ class VectorWorld:
 
         Raises:
             RuntimeError: before the first `reset` or `load`.
-            ValueError: for an action that is none. On the CPU at once, and the world stands where it stood;
+            ValueError: for an invalid action. On the CPU at once, and the world stands where it stood;
                 elsewhere see `check`.
         """
         if self.state is None:
@@ -333,7 +333,7 @@ class VectorWorld:
         return step_energy(self.state.motion, self.params.of_robots())
 
     def check(self) -> None:
-        """Raise if a robot was given an action that is none, since the last look; waits for the device.
+        """Raise if a robot was given an invalid action since the last look; waits for the device.
 
         Raises:
             ValueError: naming the first such environment and its robot.

@@ -134,7 +134,7 @@ def von_mises(rayleigh: Tensor, radii: Radii) -> Tensor:
 
 
 def radius_maps(kappas: Tensor, dtype: torch.dtype) -> Radii:
-    """Maps for concentrations, [R, E] or [1, 1], and whose is which; ValueError for what is none."""
+    """Maps for concentrations, [R, E] or [1, 1], and whose is which; ValueError for invalid ones."""
     if not bool(torch.isfinite(kappas).all() and (kappas >= 0).all()):
         raise ValueError(
             f"r_kappa holds {kappas.min().item()} to {kappas.max().item()}; allowed are 0 and more"

@@ -59,7 +59,7 @@ def thrust_rates(action: Tensor, thrust_change: Tensor, continuous: bool) -> tup
 
 
 def is_no_action(action: Tensor, thrust_change: Tensor, continuous: bool) -> Tensor:
-    """Where an action is none: a command that is not finite, or an index out of range; bool [R, E]."""
+    """Where an action is invalid: a command that is not finite, or an index out of range; bool [R, E]."""
     if continuous:
         return action.sum(0) * 0 != 0  # half the calls of `isfinite`
     return (action < 0) | (action >= thrust_change.shape[1] ** 2)
