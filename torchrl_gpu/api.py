@@ -4,7 +4,8 @@ Everything here is also a name of the package: ``torchrl_gpu.train(...)``.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -122,13 +123,13 @@ def evaluate(
     trial = _read(config).trials[0]
     with kept_generators(device):
         agent = load_policy(policy, device=device) if isinstance(policy, str | Path) else policy
-        agent.GAMMA = trial["discount"]
         task = Task.drawn(trial["eval_schedule"], trial["discount"], episode_seed, per_stage)
         seed_everything(seed)
-        if batched:
-            results = BatchedEvaluation(agent, task.episodes, device, seed=seed, verbose=False)()
-        else:
-            results = play_one_by_one(task.world, agent, task.episodes, verbose=False)
+        with _discounting(agent, task.discount):
+            if batched:
+                results = BatchedEvaluation(agent, task.episodes, device, seed=seed, verbose=False)()
+            else:
+                results = play_one_by_one(task.world, agent, task.episodes, verbose=False)
     return Evaluation(Metrics.of_results(results), results)
 
 
@@ -188,6 +189,16 @@ def check_trial(trial: Trial, device: str, at_once: int = 1) -> None:
             "key 'compile': true needs the C++ compiler g++, which is not on the PATH; \"auto\" needs none"
         )
     check_memory(trial, device, at_once)
+
+
+@contextmanager
+def _discounting(agent: Agent | ClassicalPolicy, discount: float) -> Iterator[None]:
+    """Let evaluations, which ask the policy for its discount, find another; the policy is the caller's."""
+    own, agent.GAMMA = agent.GAMMA, discount
+    try:
+        yield
+    finally:
+        agent.GAMMA = own
 
 
 def _read(config: Config) -> Experiment:

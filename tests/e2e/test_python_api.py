@@ -61,6 +61,8 @@ def test_sweeps_and_bad_configs_are_refused(config, tmp_path):
         torchrl_gpu.train(config | {"batch_size": 0})
     with pytest.raises(ConfigError, match="'tpu'"):
         torchrl_gpu.train(config, device="tpu")
+    with pytest.raises(ValueError, match="verbosity is 'loud'; allowed are quiet, normal, verbose"):
+        torchrl_gpu.train(config, verbosity="loud")
     assert not (tmp_path / "runs").exists()
 
 
@@ -75,6 +77,18 @@ def test_in_a_thread(config):
 def test_in_a_pool(config):
     with multiprocessing.get_context("fork").Pool(1) as pool:
         assert pool.apply(torchrl_gpu.train, (config,)).timesteps == 41
+
+
+@pytest.mark.parametrize("batched", [False, True])
+def test_an_evaluation_discounts_as_its_config_says_and_leaves_the_policy_its_own(config, batched):
+    policy = torchrl_gpu.load_policy("ORCA")
+    own = policy.GAMMA
+    returns = [
+        torchrl_gpu.evaluate(policy, config | {"discount": gamma}, batched=batched).metrics.mean_return
+        for gamma in (own, 0.5)
+    ]
+    assert returns[0] != returns[1]
+    assert own == policy.GAMMA
 
 
 @pytest.mark.parametrize("batched", [False, True])
