@@ -19,7 +19,7 @@ from marinenav_env.envs.contract.layout import OBJECT_ROWS, OBJECT_SIZE, SELF_SI
 __all__ = ["Agent", "calculate_huber_loss"]
 
 PRECISIONS = {torch.float32: np.float32, torch.float64: np.float64}
-"""NumPy's names of those that a learner computes in."""
+"""NumPy's dtype of each torch dtype that a learner may compute in."""
 
 
 class Agent:

@@ -24,9 +24,10 @@ MANY = 64
 """Observations from which on acting is a matter of products, and no longer one of calls."""
 
 Observation = NamedTuple("Observation", [(key, Tensor) for key in OBSERVATION_KEYS])
-"""What N robots observe: (N, 7), objects (N, 5, 5) with zero rows for missing ones, which there are (N, 5).
+"""What N robots observe: own state (N, 7), objects (N, 5, 5) padded with zero rows, and a mask (N, 5).
 
-Flags are bool, or 0 and 1. Where it is known that no robot sees an object, the last two are `None`.
+The mask, true where a row is an object, is bool, or 0 and 1. Where it is known that no robot sees an object,
+objects and mask are `None`.
 """
 
 
@@ -79,12 +80,12 @@ def split_rows(rows: Tensor) -> tuple[Tensor, ...]:
 
 
 class Batch(NamedTuple):
-    """N transitions."""
+    """N transitions, as a loss takes them."""
 
     state: Observation
     action: Tensor  # (N, 2) float32, or (N, 1) int64
     reward: Tensor  # (N, 1) float32, the n-step return where n > 1
-    not_done: Tensor  # (N, 1) float32, share of the next observation's value that is bootstrapped
+    not_done: Tensor  # (N, 1) float32, factor of the bootstrapped value; 0 at an end
     next_state: Observation  # what to bootstrap from, n steps on
     weight: Tensor | None = None  # importance weights (N,), or `None` when all are 1
     index: Tensor | None = None  # slots in the memory (N,), or `None` where no priorities need them

@@ -237,7 +237,7 @@ def calculate_huber_loss(td_errors: Tensor, k: float = 1.0) -> Tensor:
 
 def _huber(td_errors: Tensor, k: float = 1.0) -> Tensor:
     """`calculate_huber_loss` of any number of quantiles."""
-    return torch.where(td_errors.abs() <= k, 0.5 * td_errors.pow(2), k * (td_errors.abs() - 0.5 * k))
+    return functional.huber_loss(td_errors, torch.zeros_like(td_errors), reduction="none", delta=k)
 
 
 def of_actions(quantiles: Tensor, actions: Tensor) -> Tensor:

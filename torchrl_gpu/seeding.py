@@ -69,8 +69,8 @@ class Generators:
 class OwnGenerators:
     """The global generators as one of several trials in a process left them; they begin as they are now.
 
-    Others draw from other ones in between: NumPy's global generator is exchanged, and the states of Python's,
-    torch's and the device's are; the host waits for nothing. Afterwards see `kept_numpy`.
+    The other trials draw in between. NumPy's generator object is exchanged; the states of Python's, torch's
+    and the device's are saved and restored, without waiting for the device. Afterwards see `kept_numpy`.
     """
 
     def __init__(self, device: torch.device | str) -> None:

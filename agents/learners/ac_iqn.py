@@ -14,7 +14,7 @@ from torch.nn import functional
 from agents.batch import Batch, Observation
 from agents.learners.acting import ContinuousLearner
 from agents.learners.base import QuantileSettings
-from agents.learners.descent import Noise, Stage
+from agents.learners.descent import Noise
 from agents.networks import (
     QUANTILES,
     Actor,
@@ -96,10 +96,6 @@ class AC_IQN(ContinuousLearner, name="AC-IQN"):  # noqa: N801
         noise = {name: draw_taus(*size) for name in ("target_taus", "local_taus", "actor_taus")}
         noise["actor_taus"] *= self.settings.cvar  # quantiles of the lower tail alone: their mean is its CVaR
         return noise
-
-    def stages(self) -> tuple[Stage, ...]:
-        """Critic, then actor against the updated critic."""
-        return Stage(self.critic_loss), Stage(self.actor_loss)
 
     def critic_loss(self, batch: Batch, noise: Noise) -> dict[str, Tensor]:
         """Quantile Huber loss to the bootstrapped target quantiles (agents spec 6.1, steps 2-4)."""

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from agents.batch import Observation, in_parts
+from agents.batch import Batch, Observation, in_parts
 from agents.learners.base import Learner
+from agents.learners.descent import Noise, Stage
 
 CACHED_ROWS = 1280
 """Observations whose hidden layers a CPU's cache holds."""
@@ -41,6 +42,18 @@ class ContinuousLearner(Learner):
             with torch.no_grad():
                 return self.greedy(observation)[0].tolist()
         return [np.random.uniform(low, high) for low, high in self.value_ranges_of_action]
+
+    def stages(self) -> tuple[Stage, ...]:
+        """Critic, then actor against the updated critic."""
+        return Stage(self.critic_loss), Stage(self.actor_loss)
+
+    def critic_loss(self, batch: Batch, noise: Noise) -> dict[str, Tensor]:
+        """Loss of every sample, (B,), by the critic's name, of a learner with one critic."""
+        raise NotImplementedError
+
+    def actor_loss(self, batch: Batch, noise: Noise) -> dict[str, Tensor]:
+        """Loss of the actor by its name, 0-d."""
+        raise NotImplementedError
 
 
 class DiscreteLearner(Learner):
@@ -85,3 +98,11 @@ class DiscreteLearner(Learner):
         if random.random() > eps:
             return self.greedy_type(values[0].argmax().item())
         return random.choice(np.arange(self.action_size))
+
+    def stages(self) -> tuple[Stage, ...]:
+        """One loss."""
+        return (Stage(self.network_loss),)
+
+    def network_loss(self, batch: Batch, noise: Noise) -> dict[str, Tensor]:
+        """Loss of every sample, (B,), by the network's name."""
+        raise NotImplementedError

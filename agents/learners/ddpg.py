@@ -10,7 +10,7 @@ from torch.nn import functional
 from agents.batch import Batch, Observation
 from agents.learners.acting import ContinuousLearner
 from agents.learners.base import HuberSettings
-from agents.learners.descent import Noise, Stage
+from agents.learners.descent import Noise
 from agents.networks import Actor, ActorCriticPolicy, ObservationNetwork, encoder
 
 
@@ -51,10 +51,6 @@ class DDPG(ContinuousLearner, name="DDPG"):
     def expected_return(self, observation: Observation, action: Tensor) -> Tensor:
         """See `Learner.expected_return`."""
         return self.policy_local.critic(observation, action).squeeze(1)
-
-    def stages(self) -> tuple[Stage, ...]:
-        """Critic, then actor against the updated critic."""
-        return Stage(self.critic_loss), Stage(self.actor_loss)
 
     def critic_loss(self, batch: Batch, noise: Noise) -> dict[str, Tensor]:
         """Huber loss to the bootstrapped value of the target networks."""

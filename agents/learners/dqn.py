@@ -9,7 +9,7 @@ from torch.nn import functional
 from agents.batch import Batch, Observation
 from agents.learners.acting import DiscreteLearner
 from agents.learners.base import HuberSettings
-from agents.learners.descent import Noise, Stage
+from agents.learners.descent import Noise
 from agents.networks import ObservationNetwork
 from agents.settings import key
 
@@ -50,10 +50,6 @@ class DQN(DiscreteLearner, name="DQN"):
     def action_values(self, observation: Observation, cvar: float = 1.0) -> Tensor:
         """The network's output, (B, 25)."""
         return self.policy_local(observation)
-
-    def stages(self) -> tuple[Stage, ...]:
-        """One loss."""
-        return (Stage(self.network_loss),)
 
     def network_loss(self, batch: Batch, noise: Noise) -> dict[str, Tensor]:
         """Huber loss to the best target value (Defect A10 fixed: the target is detached)."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from agents.batch import Batch, Observation
 from agents.learners.acting import DiscreteLearner
 from agents.learners.base import QuantileSettings
-from agents.learners.descent import Noise, Stage
+from agents.learners.descent import Noise
 from agents.networks import QUANTILES, QuantileNetwork, draw_taus, of_actions, quantile_huber_loss
 from agents.settings import key
 
@@ -93,10 +93,6 @@ class IQN(DiscreteLearner, name="IQN"):
         """Fractions (B, N, 1) for the target network and for the local network."""
         size = batch_size, self.settings.num_quantiles, self.device, self.noise_source
         return {name: draw_taus(*size) for name in ("target_taus", "local_taus")}
-
-    def stages(self) -> tuple[Stage, ...]:
-        """One loss."""
-        return (Stage(self.network_loss),)
 
     def network_loss(self, batch: Batch, noise: Noise) -> dict[str, Tensor]:
         """Quantile Huber loss to the best target quantiles.

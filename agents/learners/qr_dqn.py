@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from agents.batch import Batch, Observation
 from agents.learners.acting import DiscreteLearner
 from agents.learners.base import HuberSettings
-from agents.learners.descent import Noise, Stage
+from agents.learners.descent import Noise
 from agents.networks import ObservationNetwork, of_actions, quantile_huber_loss
 from agents.settings import key
 from marinenav_env.envs.contract.constants import NUM_ACTIONS
@@ -84,10 +84,6 @@ class QR_DQN(DiscreteLearner, name="QR-DQN"):  # noqa: N801
         step = (taus * self.settings.fixed_quantiles).long().clamp(max=self.settings.fixed_quantiles - 1)
         found = quantiles.gather(1, step.expand(-1, -1, quantiles.shape[2]))
         return found if action is None else of_actions(found, action.view(-1, 1))
-
-    def stages(self) -> tuple[Stage, ...]:
-        """One loss."""
-        return (Stage(self.network_loss),)
 
     def network_loss(self, batch: Batch, noise: Noise) -> dict[str, Tensor]:
         """Quantile Huber loss to the target quantiles of the action with the best mean (algorithm 1)."""

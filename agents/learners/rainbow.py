@@ -15,7 +15,7 @@ from torch.nn import functional
 from agents.batch import Batch, Observation
 from agents.learners.acting import DiscreteLearner
 from agents.learners.base import LearnerSettings
-from agents.learners.descent import Noise, Stage
+from agents.learners.descent import Noise
 from agents.networks import NoisyLinear, ObservationNetwork
 from agents.settings import key
 
@@ -172,10 +172,6 @@ class Rainbow(DiscreteLearner, name="Rainbow"):
         if self.settings.redraw_noise:
             self.policy_local.reset_noise()
         return {}
-
-    def stages(self) -> tuple[Stage, ...]:
-        """One loss."""
-        return (Stage(self.network_loss),)
 
     def network_loss(self, batch: Batch, noise: Noise) -> dict[str, Tensor]:
         """Cross-entropy of every sample to its projected target distribution, (B,)."""

@@ -152,7 +152,9 @@ def _checked(planner: Planner, call: Call) -> float:
     except Exception as error:  # of another program that reads it; over many lines
         raise ExportError(f"cannot be called as the network is: {_line(error)}") from error
     if worst > (allowed := TOLERANCE[planner.dtype]):
-        raise ExportError(f"differs from the network by {worst:.2g} of its numbers; allowed are {allowed:g}")
+        raise ExportError(
+            f"relative difference from the network is {worst:.2g}; allowed is at most {allowed:g}"
+        )
     return worst
 
 

@@ -49,7 +49,7 @@ class Clock(NamedTuple):
         return cls(torch.cuda.synchronize) if torch.device(device).type == "cuda" else cls()
 
     def read(self) -> tuple[float, float]:
-        """Both."""
+        """Seconds of the wall and of the processor, once the device has finished."""
         self.synchronize()
         return self.wall(), self.cpu()
 

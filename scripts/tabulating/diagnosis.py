@@ -3,20 +3,23 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from torchrl_gpu.evaluation.metrics import ENDINGS
 from torchrl_gpu.program import table
 
 if TYPE_CHECKING:
     from torchrl_gpu.evaluation.metrics import EpisodeResult
 
-SUCCESS, VESSEL, BUOY, CONTACT, TIME_OUT = "success", "hit a vessel", "hit a buoy", "collision", "time-out"
-ENDINGS = (SUCCESS, VESSEL, BUOY, CONTACT, TIME_OUT)
-"""``collision`` is one of which no trajectory tells what was hit."""
+SUCCESS, VESSEL, BUOY, TIME_OUT = ENDINGS
+CONTACT = "collision"
+"""Of which no trajectory tells what was hit."""
+KINDS = (SUCCESS, VESSEL, BUOY, CONTACT, TIME_OUT)
+"""How an episode ended; of several contacts the first of these counts."""
 WORST = 5
 """Episodes that are named."""
 
 
 class Ending(NamedTuple):
-    """How an episode ended: one of `ENDINGS`, and the details in words."""
+    """How an episode ended: one of `KINDS`, and the details in words."""
 
     kind: str
     words: str
@@ -41,12 +44,12 @@ def ending_of(episode: dict[str, Any], result: "EpisodeResult") -> Ending:
     once = {k: hit for k, hit in hits.items() if not any(hits.get(j) == f"robot {k}" for j in range(k))}
     words = " and ".join(f"robot {k} {f'hit {hit}' if hit else 'collided'}" for k, hit in once.items())
     kinds = {VESSEL if hit and hit.startswith("robot") else BUOY if hit else CONTACT for hit in hits.values()}
-    return Ending(next(kind for kind in ENDINGS if kind in kinds), words)
+    return Ending(next(kind for kind in KINDS if kind in kinds), words)
 
 
 def endings_table(stages: Sequence[Sequence[str]], stage_of: Sequence[int], endings: Sequence[Ending]) -> str:
     """How often episodes ended in each way, a row a stage and its numbers of things, as aligned text."""
-    seen = [kind for kind in ENDINGS if any(ending.kind == kind for ending in endings)]
+    seen = [kind for kind in KINDS if any(ending.kind == kind for ending in endings)]
     rows = []
     for number, stage in enumerate(stages):
         own = [ending.kind for ending, index in zip(endings, stage_of, strict=True) if index == number]

@@ -210,7 +210,7 @@ def test_endings_are_counted_and_the_worst_named():
         ending(struck),  # a record of the legacy pipeline keeps no outcomes
         ending(met, [normal, normal, normal]),  # a contact that the world did not detect
     ]
-    kinds = ["success", "time-out", "hit a vessel", "hit a buoy", "collision", "hit a buoy", "time-out"]
+    kinds = ["success", "time-out", "vessel hit", "buoy hit", "collision", "buoy hit", "time-out"]
     assert [each.kind for each in found] == kinds
     assert found[2].words == "robot 0 hit robot 1"
     assert found[3].words == "robot 2 hit a buoy"

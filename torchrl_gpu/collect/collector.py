@@ -30,7 +30,7 @@ class Piece(NamedTuple):
 
     @property
     def bytes(self) -> int:
-        """What travels."""
+        """Bytes of all columns."""
         return sum(column.nbytes for column in self.columns.values())
 
     def steps(self, stream: int) -> Iterator[Step]:
@@ -72,7 +72,7 @@ class Collector:
         return order.timestep, order.version, fresh, columns
 
     def state_dict(self) -> dict[str, Any]:
-        """All that another one needs to go on as this one would, but for weights, which it is told."""
+        """State from which another collector goes on identically; weights are sent separately."""
         return {
             "env": self.steps.env.world.state_dict(),
             "steps": self.steps.state_dict(),

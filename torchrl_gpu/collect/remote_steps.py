@@ -24,7 +24,7 @@ from torchrl_gpu.collect.tensor_steps import TensorSteps
 from torchrl_gpu.learn.schedule import Schedule
 
 LOSSES = 5
-"""Times that a collector is lost without an answer in between after which the trial must be what kills it."""
+"""Losses of a collector in a row after which the trial itself must be the cause."""
 
 START = 600.0
 """Seconds that one may take at least to its first answer: it has to find room and to load torch."""
@@ -77,11 +77,11 @@ class RemoteWorlds:
         """Nothing: collectors look at every action, and what they raise is raised here."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Nothing."""
+        """Empty: the state of the worlds is in that of `RemoteSteps`."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Nothing."""
+        """See `state_dict`."""
 
 
 @dataclass(eq=False)
@@ -142,7 +142,6 @@ class RemoteSteps:
         self.settings, self.schedule, self.num_envs = settings, schedule, num_envs
         self.learner, self.lap, self.warn = learner, lap, warn
         self.steps_at_once = max(1, settings.weights_every * schedule.update_every // num_envs)
-        self.bytes = {"pieces": 0, "weights": 0}  # that travelled
         self._actor = ray.remote(num_cpus=num_cpus, max_restarts=0)(Collector)
         self._workers: list[_Worker] = []
         self._queue: deque[_Worker] = deque()  # asked, in the order of their turns
@@ -204,8 +203,6 @@ class RemoteSteps:
         self._publish()
         weights = None if worker.version == self._version else self._sent
         worker.version = self._version
-        if weights is not None:
-            self.bytes["weights"] += self._weights.nbytes
         order = Order(first, tuple(map(self.schedule.epsilon, timesteps)), self._version)
         worker.answer = worker.actor.collect.remote(order, weights)
         waiting.append(worker)
@@ -264,7 +261,6 @@ class RemoteSteps:
             if answer is None:
                 return None
             worker.piece, worker.answer, worker.losses = piece_of(answer), None, 0
-            self.bytes["pieces"] += worker.piece.bytes
         return worker.piece
 
     def _get(self, worker: _Worker, answer: Any) -> Any:

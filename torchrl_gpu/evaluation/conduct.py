@@ -53,7 +53,7 @@ class Duties(NamedTuple):
 
     @classmethod
     def new(cls, state: WorldState) -> "Duties":
-        """None so far."""
+        """No duties yet, of episodes that begin."""
         count = torch.zeros_like(state.active, dtype=torch.int64)
         no = count.new_zeros(len(count) - 1, *count.shape, dtype=torch.bool)
         return cls(no, no.to(state.motion.dtype), no, count, count)

@@ -56,7 +56,7 @@ class Tracks:
         self._steps.append(self._empty.index_copy(-1, ids, place))
 
     def positions(self) -> np.ndarray:
-        """(E, T + 1, R, 2)."""
+        """Positions (m), (E, T + 1, R, 2); NaN of vessels out of the water."""
         return torch.stack(self._steps).permute(3, 0, 2, 1).cpu().numpy()
 
 

@@ -64,7 +64,7 @@ class Shown(NamedTuple):
 
     @property
     def title(self) -> str:
-        """Of a column."""
+        """Header of a column: name, and unit in brackets."""
         return f"{self.name} ({self.unit})" if self.unit else self.name
 
 

@@ -68,7 +68,7 @@ class EvaluationRecord:
 
     @property
     def best(self) -> int:
-        """Index of the first with the highest mean return: by success hesitant, late policies would win."""
+        """Index of the first with the highest mean return; success alone would favour slow policies."""
         return max(range(len(self)), key=lambda k: self.metrics(k).mean_return)
 
     def append(self, timestep: int, results: list[EpisodeResult]) -> None:

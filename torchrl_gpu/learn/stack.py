@@ -138,7 +138,7 @@ class _Networks(nn.Module):
         self.target = nn.ModuleDict(learner.networks(learner.policy_target))
 
     def forward(self, loss: Loss, batch: Batch, noise: Noise) -> dict[str, Tensor]:
-        """The loss."""
+        """What the loss gives with the weights that are substituted now."""
         return loss(batch, noise)
 
     def get(self, name: str) -> Tensor:

@@ -19,9 +19,9 @@ LEAST = 1e-300
 class PriorityTree:
     """Priorities of slots 0 to ``size - 1``, 0 where there is none.
 
-    In float64 sums of N priorities are exact to about N 1e-16 of the total at worst. With ``strays`` a number
-    that rounding has put behind the last priority of a block falls on an empty slot behind it, as in the
-    legacy tree, and not on that priority.
+    In float64 sums of N priorities are exact to about N 1e-16 of the total at worst. With ``strays`` a value
+    that rounding pushes past the last priority of a block selects the empty slot after it, as in the legacy
+    tree; otherwise it selects that priority.
     """
 
     def __init__(

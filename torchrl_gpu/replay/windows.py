@@ -81,7 +81,7 @@ class StreamWindows:
         return windows(step)
 
     def state_dict(self) -> dict[str, Any]:
-        """Those of all."""
+        """States of the windows of every stream, in order."""
         return {"streams": [windows.state_dict() for windows in self.windows]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -151,7 +151,8 @@ class Checkpoints:
     """Saves a trainer between its steps, and restores it; a checkpoint of another trial is refused.
 
     ``identity`` holds the keys of the trial that must be the same; ``results`` is the trial's folder,
-    ``folder`` that of its checkpoints. Others, if it is not ``alone``, go on from the same timestep as it.
+    ``folder`` that of its checkpoints. If it is not ``alone``, other trials of the process must be able to go
+    on from the same timestep, so that at least two checkpoints are kept.
     """
 
     def __init__(

@@ -14,7 +14,7 @@ from marinenav_env.files import write_text
 from torchrl_gpu import __version__
 
 FILE = "surroundings.json"
-"""What tells of them in the folder of a trial: those of its last start."""
+"""File in a trial's folder with hardware and versions, written anew at each start."""
 
 PACKAGES = ("torch", "torchrl", "tensordict", "numpy", "matplotlib")
 

@@ -26,7 +26,7 @@ class Range(NamedTuple):
     whole: bool  # whether the key takes whole numbers alone
 
     def draw(self, rng: np.random.Generator) -> Any:
-        """A value."""
+        """Draw one value of the key."""
         if self.kind == "choice":
             return self.values[rng.integers(len(self.values))]
         low, high = self.values

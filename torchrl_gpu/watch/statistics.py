@@ -122,7 +122,7 @@ class StreamStatistics:
         return EpisodeSums(*map(sum, zip(*(statistics.read() for statistics in self.each), strict=True)))
 
     def state_dict(self) -> dict[str, Any]:
-        """Those of all."""
+        """States of the statistics of every stream, in order."""
         return {"streams": [statistics.state_dict() for statistics in self.each]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -165,5 +165,5 @@ def views_of_tensors(world: VectorWorld) -> Iterator[View]:
 
 
 def exact(tensor: torch.Tensor) -> np.ndarray:
-    """As NumPy's float64."""
+    """Copy to the host, as NumPy's float64."""
     return tensor.double().cpu().numpy()

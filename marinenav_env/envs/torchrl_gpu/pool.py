@@ -43,9 +43,9 @@ class ScenarioPool:
     `draw` gives the beginnings of `n` episodes of group g, tensors [..., n]; at least `size` are held, over
     all groups, and each is handed out at most once: an environment gets the next unused column of its
     `group`, int64 [E]. A group is drawn anew when it cannot serve a request, which the host sees from the
-    request. On a GPU looking at it would make the host wait at every step: there it looks at the one `lag`
-    requests ago (0 on the CPU, else `GPU_LAG`), counts on all environments in those since, and draws anew a
-    little earlier than needed.
+    request. On a GPU reading the request would make the host wait at every step. There the pool reads that
+    of `lag` requests ago (0 on the CPU, else `GPU_LAG`), assumes that every environment has begun anew in
+    each since, and so draws a little earlier than needed.
     """
 
     def __init__(
