@@ -1,15 +1,11 @@
 """A batch of transitions as the losses read it, and the rows of numbers that it is split from."""
 
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 from typing_extensions import Self
 
-from agents.heap import keep_freed_memory
-from agents.products import LayersByOneDNN, onednn_is_faster
 from marinenav_env.envs.contract.layout import (
     OBJECT_ROWS,
     OBJECT_SIZE,
@@ -19,9 +15,6 @@ from marinenav_env.envs.contract.layout import (
     OBSERVATION_SHAPES,
     OBSERVATION_SIZE,
 )
-
-MANY = 64
-"""Observations from which on acting is a matter of products, and no longer one of calls."""
 
 Observation = NamedTuple("Observation", [(key, Tensor) for key in OBSERVATION_KEYS])
 """What N robots observe: own state (N, 7), objects (N, 5, 5) padded with zero rows, and a mask (N, 5).
@@ -47,25 +40,6 @@ def without_empty_objects(observation: Observation) -> Observation:
     if observation.objects_mask is None or observation.objects_mask.any():
         return observation
     return observation._replace(objects_state=None, objects_mask=None)
-
-
-def in_parts(network: Callable[[Observation], Tensor], observation: Observation, rows: int) -> Tensor:
-    """What a network gives for many observations, on a CPU for so many rows at a time.
-
-    The cache then holds the hidden layers: thousands take half the time. Each part frees what the next one
-    takes, which is why the process keeps it (`agents.heap`). Without gradients the layers are computed as the
-    processor does it fastest (`agents.products`).
-    """
-    number = len(observation[0])
-    if observation[0].device.type != "cpu" or observation[1] is None:
-        return network(observation)
-    by_onednn = number >= MANY and onednn_is_faster() and not torch.is_grad_enabled()
-    with LayersByOneDNN() if by_onednn else nullcontext():
-        if number <= rows:
-            return network(observation)
-        keep_freed_memory()
-        parts = zip(*(values.split(rows) for values in observation), strict=True)
-        return torch.cat([network(Observation(*part)) for part in parts])
 
 
 def row_size(continuous: bool) -> int:

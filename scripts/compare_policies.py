@@ -21,7 +21,7 @@ from torchrl_gpu.settings.errors import ConfigError
 from torchrl_gpu.settings.overrides import parse_overrides
 
 if TYPE_CHECKING:
-    from torchrl_gpu.evaluation.comparison import Outcome, Plan, Task
+    from torchrl_gpu.evaluation.comparison import Performance, Plan, Work
     from torchrl_gpu.evaluation.ladder import Cell
 
 DESCRIPTION = """\
@@ -152,17 +152,17 @@ def workers(number: int) -> Iterator[Any]:
         yield pool.map
 
 
-def compare(sources: Mapping[str, str], args: argparse.Namespace) -> dict[str, "Outcome"]:
+def compare(sources: Mapping[str, str], args: argparse.Namespace) -> dict[str, "Performance"]:
     """Let every policy play everything."""
-    from torchrl_gpu.evaluation.comparison import Outcome, Plan, Task
+    from torchrl_gpu.evaluation.comparison import Performance, Plan, Work
     from torchrl_gpu.evaluation.ladder import batches, cells
 
     ladder = batches(cells(args.vessels, args.buoys, args.vortices))
     compiled = repaid(len(sources) * args.episodes * sum(map(len, ladder)), args.device)
     plan = Plan(args.episodes, args.seed, args.encounters, args.device, args.trust, compiled)
     rungs = [*reversed(ladder), *([()] if args.encounters else [])]  # the longest first
-    tasks = [(label, Task(source, rung)) for label, source in sources.items() for rung in rungs]
-    outcomes = {label: Outcome() for label in sources}
+    tasks = [(label, Work(source, rung)) for label, source in sources.items() for rung in rungs]
+    outcomes = {label: Performance() for label in sources}
     with workers(args.num_procs) as each:
         done = each(perform_of, [task for _, task in tasks], [plan] * len(tasks))
         for (label, task), outcome in zip(tasks, done, strict=True):
@@ -185,7 +185,7 @@ def vessels_of(batch: "Sequence[Cell]") -> str:
     return f"{fewest} vessels" if fewest == most else f"{fewest} to {most} vessels"
 
 
-def perform_of(task: "Task", plan: "Plan") -> "Outcome":
+def perform_of(task: "Work", plan: "Plan") -> "Performance":
     """`comparison.perform`; torch is imported where it is called."""
     from marinenav_env.envs.torchrl_gpu.compilation import told
     from torchrl_gpu.evaluation.comparison import perform
@@ -198,7 +198,7 @@ def write(
     args: argparse.Namespace,
     sources: Mapping[str, str],
     reports: Mapping[str, Mapping[str, Any]],
-    outcomes: Mapping[str, "Outcome"],
+    outcomes: Mapping[str, "Performance"],
 ) -> None:
     """All files."""
     from marinenav_env.envs.reference.imazu import MAP_SIZE

@@ -36,8 +36,9 @@ from torchrl_gpu.replay.rows import Draw
 from torchrl_gpu.seeding import AGENT_SEED_OFFSET, reseed_as_uniform_memory, seed_everything, seed_of_rank
 from torchrl_gpu.settings.trial import Trial
 from torchrl_gpu.torchrl_trainer import StepListener, TorchRLTrainer
+from torchrl_gpu.watch.episode_report import EpisodeReports
 from torchrl_gpu.watch.loggers import LoggerSettings, ScalarLog
-from torchrl_gpu.watch.progress import EpisodeReports, Progress, Verbosity, stage_names
+from torchrl_gpu.watch.progress import Progress, Verbosity, stage_names
 from torchrl_gpu.watch.statistics import EpisodeStatistics, StreamStatistics
 from torchrl_gpu.watch.timings import Timings
 
@@ -144,7 +145,7 @@ def remote_steps(trial: Trial, agent: Agent, lap: Lap) -> RemoteSteps:
 def steps_of_collector(trial: Trial, number: int, seed: int) -> TensorSteps:
     """What a collector of a trial steps, where it runs: worlds, and networks that wait for their weights.
 
-    Of its numbers one is its place among the collectors, the other is that of its seed.
+    Its ``number`` is its place among the collectors, ``seed`` the number of its seed among theirs.
     """
     env = training_env(trial, "cpu", torch.float32, trial.ways("cpu").world, seed, number)
     agent = Agent(settings=trial.learner, training=False, agent_type=trial.run.agent_type)
@@ -159,17 +160,17 @@ def _compiled(way: Way) -> dict[str, Any] | bool:
 
 
 def training_env(
-    trial: Trial, device: str, dtype: torch.dtype, way: Way, number: int, place: int | None = None
+    trial: Trial, device: str, dtype: torch.dtype, way: Way, seed: int, place: int | None = None
 ) -> MarineNavTorchRLEnv:
-    """The environments of one of several processes, by the number of its seed, and its place among them."""
+    """The environments of one of several processes, by the number of its seed and, if another, its place."""
     return build_env(
         trial.world,
-        seed_of_rank(trial.run.seed, number),
+        seed_of_rank(trial.run.seed, seed),
         continuous=LEARNERS[trial.run.agent_type].continuous,
         device=device,
         dtype=dtype,
         compile=_compiled(way),
-        first=(number if place is None else place) * trial.world.num_envs,
+        first=(seed if place is None else place) * trial.world.num_envs,
     )
 
 

@@ -128,3 +128,15 @@ def kept_generators(device: torch.device | str) -> Iterator[None]:
 def reseed_as_uniform_memory() -> None:
     """Seed Python's generator as the legacy agent does, whatever the trial's seed is (Quirk A2)."""
     random.seed(UNIFORM_MEMORY_SEED)
+
+
+@contextmanager
+def separate_draws(seed: int, device: torch.device) -> Iterator[None]:
+    """Let torch draw from `seed` on CPU and device, and go on afterwards as if nothing had been drawn."""
+    on_gpu = device.type == "cuda"
+    with torch.random.fork_rng([device] if on_gpu else []):
+        torch.default_generator.manual_seed(seed)
+        if on_gpu:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        yield

@@ -1,6 +1,8 @@
 """Acting with continuous actions and with discrete ones."""
 
 import random
+from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from typing import Any, ClassVar
 
@@ -8,12 +10,35 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from agents.batch import Batch, Observation, in_parts
+from agents.batch import Batch, Observation
+from agents.heap import keep_freed_memory
 from agents.learners.base import Learner
 from agents.learners.descent import Noise, Stage
+from agents.products import LayersByOneDNN, onednn_is_faster
 
+MANY = 64
+"""Observations from which on acting is a matter of products, and no longer one of calls."""
 CACHED_ROWS = 1280
 """Observations whose hidden layers a CPU's cache holds."""
+
+
+def in_parts(network: Callable[[Observation], Tensor], observation: Observation, rows: int) -> Tensor:
+    """What a network gives for many observations, on a CPU for so many rows at a time.
+
+    The cache then holds the hidden layers: thousands take half the time. Each part frees what the next one
+    takes, which is why the process keeps it (`agents.heap`). Without gradients the layers are computed as the
+    processor does it fastest (`agents.products`).
+    """
+    number = len(observation[0])
+    if observation[0].device.type != "cpu" or observation[1] is None:
+        return network(observation)
+    by_onednn = number >= MANY and onednn_is_faster() and not torch.is_grad_enabled()
+    with LayersByOneDNN() if by_onednn else nullcontext():
+        if number <= rows:
+            return network(observation)
+        keep_freed_memory()
+        parts = zip(*(values.split(rows) for values in observation), strict=True)
+        return torch.cat([network(Observation(*part)) for part in parts])
 
 
 class ContinuousLearner(Learner):

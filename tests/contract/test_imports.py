@@ -29,6 +29,7 @@ FLOORS = (
     ("agents.policies",),
     ("torchrl_gpu", "torchrl_gpu.seeding"),
     ("torchrl_gpu.learn",),
+    ("torchrl_gpu.stages",),
     ("torchrl_gpu.replay", "torchrl_gpu.evaluation"),
     ("torchrl_gpu.collect",),
     ("torchrl_gpu.watch",),

@@ -9,7 +9,7 @@ import pytest
 # Tensors of 40 MB, which glibc always gives back as soon as they are free: ten thousand pages each.
 PROGRAM = """
 import resource, sys, torch
-from agents.batch import in_parts
+from agents.learners.acting import in_parts
 
 def network(observation):
     layers = [observation[0].new_ones(10_000_000) for _ in range(2)]

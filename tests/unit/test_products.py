@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from agents import batch, products
+from agents import products
 from agents.agent import Agent
 from agents.batch import split_observation
-from agents.learners import LEARNERS
+from agents.learners import LEARNERS, acting
 from marinenav_env.envs.contract.layout import OBSERVATION_SIZE
 from tests.unit.test_update import assert_same_learning, batch_for, compiled
 from torchrl_gpu.learn import lowered
@@ -25,7 +25,7 @@ def onednn():
 @pytest.fixture
 def by_onednn(monkeypatch, onednn):
     """As on a processor where it is faster."""
-    for module in (batch, lowered):
+    for module in (acting, lowered):
         monkeypatch.setattr(module, "onednn_is_faster", lambda: True)
 
 
@@ -86,13 +86,13 @@ def test_layers_and_their_gradients_are_its(by_onednn, graphs):
 def test_acting_for_many_is_the_same_by_it(agent_type, monkeypatch, onednn):
     agent = Agent(agent_type=agent_type)
     observation = split_observation(batch_for(agent, size=300).rows[:, :OBSERVATION_SIZE])
-    acting = agent.learner.greedy if agent.continuous else agent.learner.action_values
+    act = agent.learner.greedy if agent.continuous else agent.learner.action_values
     found = {}
     for faster in (False, True):
-        monkeypatch.setattr(batch, "onednn_is_faster", lambda faster=faster: faster)
+        monkeypatch.setattr(acting, "onednn_is_faster", lambda faster=faster: faster)
         torch.manual_seed(0)
         with torch.no_grad(), torch.profiler.profile() as profile:
-            found[faster] = batch.in_parts(acting, observation, 128)
+            found[faster] = acting.in_parts(act, observation, 128)
         calls = {event.key for event in profile.key_averages()}
         assert ("mkldnn::_linear_pointwise" in calls) == faster
     torch.testing.assert_close(found[True], found[False], rtol=1e-4, atol=1e-5)

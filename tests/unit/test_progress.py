@@ -10,7 +10,8 @@ from torchrl_gpu.collect.step import Step
 from torchrl_gpu.evaluation.metrics import EpisodeResult
 from torchrl_gpu.learn.schedule import Schedule
 from torchrl_gpu.watch import progress as progress_module
-from torchrl_gpu.watch.progress import EpisodeReports, Progress, Verbosity, stage_names
+from torchrl_gpu.watch.episode_report import EpisodeReports
+from torchrl_gpu.watch.progress import Progress, Verbosity, stage_names
 from torchrl_gpu.watch.statistics import EpisodeStatistics, EpisodeSums
 
 N, C, G = Outcome.NORMAL, Outcome.COLLISION, Outcome.REACH_GOAL

@@ -8,7 +8,7 @@ from pydantic import create_model, model_validator
 from agents.settings import Section, key
 from marinenav_env.envs.contract.rewards import REWARDS, Term
 from marinenav_env.envs.torchrl_gpu import MarineNavTorchRLEnv
-from torchrl_gpu.learn.stages import TrainingSchedule
+from torchrl_gpu.stages import TrainingSchedule
 
 
 def _weight(term: Term) -> Any:

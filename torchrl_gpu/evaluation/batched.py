@@ -5,7 +5,6 @@ Defects T6 and T7): an evaluation neither shifts a training run nor differs from
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -21,9 +20,9 @@ from marinenav_env.envs.contract.outcome import STATE_OF_OUTCOME, Outcome
 from marinenav_env.envs.torchrl_gpu.state import LEFT, ROBOTS, Observation
 from marinenav_env.envs.torchrl_gpu.world import VectorWorld
 from torchrl_gpu.evaluation.metrics import EpisodeResult, report
-from torchrl_gpu.evaluation.npz import collector_paused
+from torchrl_gpu.evaluation.npz import gc_paused
 from torchrl_gpu.evaluation.tally import Tally, greedy_actions
-from torchrl_gpu.seeding import EVAL_SEED
+from torchrl_gpu.seeding import EVAL_SEED, separate_draws
 
 GPU_CHECK_INTERVAL = 32
 """Steps between two looks at whether all episodes have ended, where looking makes the host wait."""
@@ -101,7 +100,7 @@ class BatchedEvaluation:
         learner = self.agent.learner
         with separate_draws(self.seed, self.world.device), learner.acting_mode(use_eval=True):
             tally, recording = self._play()
-        with collector_paused():
+        with gc_paused():
             results = self._results(tally, recording)
         if self.verbose:
             print(report(results))
@@ -210,15 +209,3 @@ class Histories:
 def _by_robot(values: Tensor) -> Any:
     """From steps first, robots and environments last to (E, R, T, ..), a NumPy array."""
     return values.movedim((-1, -2, 0), (0, 1, 2)).contiguous().cpu().numpy()
-
-
-@contextmanager
-def separate_draws(seed: int, device: torch.device) -> Iterator[None]:
-    """Let torch draw from `seed` on CPU and device, and go on afterwards as if nothing had been drawn."""
-    on_gpu = device.type == "cuda"
-    with torch.random.fork_rng([device] if on_gpu else []):
-        torch.default_generator.manual_seed(seed)
-        if on_gpu:
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(seed)
-        yield

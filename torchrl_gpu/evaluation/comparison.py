@@ -31,7 +31,7 @@ class Plan(NamedTuple):
     compiled: bool = False  # the step of the ladder's world
 
 
-class Task(NamedTuple):
+class Work(NamedTuple):
     """A piece of work for a process: a policy, and cells of a batch, or none for the encounters."""
 
     source: str
@@ -39,7 +39,7 @@ class Task(NamedTuple):
 
 
 @dataclass
-class Outcome:
+class Performance:
     """What a policy came to."""
 
     cells: dict[Cell, FleetResults] = field(default_factory=dict)
@@ -47,7 +47,7 @@ class Outcome:
     encounters: list[Encounter] = field(default_factory=list)
     reaction: float = float("nan")  # median time of a single decision (s)
 
-    def __ior__(self, other: "Outcome") -> "Outcome":
+    def __ior__(self, other: "Performance") -> "Performance":
         """Add what another piece of work came to."""
         self.cells |= other.cells
         self.decisions = self.decisions + other.decisions
@@ -60,14 +60,14 @@ class Outcome:
         return FleetMetrics.of(FleetResults.joined(list(self.cells.values())))
 
 
-def perform(task: Task, plan: Plan) -> Outcome:
+def perform(task: Work, plan: Plan) -> Performance:
     """Do a piece of work; on a CPU with the threads that torch has."""
     policy = load_policy(task.source, plan.device, trust=plan.trust)
     if task.batch:
-        return Outcome(*climb(policy, task.batch, plan.episodes, plan.seed, plan.device, plan.compiled))
+        return Performance(*climb(policy, task.batch, plan.episodes, plan.seed, plan.device, plan.compiled))
     episodes = read_episodes(imazu.FILE)
     met = meet(policy, episodes, plan.times, plan.seed, plan.device)
-    return Outcome(encounters=met, reaction=reaction_time(policy, plan.device))
+    return Performance(encounters=met, reaction=reaction_time(policy, plan.device))
 
 
 def reaction_time(policy: Any, device: str = "cpu") -> float:
@@ -82,7 +82,7 @@ def reaction_time(policy: Any, device: str = "cpu") -> float:
     return float(np.median(seconds))
 
 
-def report(outcome: Outcome) -> dict[str, Any]:
+def report(outcome: Performance) -> dict[str, Any]:
     """All numbers of a policy, for JSON; estimates are [value, low, high, count]."""
     rows = [
         cell._asdict() | FleetMetrics.of(results)._asdict()

@@ -9,9 +9,8 @@ from agents.agent import Agent
 from marinenav_env.envs.contract.constants import EPISODE_LIMIT
 from marinenav_env.envs.torchrl_gpu.picture import picture, views_of_tensors
 from marinenav_env.envs.torchrl_gpu.world import VectorWorld
-from torchrl_gpu.evaluation.batched import separate_draws
 from torchrl_gpu.evaluation.tally import greedy_actions
-from torchrl_gpu.seeding import EVAL_SEED
+from torchrl_gpu.seeding import EVAL_SEED, separate_draws
 
 SIDE = 192
 """Pixels."""

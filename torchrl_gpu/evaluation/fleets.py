@@ -19,11 +19,11 @@ from marinenav_env.envs.torchrl_gpu.ops.vessel import step_energy
 from marinenav_env.envs.torchrl_gpu.state import ROBOTS, Observation, WorldParams, WorldState, present
 from marinenav_env.envs.torchrl_gpu.step import stepped
 from marinenav_env.envs.torchrl_gpu.world import VectorWorld
-from torchrl_gpu.evaluation.batched import separate_draws
 from torchrl_gpu.evaluation.conduct import Conduct
 from torchrl_gpu.evaluation.metrics import ENDINGS, FleetResults
 from torchrl_gpu.evaluation.pieces import part, step_in_pieces, step_whole
 from torchrl_gpu.evaluation.tally import Tally, greedy_actions
+from torchrl_gpu.seeding import separate_draws
 
 LOOK_EVERY = 8
 """Steps between two looks at which episodes have ended."""

@@ -37,7 +37,7 @@ def load_nested_lists(path: str | Path, keys: Sequence[str], optional: Sequence[
     anything but NumPy's own array and scalar reconstruction; one line that begins with the file's name.
     """
     try:
-        with zipfile.ZipFile(path) as archive, collector_paused():
+        with zipfile.ZipFile(path) as archive, gc_paused():
             names = set(archive.namelist())
             wanted = [key for key in keys if key not in optional or f"{key}.npy" in names]
             return {key: _read_member(archive, key) for key in wanted}
@@ -64,7 +64,7 @@ def check_whole(path: Path) -> None:
 
 
 @contextmanager
-def collector_paused() -> Iterator[None]:
+def gc_paused() -> Iterator[None]:
     """Pause Python's cycle collector: it would walk millions of new lists again and again."""
     enabled = gc.isenabled()
     gc.disable()

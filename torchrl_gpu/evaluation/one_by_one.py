@@ -14,8 +14,8 @@ from marinenav_env.envs.contract.outcome import STATE_OF_OUTCOME, Outcome
 from marinenav_env.envs.contract.stage import COLUMNS, Stage, stages_of
 from marinenav_env.envs.reference.robot import deactivate_finished
 from torchrl_gpu.evaluation.metrics import EpisodeResult, report
-from torchrl_gpu.learn.stages import EvalSchedule
 from torchrl_gpu.seeding import EVAL_SEED
+from torchrl_gpu.stages import EvalSchedule
 
 
 class EpisodeSettings(Section):

@@ -1,6 +1,10 @@
 """What the legacy trainer prints at the end of a training episode (training spec 9); both trainers use it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+from marinenav_env.envs.contract.outcome import STATE_OF_OUTCOME, Outcome
+from torchrl_gpu.collect.step import Step
+from torchrl_gpu.learn.schedule import Schedule
 
 
 def episode_report(
@@ -29,3 +33,51 @@ def episode_report(
         line = f"Robot {i} ep reward: {reward:.2f}, {state}"
         lines.append(f"{line} at step {end}" if 0 <= end < length else line)
     return "\n".join([*lines, banner, ""])
+
+
+class EpisodeReports:
+    """Step listener that prints the legacy report of every training episode; for one environment."""
+
+    def __init__(self, schedule: Schedule, discount: float, show: Callable[[str], None] = print) -> None:
+        self.schedule = schedule
+        self.discount = discount
+        self.show = show
+        self._number = 0
+        self._begin()
+
+    def __call__(self, step: Step, timestep: int) -> None:
+        """Add one step; print if the episode ends."""
+        outcomes = [outcome for outcome in step.outcome.flatten().tolist() if outcome != Outcome.ABSENT]
+        rewards = step.reward.flatten().tolist()[: len(outcomes)]
+        returns = self._returns or [0.0] * len(outcomes)
+        factor = self.discount**self._length
+        self._returns = [total + factor * reward for total, reward in zip(returns, rewards, strict=True)]
+        ended_at = self._ended_at or [-1] * len(outcomes)
+        ended = step.ended.tolist()[: len(outcomes)]
+        self._ended_at = [
+            self._length if before < 0 and ends else before
+            for before, ends in zip(ended_at, ended, strict=True)
+        ]
+        if step.done:
+            self._report(outcomes, timestep)
+        else:
+            self._length += 1
+
+    def _report(self, outcomes: list[int], timestep: int) -> None:
+        self._number += 1
+        self.show(
+            episode_report(
+                number=self._number,
+                length=self._length,
+                returns=self._returns,
+                states=[STATE_OF_OUTCOME[Outcome(outcome)] for outcome in outcomes],
+                ended_at=self._ended_at,
+                eps=self.schedule.epsilon(timestep),
+                timestep=timestep,
+                total_timesteps=self.schedule.total_timesteps,
+            )
+        )
+        self._begin()
+
+    def _begin(self) -> None:
+        self._length, self._returns, self._ended_at = 0, [], []

@@ -13,13 +13,11 @@ import numpy as np
 from torch import Tensor
 from tqdm import tqdm
 
-from marinenav_env.envs.contract.outcome import STATE_OF_OUTCOME, Outcome
 from torchrl_gpu.collect.step import Step
 from torchrl_gpu.evaluation.film import PER_SECOND
 from torchrl_gpu.evaluation.metrics import EpisodeResult, Metrics
 from torchrl_gpu.learn.schedule import Schedule
 from torchrl_gpu.ranks import ALONE, Ranks
-from torchrl_gpu.watch.episode_report import episode_report
 from torchrl_gpu.watch.loggers import ScalarLog, evaluation_scalars
 from torchrl_gpu.watch.statistics import EpisodeStatistics, EpisodeSums, StreamStatistics
 from torchrl_gpu.watch.timings import Timings
@@ -234,54 +232,6 @@ class Progress:
         rate = done / max(time.monotonic() - self._began, 1e-9)
         left = round((self.schedule.total_timesteps - timestep) / rate)
         return f"{rate:.0f} timesteps/s  {timedelta(seconds=left)} left"
-
-
-class EpisodeReports:
-    """Step listener that prints the legacy report of every training episode; for one environment."""
-
-    def __init__(self, schedule: Schedule, discount: float, show: Callable[[str], None] = print) -> None:
-        self.schedule = schedule
-        self.discount = discount
-        self.show = show
-        self._number = 0
-        self._begin()
-
-    def __call__(self, step: Step, timestep: int) -> None:
-        """Add one step; print if the episode ends."""
-        outcomes = [outcome for outcome in step.outcome.flatten().tolist() if outcome != Outcome.ABSENT]
-        rewards = step.reward.flatten().tolist()[: len(outcomes)]
-        returns = self._returns or [0.0] * len(outcomes)
-        factor = self.discount**self._length
-        self._returns = [total + factor * reward for total, reward in zip(returns, rewards, strict=True)]
-        ended_at = self._ended_at or [-1] * len(outcomes)
-        ended = step.ended.tolist()[: len(outcomes)]
-        self._ended_at = [
-            self._length if before < 0 and ends else before
-            for before, ends in zip(ended_at, ended, strict=True)
-        ]
-        if step.done:
-            self._report(outcomes, timestep)
-        else:
-            self._length += 1
-
-    def _report(self, outcomes: list[int], timestep: int) -> None:
-        self._number += 1
-        self.show(
-            episode_report(
-                number=self._number,
-                length=self._length,
-                returns=self._returns,
-                states=[STATE_OF_OUTCOME[Outcome(outcome)] for outcome in outcomes],
-                ended_at=self._ended_at,
-                eps=self.schedule.epsilon(timestep),
-                timestep=timestep,
-                total_timesteps=self.schedule.total_timesteps,
-            )
-        )
-        self._begin()
-
-    def _begin(self) -> None:
-        self._length, self._returns, self._ended_at = 0, [], []
 
 
 def on_terminal() -> bool:
