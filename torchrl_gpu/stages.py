@@ -1,8 +1,9 @@
 """Stages of trainings and evaluations, as a config lists them."""
 
-from typing import Annotated, TypeVar
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import Field, WrapValidator, model_validator
 
 from agents.settings import Section, key
 from marinenav_env.envs.contract.stage import COLUMNS, stages_of
@@ -16,6 +17,15 @@ DIAGONAL = 72
 
 Item = TypeVar("Item")
 Column = Annotated[list[Item], Field(min_length=1)]
+
+
+def _as_written(value: Any, checked: Callable[[Any], float]) -> float:
+    """Whole metres stay whole: the legacy reports print 30, not 30.0."""
+    number = checked(value)
+    return value if isinstance(value, int) else number
+
+
+Distance = Annotated[float, Field(ge=0, le=DIAGONAL), WrapValidator(_as_written)]
 Things = Annotated[int, Field(ge=0, le=MOST_THINGS)]
 
 
@@ -25,9 +35,7 @@ class Stages(Section):
     num_robots: Column[Annotated[int, Field(ge=1, le=MOST_THINGS)]] = key(..., "robots")
     num_cores: Column[Things] = key(..., "vortices")
     num_obstacles: Column[Things] = key(..., "static obstacles")
-    min_start_goal_dis: Column[Annotated[float, Field(ge=0, le=DIAGONAL)]] = key(
-        ..., "least distance from start to goal in m"
-    )
+    min_start_goal_dis: Column[Distance] = key(..., "least distance from start to goal in m")
 
     @model_validator(mode="after")
     def _equally_long(self) -> "Stages":

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from agents.legacy.agent import LegacyAgent
 from marinenav_env.envs.contract.constants import EPISODE_LIMIT
 from marinenav_env.envs.contract.episode import write_episode
@@ -137,16 +139,18 @@ class Trainer:
             between_steps()
 
     def _schedule(self, total_timesteps: int, eval_freq: int) -> Any:
-        return self.shared.schedule(
-            total_timesteps=total_timesteps,
-            eval_freq=eval_freq,
-            update_every=self.UPDATE_EVERY,
-            learning_starts=self.learning_starts,
-            target_update_interval=self.target_update_interval,
-            exploration_fraction=self.exploration_fraction,
-            initial_eps=self.initial_eps,
-            final_eps=self.final_eps,
-        )
+        given = {
+            "total_timesteps": total_timesteps,
+            "eval_freq": eval_freq,
+            "update_every": self.UPDATE_EVERY,
+            "learning_starts": self.learning_starts,
+            "target_update_interval": self.target_update_interval,
+            "exploration_fraction": self.exploration_fraction,
+            "initial_eps": self.initial_eps,
+            "final_eps": self.final_eps,
+        }
+        numpy = {name: number.item() for name, number in given.items() if isinstance(number, np.generic)}
+        return self.shared.schedule(**given | numpy)
 
     def _new_episode(self) -> Episode:
         states, _, _ = self.train_env.reset()

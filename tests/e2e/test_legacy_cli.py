@@ -27,7 +27,7 @@ SMALL = {
         "num_robots": [1, 2],
         "num_cores": [0, 1],
         "num_obstacles": [0, 1],
-        "min_start_goal_dis": [10.0, 15.0],
+        "min_start_goal_dis": [10, 15.5],
     },
     "eval_schedule": {
         "num_episodes": [1],
@@ -81,6 +81,8 @@ def test_a_run_leaves_the_legacy_files_and_a_summary(workplace, capsys):
     assert list(trial)[-3:] == ["training_time", "training_schedule", "eval_schedule"]
     assert run.name == f"training_{trial['training_time']}"
     assert trial == SMALL | {"seed": 3, "training_time": trial["training_time"]}
+    for schedule in ("training_schedule", "eval_schedule"):
+        assert json.dumps(trial[schedule]) == json.dumps(SMALL[schedule])
     assert EvaluationRecord.load(folder).timesteps == [16]
     (episode,) = json.loads((folder / "eval_configs.json").read_text())
     assert episode["env"]["seed"] == 253
@@ -88,6 +90,7 @@ def test_a_run_leaves_the_legacy_files_and_a_summary(workplace, capsys):
     assert 'agent_type: "DQN"' in printed
     assert "seed: [3]" in printed
     assert "training schedule" in printed
+    assert "min start goal dis:  10\n" in printed
     assert "success rate" in printed
     assert str(folder) in printed
 

@@ -232,12 +232,13 @@ def test_the_home_folder_has_a_short_name(monkeypatch):
 
 
 def test_a_run_that_would_learn_nothing_is_refused():
-    for total in (10, 2000):
-        with pytest.raises(
-            ConfigError, match=f"'total_timesteps': {total} must be above 'learning_starts', 2000"
-        ):
-            make_trials(config(total_timesteps=total))
-    assert make_trials(config(total_timesteps=2001))
+    refused = r"'total_timesteps': \d+ must be at least 'learning_starts', 2000"
+    for given in ({"learning_starts": 2000}, {"num_envs": 4}):
+        for total in (10, 1999):
+            with pytest.raises(ConfigError, match=refused):
+                make_trials(config(total_timesteps=total, **given))
+        assert make_trials(config(total_timesteps=2000, **given))
+    assert make_trials(config(total_timesteps=10))  # as legacy configs may be
 
 
 @pytest.mark.parametrize(

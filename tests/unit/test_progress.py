@@ -57,6 +57,12 @@ def test_statistics_of_finished_episodes():
     assert sums[3].means_since(sums[3]) == {"episodes": 0.0}
 
 
+def test_an_episode_without_robots_counts_as_no_success():
+    statistics = EpisodeStatistics(2, 1, 0.5, "cpu")
+    statistics(step_of([[4.0], [0.0]], [[G], [ABSENT]], [True, True]), 0)
+    assert statistics.read() == (2, 4.0, 1, 2)
+
+
 @pytest.mark.parametrize("num_envs", [1, 2])
 def test_statistics_go_on_from_their_state(num_envs):
     """One environment lets its rewards wait for the end of the episode; that must not show."""

@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from agents.legacy.trainer import Trainer
@@ -143,6 +144,13 @@ def test_evaluation_episodes_follow_the_schedule():
     assert trainer.eval_env.min_start_goal_dis == 35.0
 
 
+def test_an_evaluation_stage_without_episodes_leaves_the_world_as_it_is():
+    env = MarineNavEnv3(seed=1, is_eval_env=True)
+    last = {name: column[::-1] for name, column in EVAL_SCHEDULE.items()} | {"num_episodes": [2, 0, 0]}
+    assert len(create_eval_configs(env, last)) == 2
+    assert env.stage == Stage(2, 3, 5, 35.0)
+
+
 def test_evaluation_episodes_in_which_not_all_robots_found_room_are_played_and_named(capsys):
     env = MarineNavEnv3(seed=1, is_eval_env=True)
     schedule = {"num_episodes": [1], "num_robots": [30], "num_cores": [0], "num_obstacles": [0]}
@@ -153,10 +161,11 @@ def test_evaluation_episodes_in_which_not_all_robots_found_room_are_played_and_n
     assert capsys.readouterr().out == printed
 
 
-def test_total_timesteps_plus_one_pass(tmp_path):
+@pytest.mark.parametrize("number", [int, np.int64])
+def test_total_timesteps_plus_one_pass(tmp_path, number):
     """Defect T3."""
-    trainer, _, log = make([None], learning_starts=99)
-    trainer.learn(7, 5, tmp_path, verbose=False)
+    trainer, _, log = make([None], learning_starts=number(99))
+    trainer.learn(number(7), number(5), tmp_path, verbose=False)
     assert log.count("step") == 8
     assert trainer.current_timestep == 8
     assert not (tmp_path / "evaluations.npz").exists()

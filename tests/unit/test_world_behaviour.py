@@ -396,6 +396,7 @@ def test_bad_discrete_action(robot: Robot, action: object) -> None:
         lambda robot: robot.perception_output([], []),
         lambda robot: robot.compute_motion(),
         lambda robot: robot.reset_state(),
+        lambda robot: robot.check_apply_COLREGs([5.0, 0.0, 1.0, 0.0, 1.0]),
     ],
 )
 def test_robot_before_a_reset(use) -> None:

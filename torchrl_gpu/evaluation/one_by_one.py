@@ -32,21 +32,21 @@ class EpisodeSettings(Section):
 def create_eval_configs(env: Any, eval_schedule: dict[str, list]) -> list[dict]:
     """Draw the evaluation episodes of a schedule, in its order, from the evaluation world's own generator.
 
-    The world, a ``MarineNavEnv3`` with ``is_eval_env`` set, keeps the last values set, and its ``num_robots``
-    enters the sensor seeds of every later evaluation episode (Quirk W26). The schedule has the columns
-    ``num_episodes, num_robots, num_cores, num_obstacles, min_start_goal_dis``.
+    The world, a ``MarineNavEnv3`` with ``is_eval_env`` set, keeps the values of the last stage that has an
+    episode, and its ``num_robots`` enters the sensor seeds of every later evaluation episode (Quirk W26). The
+    schedule has the columns ``num_episodes, num_robots, num_cores, num_obstacles, min_start_goal_dis``.
     """
     configs = []
     numbers = eval_schedule["num_episodes"]
     for index, (stage, number) in enumerate(zip(stages_of(eval_schedule), numbers, strict=True)):
-        env.stage = stage
-        drawn = [_draw_episode(env) for _ in range(number)]
+        drawn = [_draw_episode(env, stage) for _ in range(number)]
         _tell_what_found_no_room(index, stage, [placed for _, placed in drawn])
         configs += [episode for episode, _ in drawn]
     return configs
 
 
-def _draw_episode(env: Any) -> tuple[dict, Stage]:
+def _draw_episode(env: Any, stage: Stage) -> tuple[dict, Stage]:
+    env.stage = stage
     env.reset()
     episode, placed = env.episode_data(), env.placed
     episode["env"]["num_robots"] = placed.num_robots  # not what was asked for: it is to be loaded again

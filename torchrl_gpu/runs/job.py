@@ -121,7 +121,7 @@ def one_thread() -> Iterator[None]:
 
 
 def trial_config(trial: Trial, stamp: str) -> dict[str, Any]:
-    """The content of ``trial_config.json``: the trial's keys, then the stamp and the schedules."""
+    """The content of ``trial_config.json``: the trial's keys, the stamp, and the schedules as written."""
     schedules = ("training_schedule", "eval_schedule")
     scalars = {key: value for key, value in trial.values.items() if key not in schedules}
-    return scalars | {"training_time": stamp} | {key: trial[key] for key in schedules}
+    return scalars | {"training_time": stamp} | {key: trial.values[key] for key in schedules}

@@ -93,7 +93,7 @@ class Trial:
         sections = {name: _section(section, given) for name, section in classes.items()}
         given.pop(TOGETHER, None)
         trial = cls(given, tuple(name for name in swept if name in given), **sections)
-        _check_length(trial.schedule)
+        _check_length(trial)
         _check_prioritized(trial)
         _check_collectors(trial)
         _check_together(trial)
@@ -206,11 +206,13 @@ def _section(section: type[Section], given: dict[str, Any]) -> Section:
         raise ConfigError(explanation(error, section)) from None
 
 
-def _check_length(schedule: "Schedule") -> None:
-    """Refuse a run that ends before it learns."""
-    if schedule.total_timesteps <= schedule.learning_starts:
+def _check_length(trial: Trial) -> None:
+    """Refuse a run that ends before it learns, unless it is a legacy config, which runs as it always has."""
+    schedule = trial.schedule
+    legacy = trial.reproduction and "learning_starts" not in schedule.model_fields_set
+    if schedule.total_timesteps < schedule.learning_starts and not legacy:
         raise ConfigError(
-            f"key 'total_timesteps': {schedule.total_timesteps} must be above 'learning_starts', "
+            f"key 'total_timesteps': {schedule.total_timesteps} must be at least 'learning_starts', "
             f"{schedule.learning_starts}: nothing would be learned"
         )
 

@@ -96,8 +96,9 @@ class EpisodeStatistics:
         """Count the episodes that end, ``done`` (E, 1), with the outcomes (E, R) of their robots."""
         absent = outcome == Outcome.ABSENT
         arrived = (outcome == Outcome.REACH_GOAL) | (outcome == Outcome.DEACTIVATED_AFTER_REACHING_GOAL)
-        mean_return = self._returns.sum(1) / (~absent).sum(1)
-        success = (arrived | absent).all(1)
+        robots = (~absent).sum(1)  # none where the stage's distance leaves no room for one
+        mean_return = self._returns.sum(1) / robots.clamp(min=1)
+        success = (arrived | absent).all(1) & (robots > 0)
         episodes = torch.stack((torch.ones_like(mean_return), mean_return, success, self._steps[:, 0]), dim=1)
         self._sums += torch.where(done, episodes, 0.0).sum(0)
         self._returns.masked_fill_(done, 0.0)

@@ -62,7 +62,10 @@ class TrafficVessel(Vessel):
 
     def _ego_velocity(self) -> tuple[float, float]:
         """Velocity over ground in the body frame, true but lagging (Quirk W12)."""
-        vx, vy, _ = self.velocity.tolist()
+        try:
+            vx, vy, _ = self.velocity.tolist()
+        except AttributeError:
+            raise TypeError(f"velocity is {self.velocity} before a reset") from None
         return self._to_body(vx, vy)
 
     def check_in_left_crossing_zone(self, ego_p_proj: Pair, ego_v_proj: Pair) -> bool:

@@ -134,7 +134,11 @@ CONFIGS = [
             config(stage_mix=True, backend="torch"),
             "needs an environment for each stage; 'num_envs' is 1, 'training_schedule' has 2",
         ),
-        ("nothing to learn", config(learning_starts=40), "40 must be above 'learning_starts', 40: nothing"),
+        (
+            "nothing to learn",
+            config(learning_starts=41),
+            "40 must be at least 'learning_starts', 41: nothing",
+        ),
         (
             "Rainbow before its first batch",
             config(agent_type="Rainbow", batch_size=16),
