@@ -178,7 +178,7 @@ def test_a_whole_step_compiles_to_one_graph_that_serves_all_steps():
     assert env.world.total_timesteps == other.world.total_timesteps == 9
     td["agents", "action"][1, 2, 0] = torch.inf
     step(td)
-    with pytest.raises(ValueError, match="action of robot 2 in environment 1 is none"):
+    with pytest.raises(ValueError, match="action of robot 2 in environment 1 is invalid"):
         env.world.check()
 
 
