@@ -107,6 +107,8 @@ def state_batch(
     objects, masks = [], []
     for _, observed, *_ in states:
         missing = max_object_num - len(observed)
+        if missing < 0:
+            raise ValueError(f"{len(observed)} objects observed; allowed are the {max_object_num} nearest")
         objects.append([*observed, *([0.0] * object_dimension for _ in range(missing))])
         masks.append([1.0] * len(observed) + [0.0] * missing)
     return list(self_states), objects, masks, *map(list, further)

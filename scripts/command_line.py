@@ -88,15 +88,18 @@ def check_file(path: Path) -> None:
         raise InputError(f"{path}: no such file" if not path.exists() else f"{path}: is a folder, not a file")
 
 
-def output_path(path: Path, suffixes: Sequence[str]) -> Path:
-    """Check, before any work, that ``path`` can be written and has one of ``suffixes``; return it."""
+def output_path(path: Path, suffixes: Sequence[str], replaced: bool = True) -> Path:
+    """Check, before any work, that ``path`` can be written and has one of ``suffixes``; return it.
+
+    Unless it is not ``replaced``, a line says so if it is there.
+    """
     if path.suffix.lower() not in suffixes:
         raise InputError(f"{path}: unknown kind of output; the name must end in {', '.join(suffixes)}")
     if not path.parent.is_dir():
         raise InputError(f"{path}: the folder {path.parent} does not exist")
     if path.is_dir():
         raise InputError(f"{path}: is a folder, not a file")
-    if path.exists():
+    if path.exists() and replaced:
         print(f"{path}: exists and will be replaced", file=sys.stderr)
     return path
 

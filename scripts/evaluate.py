@@ -104,7 +104,7 @@ def take_from_zoo(args: argparse.Namespace) -> None:
         args.model = models.folder(args.zoo)
     if args.config is None and args.eval_configs is None:
         args.config = args.model / "config.json"
-        args.per_stage = args.per_stage or LEGACY_PER_STAGE
+        args.per_stage = LEGACY_PER_STAGE if args.per_stage is None else args.per_stage
 
 
 def check(args: argparse.Namespace) -> None:

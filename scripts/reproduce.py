@@ -125,7 +125,7 @@ def as_begun(folder: Path, trial: Trial) -> Trial:
 
 def tabulate(args: argparse.Namespace, wanted: dict[Path, Trial]) -> None:
     """Evaluate what is finished, and make table and curves."""
-    from scripts.tabulating.reproduction import Judge, Model, Run, collect, render
+    from scripts.tabulating.reproduction import DATA, Judge, Model, Run, collect, render
 
     check_folder(args)
     trial = next(iter(wanted.values()))
@@ -143,6 +143,8 @@ def tabulate(args: argparse.Namespace, wanted: dict[Path, Trial]) -> None:
             others = [info for info in list_runs([run_folder]) if info.state == "finished"]
         runs += [Run(label, info.folder) for info in others]
         models += [Model(info.agent, label, info.config["seed"], best_or_final(info)) for info in others]
+    if not models and not (args.table / DATA).exists():
+        raise InputError(f"-o {args.output}: holds no finished run, and {args.table} no {DATA}")
     collect(models, runs, judge, args.table, args.device)
     for path in render(args.table, list(CONFIGS)):
         print(path)

@@ -172,7 +172,7 @@ def add_runs(args: argparse.Namespace) -> None:
         infos = [info for info in list_runs(args.runs) if usable(info, args.until)]
     if not infos:
         raise InputError(f"{args.runs[0]}: no trial is finished, or came so far as --until says")
-    output_path(args.output, (".csv",))
+    output_path(args.output, (".csv",), replaced=False)
     try:
         labels = [f"{args.key} {json.dumps(read_trial(info.folder)[args.key])}" for info in infos]
     except ConfigError as error:

@@ -33,7 +33,11 @@ class Parser(argparse.ArgumentParser):
         start = "unrecognized arguments: "
         if message.startswith(start + "-"):
             given = message.removeprefix(start).split()[0].partition("=")[0]
-            message += near(given, re.findall(r"--[\w-]+", self.format_usage()))
+            takes_keys = any(action.dest == "overrides" for action in self._actions)
+            hint = near(given, re.findall(r"--[\w-]+", self.format_usage()), 0.8 if takes_keys else 0.5)
+            if takes_keys and not hint:
+                hint = f"; a key of the config is given as {given.strip('-').replace('-', '_')}=VALUE"
+            message += hint
         self.exit(2, f"{self.prog}: error: {message} (see {self.prog} -h)\n")
 
 

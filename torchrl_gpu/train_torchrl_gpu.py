@@ -68,7 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="run trials as tasks of the Ray cluster at ADDRESS, or of one on this machine; "
         "as many at a time as there is room for, but -P at most",
     )
-    parser.set_defaults(num_procs=None)
+    parser.set_defaults(num_procs=None)  # with --ray as many as there is room for
     parser.add_argument(
         "--fast",
         action="store_true",

@@ -6,6 +6,7 @@ memories are not in it (Defect T23): training can start from a folder, but not r
 """
 
 import json
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
@@ -99,11 +100,23 @@ def folder_agent_type(directory: Path) -> str:
         raise ModelFileError(directory, "not a model folder: it has none of the files of a model")
     candidates = [name for name, each in LEARNERS.items() if each.network_names == best]
     found = {name: read_weights(directory / files_of(name).weights).keys() for name in best}
-    for agent_type in candidates:
-        if _weight_names(agent_type) == found:
-            return agent_type
+    fitting = [agent_type for agent_type in candidates if _weight_names(agent_type) == found]
+    if fitting:
+        return _trained_type(directory, fitting) or fitting[0]
     path = directory / files_of(best[0]).weights
     raise ModelFileError(path, f"not the weights of {' or '.join(candidates)}")
+
+
+def _trained_type(directory: Path, fitting: Sequence[str]) -> str | None:
+    """Which of several learners a trial's own folder, or that above its ``best/``, says that it trained."""
+    for folder in (directory, directory.parent):
+        try:
+            told = json.loads((folder / "trial_config.json").read_text(encoding="utf-8"))["agent_type"]
+        except (OSError, ValueError, LookupError, TypeError):
+            continue
+        if told in fitting:
+            return told
+    return None
 
 
 def _files_present(learner: type[Learner], directory: Path) -> tuple[int, int]:

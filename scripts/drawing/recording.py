@@ -146,7 +146,8 @@ def read_evaluation(folder: Path, evaluation: int, episode: int) -> Recording:
         )
     if record.trajectories[k][e] == []:
         raise InputError(
-            f"{folder / FILE_NAME}: holds no histories; train with record_histories true to look at them"
+            f"{folder / FILE_NAME}: holds no histories, as record_histories is false; "
+            f"let its model play again, marinenav evaluate -M {folder} --keep FOLDER, and look at FOLDER"
         )
     timestep = f"{record.timesteps[k]:,}".replace(",", " ")
     # Only [evaluation][episode][robot][step] holds for every file (Defect T13).

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import torchrl_gpu.evaluation.one_by_one
+from scripts import train_rl_agents
 from torchrl_gpu import train_torchrl_gpu
 from torchrl_gpu.evaluation.record import EvaluationRecord
 from torchrl_gpu.runs import memory
@@ -170,6 +171,43 @@ def test_a_sweep_goes_on_where_each_trial_stands(workplace, capsys, monkeypatch)
         assert [line.split(",")[0] for line in returns] == ["16", "20", "40"]
     assert main("--resume", str(run)) == 0
     assert capsys.readouterr().out == "3 of 3 trials are finished\n"
+
+
+def test_a_run_without_a_checkpoint_says_that_it_begins_again(workplace, capsys):
+    assert main("-C", workplace(total_timesteps=24)) == 0
+    folder = the_run() / "seed_3"
+    (folder / "finished.json").unlink()  # as if it had been killed
+    assert not (folder / "checkpoints").exists()
+    capsys.readouterr()
+    assert main("--resume", str(folder)) == 0
+    assert (
+        f"{folder} has no checkpoint: it begins again, and its results are replaced\n"
+        in capsys.readouterr().out
+    )
+
+
+def test_a_run_of_the_legacy_pipeline_is_not_trained_again(workplace, capsys):
+    assert train_rl_agents.main(["-C", workplace()]) == 0
+    folder = the_run() / "seed_3"
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    assert main("--resume", str(folder)) == 2
+    assert f"error: --resume: {folder} is of the legacy pipeline, which keeps no" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_what_describes_a_trial_is_a_config_as_well(workplace, tmp_path):
+    assert main("-C", workplace(total_timesteps=24), "--quiet") == 0
+    first = the_run() / "seed_3"
+    assert main("-C", str(first / "trial_config.json"), "save_dir=again", "--quiet") == 0
+    (second,) = Path("again").glob("training_*/seed_3")
+    assert (second / "network_params.pth").read_bytes() == (first / "network_params.pth").read_bytes()
+
+
+def test_a_long_way_after_the_last_evaluation_is_told(workplace, capsys):
+    assert main("-C", workplace(total_timesteps=39)) == 0
+    assert "; the last 19 of 39 timesteps leave no model: evaluations keep it\n" in capsys.readouterr().out
+    assert main("-C", workplace()) == 0
+    assert "leave no model" not in capsys.readouterr().out
 
 
 def test_a_folder_in_use_is_refused(workplace, capsys, monkeypatch):

@@ -42,6 +42,11 @@ def test_uniform_memory_reseeds_python():
     assert buffer.seed is None
 
 
+def test_state_batch_refuses_more_objects_than_it_has_rows():
+    with pytest.raises(ValueError, match="6 objects observed; allowed are the 5 nearest"):
+        state_batch([([0.0] * 7, [[1.0] * 5] * 6)])
+
+
 def test_state_batch_pads_with_zero_rows():
     own, objects, masks = state_batch([state(1), state(2, objects=2)])
     assert own == [[1.0] * 7, [2.0] * 7]

@@ -1,13 +1,16 @@
 """TD3, without recorded numbers: its losses by hand, whom they move, and its way through the pipelines."""
 
 import copy
+import json
 
 import pytest
 import torch
 
 from agents.agent import Agent
+from agents.learners import LEARNERS
 from agents.learners.descent import Stage
 from agents.learners.td3 import TD3
+from agents.policies import load_policy
 from tests.unit.learner_ways import assert_survives_folder, assert_survives_tracing, train_both_modes
 from tests.unit.test_agents_losses import batch_of_two
 
@@ -78,6 +81,21 @@ def test_the_actor_learns_at_every_second_update():
 
 def test_both_modes_train_it(tmp_path):
     train_both_modes("td3", tmp_path)
+
+
+@pytest.mark.parametrize("told", ["TD3-like", "SAC", None])
+def test_of_learners_with_the_same_networks_a_folder_is_of_that_which_trained_it(told, tmp_path):
+    class Like(TD3, name="TD3-like"):
+        pass
+
+    best = tmp_path / "best"
+    best.mkdir()
+    try:
+        Agent.of("TD3", TD3.Settings()).save_latest_model(best)
+        (tmp_path / "trial_config.json").write_text(json.dumps({"agent_type": told}))
+        assert load_policy(best).agent_type == (told if told == "TD3-like" else "TD3")
+    finally:
+        del LEARNERS["TD3-like"]
 
 
 def test_files(tmp_path):

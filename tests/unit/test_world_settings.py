@@ -1,6 +1,7 @@
 """What a world is asked for: keywords, what finds room, actions and files that are refused."""
 
 import copy
+import re
 from math import inf, nan
 
 import numpy as np
@@ -63,8 +64,10 @@ def test_keywords_out_of_range(keywords: dict, message: str) -> None:
 
 
 def test_an_unknown_keyword() -> None:
-    with pytest.raises(TypeError, match="unknown argument 'reward'; of rewards allowed are timestep_penalty"):
-        MarineNavEnv3(reward=1.0)
+    allowed = "; of rewards allowed are timestep_penalty"
+    for name, hint in {"num_obstacles": " (did you mean 'num_obs'?)", "zzz": ""}.items():
+        with pytest.raises(TypeError, match=re.escape(f"unknown argument {name!r}{hint}{allowed}")):
+            MarineNavEnv3(**{name: 1})
 
 
 def test_every_term_of_the_reward_is_a_keyword_and_an_attribute() -> None:

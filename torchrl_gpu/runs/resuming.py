@@ -7,12 +7,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from torchrl_gpu.evaluation.record import FILE_NAME
 from torchrl_gpu.ranks import ALONE, Ranks
 from torchrl_gpu.runs.checkpoint import ranks_of
 from torchrl_gpu.runs.folder import (
     CHECKPOINTS,
     CONFIG_FILE,
     FINISHED_FILE,
+    LOCK_FILE,
     STOPPED_FILE,
     TRIAL_FILE,
     FolderInUseError,
@@ -23,7 +25,7 @@ from torchrl_gpu.runs.job import Job, RunTrial
 from torchrl_gpu.runs.refusals import Check, agreed, check_model, refuse
 from torchrl_gpu.runs.sweep import most_at_once, run_jobs
 from torchrl_gpu.runs.workers import Workers
-from torchrl_gpu.settings.parse import ConfigError, Trial, make_trials, read_config
+from torchrl_gpu.settings.parse import STAMP, ConfigError, Trial, make_trials, read_config
 from torchrl_gpu.watch.terminal import lasting_output
 
 LostResults = Callable[[Path, Trial], str | None]
@@ -79,12 +81,16 @@ def go_on(
                 check(trial, at_once)
                 check_model(trial)
                 _check_ranks(folder, ranks)
+                _check_pipeline(folder)
         ranks.from_first(lambda: [_check_free(folder) for folder in left])
     except ConfigError as error:
         return refuse(error)
     if args.verbosity != "quiet":
         print(f"{len(found) - len(left)} of {len(found)} trials are finished")
         print(*dict.fromkeys(f"{trial.mode_on(args.device)}\n" for trial in left.values()), sep="", end="")
+        for folder in left:
+            if (folder / FILE_NAME).exists() and not has_checkpoints(folder):
+                print(f"{folder} has no checkpoint: it begins again, and its results are replaced")
     jobs = [
         Job(run_trial, trial, folder, stamp or _stamp(folder), args.device, resumed=True, ranks=ranks)
         for folder, trial in left.items()
@@ -101,7 +107,7 @@ def _is_done(folder: Path, trial: Trial, lost_results: LostResults) -> bool:
     lost = lost_results(folder, trial)
     if lost is None:
         return True
-    if not any((folder / CHECKPOINTS).glob("checkpoint-*")):
+    if not has_checkpoints(folder):
         raise ConfigError(f"--resume: {folder} is finished, but {lost}; there is no checkpoint to go back to")
     print(f"{folder} is finished, but {lost}; going back to a checkpoint", file=sys.stderr)
     (folder / FINISHED_FILE).unlink()
@@ -138,7 +144,7 @@ def read_trial(folder: Path) -> Trial:
         values = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(values, dict):
             raise ValueError("must hold one JSON object")
-        values.pop("training_time", None)
+        values.pop(STAMP, None)
         trials = make_trials(values)
         if len(trials) > 1:
             raise ValueError("describes several trials; a trial has one value for each key")
@@ -156,6 +162,20 @@ def _check_ranks(folder: Path, ranks: Ranks) -> None:
             f"--resume: {folder} is shared by {count} processes, here are {ranks.count}; "
             f"go on with {count}, each with the transitions that it has"
         )
+
+
+def _check_pipeline(folder: Path) -> None:
+    """Refuse results of the legacy pipeline, which leaves nothing to go on from and marks no end."""
+    if (folder / FILE_NAME).exists() and not (folder / LOCK_FILE).exists() and not has_checkpoints(folder):
+        raise ConfigError(
+            f"--resume: {folder} is of the legacy pipeline, which keeps no checkpoints; "
+            "train its config anew to have another run"
+        )
+
+
+def has_checkpoints(folder: Path) -> bool:
+    """Whether a trial's folder has any."""
+    return any((folder / CHECKPOINTS).glob("checkpoint-*"))
 
 
 def _check_free(folder: Path) -> None:

@@ -32,7 +32,7 @@ def build_parser(
     parser = new_parser(prog, description, examples, "python -m torchrl_gpu.train_torchrl_gpu")
     parser.add_argument("-C", "--config-file", required=config_required, help="JSON file of the experiment")
     parser.add_argument(
-        "-P", "--num-procs", type=positive, default=1, help="trials run at a time (default: %(default)s)"
+        "-P", "--num-procs", type=positive, default=1, help="trials run at a time (default: 1)"
     )
     parser.add_argument(
         "-D", "--device", default="cpu", help="cpu, cuda or cuda:N, for all trials (default: %(default)s)"

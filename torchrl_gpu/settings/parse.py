@@ -29,6 +29,9 @@ from torchrl_gpu.settings.sections import (
 )
 from torchrl_gpu.settings.trial import Trial
 
+STAMP = "training_time"
+"""What ``trial_config.json`` holds beside keys: when the run began."""
+
 __all__ = ["ConfigError", "Experiment", "Trial", "expand", "make_trials", "read_config"]
 
 SAMPLES = "samples"
@@ -47,12 +50,15 @@ class Experiment(NamedTuple):
 def read_config(path: str | Path, overrides: Sequence[str] = (), fast_on: str | None = None) -> Experiment:
     """Read, check and expand a JSON file with one object; its key ``$schema`` is for editors.
 
+    A ``trial_config.json`` is one, too.
+
     ``overrides``, ``key=value`` arguments, win over the file. Throughput keys are chosen for the device
     ``fast_on``, where the config gives none. The trials are in legacy order: last key fastest. ConfigError:
     the file, an argument or anything in them cannot be used.
     """
     try:
         written = _parse(path) | parse_overrides(overrides)
+        written.pop(STAMP, None)
         if fast_on:
             written = fast_keys(fast_on) | written
         return Experiment(written, make_trials(written))

@@ -44,6 +44,8 @@ NOT_IN_NAMES = ("seed", "save_dir")
 """Swept keys that a trial's folder does not spell out again: they are in its path anyway."""
 
 
+UNKEPT = 0.2
+"""Share of a run after its last evaluation that deserves a warning."""
 SHARED = ("num_envs", "batch_size", "buffer_size")
 """Keys whose numbers are shared by processes that train together."""
 
@@ -196,7 +198,14 @@ class Trial:
     def mode_on(self, device: str) -> str:
         """`mode`, and what is compiled where the config leaves that to the machine."""
         chosen = f' ("auto" here: {self.ways(device)})' if self.update.compile == "auto" else ""
-        return self.mode + chosen
+        return self.mode + chosen + self._unkept()
+
+    def _unkept(self) -> str:
+        """A warning where much is learned after the last evaluation, with which alone models are written."""
+        total, last = self.schedule.total_timesteps, max(self.schedule.evaluations(), default=0)
+        if total - last < UNKEPT * total:
+            return ""
+        return f"; the last {total - last} of {total} timesteps leave no model: evaluations keep it"
 
 
 def _section(section: type[Section], given: dict[str, Any]) -> Section:

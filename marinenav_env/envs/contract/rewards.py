@@ -5,8 +5,11 @@ Progress towards the goal (m) is the one term without a weight (environment spec
 """
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from math import isfinite
 from typing import NamedTuple
+
+from marinenav_env.envs.contract.stage import Stage
 
 
 class Term(NamedTuple):
@@ -52,7 +55,9 @@ def reward_weights(given: Mapping[str, float]) -> dict[str, float]:
     """
     for name, value in given.items():
         if name not in REWARDS:
-            raise TypeError(f"unknown argument {name!r}; of rewards allowed are {', '.join(REWARDS)}")
+            like = get_close_matches(name, (*Stage._fields, *REWARDS), n=1)
+            hint = f" (did you mean {like[0]!r}?)" if like else ""
+            raise TypeError(f"unknown argument {name!r}{hint}; of rewards allowed are {', '.join(REWARDS)}")
         if not (isinstance(value, (int, float)) and isfinite(value)):
             raise ValueError(f"{name} is {value!r}; allowed are finite numbers")
     return {**DEFAULT_REWARDS, **given}

@@ -60,6 +60,12 @@ FIRST_HOUR = [
             "no effect on DQN; those that have",
         ),
         ("key without value", "train -C config.json seed", nothing, "argument 'seed': it must be key=value"),
+        (
+            "key as a flag",
+            "train -C config.json --total-timesteps 5000",
+            nothing,
+            "a key of the config is given as total_timesteps=VALUE",
+        ),
         ("misspelt flag", "train -C config.json --fats", nothing, "--fats; did you mean '--fast'?"),
         ("no such GPU", "train -C config.json -D cuda:77", nothing, "CUDA device(s)"),
         ("runs in a file", "train -C config.json", config(save_dir="episode.json"), "'save_dir': cannot"),
