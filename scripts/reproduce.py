@@ -131,7 +131,7 @@ def tabulate(args: argparse.Namespace, wanted: dict[Path, Trial]) -> None:
     trial = next(iter(wanted.values()))
     judge = Judge(trial["eval_schedule"], trial["discount"], args.fresh, args.episode_seed)
     with refused(ValueError):
-        done = [info for info in list_runs(begun_below(args.output)) if info.state == "finished"]
+        done = [info for info in list_runs(begun_below(args.output)) if measurable(info)]
     runs = [Run(SCHEDULE, info.folder) for info in done]
     models = [Model(info.agent, SCHEDULE, info.config["seed"], info.folder) for info in done]
     for agent, path in pairs(args.released, "--released"):
@@ -140,7 +140,7 @@ def tabulate(args: argparse.Namespace, wanted: dict[Path, Trial]) -> None:
         models.append(Model(agent, "released", None, path))
     for label, run_folder in pairs(args.beside, "--beside"):
         with refused(FileNotFoundError, ValueError):
-            others = [info for info in list_runs([run_folder]) if info.state == "finished"]
+            others = [info for info in list_runs([run_folder]) if measurable(info)]
         runs += [Run(label, info.folder) for info in others]
         models += [Model(info.agent, label, info.config["seed"], best_or_final(info)) for info in others]
     if not models and not (args.table / DATA).exists():
@@ -148,6 +148,11 @@ def tabulate(args: argparse.Namespace, wanted: dict[Path, Trial]) -> None:
     collect(models, runs, judge, args.table, args.device)
     for path in render(args.table, list(CONFIGS)):
         print(path)
+
+
+def measurable(info: RunInfo) -> bool:
+    """Whether a run is finished and has a model: a short one ends before its first evaluation."""
+    return info.state == "finished" and bool(info.evaluations)
 
 
 def best_or_final(info: RunInfo) -> Path:

@@ -29,7 +29,7 @@ from torchrl_gpu.runs.memory import check_memory
 from torchrl_gpu.runs.refusals import check_device, check_model
 from torchrl_gpu.runs.sweep import trial_folder
 from torchrl_gpu.seeding import EVAL_SEED, kept_generators, seed_everything
-from torchrl_gpu.settings.parse import ConfigError, Experiment, Trial, make_trials, read_config
+from torchrl_gpu.settings.parse import ConfigError, Experiment, Trial, make_trials, read_config, without_stamp
 from torchrl_gpu.torchrl_trainer import TorchRLTrainer
 from torchrl_gpu.watch.progress import Verbosity
 
@@ -203,6 +203,6 @@ def _discounting(agent: Agent | ClassicalPolicy, discount: float) -> Iterator[No
 
 def _read(config: Config) -> Experiment:
     if isinstance(config, Mapping):
-        written = json.loads(json.dumps(dict(config)))  # what a file would hold, and not the caller's lists
+        written = json.loads(json.dumps(without_stamp(config)))  # as in a file, and not the caller's lists
         return Experiment(written, make_trials(written))
     return read_config(config)

@@ -33,10 +33,11 @@ class Parser(argparse.ArgumentParser):
         start = "unrecognized arguments: "
         if message.startswith(start + "-"):
             given = message.removeprefix(start).split()[0].partition("=")[0]
-            takes_keys = any(action.dest == "overrides" for action in self._actions)
+            takes_keys = given.startswith("--") and any(a.dest == "overrides" for a in self._actions)
             hint = near(given, re.findall(r"--[\w-]+", self.format_usage()), 0.8 if takes_keys else 0.5)
             if takes_keys and not hint:
-                hint = f"; a key of the config is given as {given.strip('-').replace('-', '_')}=VALUE"
+                key = given.strip("-").replace("-", "_")
+                hint = f"; if it is a key of the config, it is given as {key}=VALUE"
             message += hint
         self.exit(2, f"{self.prog}: error: {message} (see {self.prog} -h)\n")
 

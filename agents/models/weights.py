@@ -109,7 +109,8 @@ def folder_agent_type(directory: Path) -> str:
 
 def _trained_type(directory: Path, fitting: Sequence[str]) -> str | None:
     """Which of several learners a trial's own folder, or that above its ``best/``, says that it trained."""
-    for folder in (directory, directory.parent):
+    directory = directory.resolve()
+    for folder in (directory, directory.parent)[: 2 if directory.name == "best" else 1]:
         try:
             told = json.loads((folder / "trial_config.json").read_text(encoding="utf-8"))["agent_type"]
         except (OSError, ValueError, LookupError, TypeError):

@@ -147,7 +147,8 @@ def read_evaluation(folder: Path, evaluation: int, episode: int) -> Recording:
     if record.trajectories[k][e] == []:
         raise InputError(
             f"{folder / FILE_NAME}: holds no histories, as record_histories is false; "
-            f"let its model play again, marinenav evaluate -M {folder} --keep FOLDER, and look at FOLDER"
+            f"let its model play again, marinenav evaluate -M {folder} -E {folder / 'eval_configs.json'} "
+            "--keep FOLDER, and look at FOLDER, which must exist"
         )
     timestep = f"{record.timesteps[k]:,}".replace(",", " ")
     # Only [evaluation][episode][robot][step] holds for every file (Defect T13).

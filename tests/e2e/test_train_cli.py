@@ -176,7 +176,8 @@ def test_a_sweep_goes_on_where_each_trial_stands(workplace, capsys, monkeypatch)
 def test_a_run_without_a_checkpoint_says_that_it_begins_again(workplace, capsys):
     assert main("-C", workplace(total_timesteps=24)) == 0
     folder = the_run() / "seed_3"
-    (folder / "finished.json").unlink()  # as if it had been killed
+    (folder / "finished.json").unlink()  # as if it had been killed,
+    (folder / ".lock").unlink()  # and copied without the files that `*` leaves out
     assert not (folder / "checkpoints").exists()
     capsys.readouterr()
     assert main("--resume", str(folder)) == 0
@@ -189,6 +190,7 @@ def test_a_run_without_a_checkpoint_says_that_it_begins_again(workplace, capsys)
 def test_a_run_of_the_legacy_pipeline_is_not_trained_again(workplace, capsys):
     assert train_rl_agents.main(["-C", workplace()]) == 0
     folder = the_run() / "seed_3"
+    (folder / "evaluations.npz").unlink()  # as before its first evaluation
     before = {path: path.read_bytes() for path in folder.iterdir()}
     assert main("--resume", str(folder)) == 2
     assert f"error: --resume: {folder} is of the legacy pipeline, which keeps no" in capsys.readouterr().err
@@ -198,6 +200,7 @@ def test_a_run_of_the_legacy_pipeline_is_not_trained_again(workplace, capsys):
 def test_what_describes_a_trial_is_a_config_as_well(workplace, tmp_path):
     assert main("-C", workplace(total_timesteps=24), "--quiet") == 0
     first = the_run() / "seed_3"
+    assert main("-C", str(first / "trial_config.json"), "training_time=5") == 2
     assert main("-C", str(first / "trial_config.json"), "save_dir=again", "--quiet") == 0
     (second,) = Path("again").glob("training_*/seed_3")
     assert (second / "network_params.pth").read_bytes() == (first / "network_params.pth").read_bytes()
@@ -208,6 +211,11 @@ def test_a_long_way_after_the_last_evaluation_is_told(workplace, capsys):
     assert "; the last 19 of 39 timesteps leave no model: evaluations keep it\n" in capsys.readouterr().out
     assert main("-C", workplace()) == 0
     assert "leave no model" not in capsys.readouterr().out
+    legacy = json.loads(Path(workplace(total_timesteps=3)).read_text())
+    del legacy["learning_starts"]
+    Path("legacy.json").write_text(json.dumps(legacy))
+    assert main("-C", "legacy.json") == 0
+    assert "; it ends before timestep 2000: nothing is learned, and no model" in capsys.readouterr().out
 
 
 def test_a_folder_in_use_is_refused(workplace, capsys, monkeypatch):

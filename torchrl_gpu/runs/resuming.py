@@ -23,9 +23,10 @@ from torchrl_gpu.runs.folder import (
 )
 from torchrl_gpu.runs.job import Job, RunTrial
 from torchrl_gpu.runs.refusals import Check, agreed, check_model, refuse
+from torchrl_gpu.runs.surroundings import FILE as SURROUNDINGS
 from torchrl_gpu.runs.sweep import most_at_once, run_jobs
 from torchrl_gpu.runs.workers import Workers
-from torchrl_gpu.settings.parse import STAMP, ConfigError, Trial, make_trials, read_config
+from torchrl_gpu.settings.parse import ConfigError, Trial, make_trials, read_config, without_stamp
 from torchrl_gpu.watch.terminal import lasting_output
 
 LostResults = Callable[[Path, Trial], str | None]
@@ -144,8 +145,7 @@ def read_trial(folder: Path) -> Trial:
         values = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(values, dict):
             raise ValueError("must hold one JSON object")
-        values.pop(STAMP, None)
-        trials = make_trials(values)
+        trials = make_trials(without_stamp(values))
         if len(trials) > 1:
             raise ValueError("describes several trials; a trial has one value for each key")
     except OSError as error:
@@ -165,8 +165,9 @@ def _check_ranks(folder: Path, ranks: Ranks) -> None:
 
 
 def _check_pipeline(folder: Path) -> None:
-    """Refuse results of the legacy pipeline, which leaves nothing to go on from and marks no end."""
-    if (folder / FILE_NAME).exists() and not (folder / LOCK_FILE).exists() and not has_checkpoints(folder):
+    """Refuse a trial of the legacy pipeline, which leaves nothing to go on from and marks no end."""
+    ours = any((folder / name).exists() for name in (LOCK_FILE, SURROUNDINGS)) or has_checkpoints(folder)
+    if (folder / "eval_configs.json").exists() and not ours:
         raise ConfigError(
             f"--resume: {folder} is of the legacy pipeline, which keeps no checkpoints; "
             "train its config anew to have another run"

@@ -8,7 +8,7 @@ import itertools
 import json
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -57,13 +57,17 @@ def read_config(path: str | Path, overrides: Sequence[str] = (), fast_on: str | 
     the file, an argument or anything in them cannot be used.
     """
     try:
-        written = _parse(path) | parse_overrides(overrides)
-        written.pop(STAMP, None)
+        written = without_stamp(_parse(path)) | parse_overrides(overrides)
         if fast_on:
             written = fast_keys(fast_on) | written
         return Experiment(written, make_trials(written))
     except ConfigError as error:
         raise ConfigError(f"{' '.join((str(path), *overrides))}: {error}") from None
+
+
+def without_stamp(written: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of a config, or of what describes a trial in its folder."""
+    return {name: value for name, value in written.items() if name != STAMP}
 
 
 def _parse(path: str | Path) -> dict[str, Any]:

@@ -202,7 +202,10 @@ class Trial:
 
     def _unkept(self) -> str:
         """A warning where much is learned after the last evaluation, with which alone models are written."""
-        total, last = self.schedule.total_timesteps, max(self.schedule.evaluations(), default=0)
+        total, begin = self.schedule.total_timesteps, self.schedule.learning_starts
+        if total < begin:
+            return f"; it ends before timestep {begin}: nothing is learned, and no model is written"
+        last = max(begin, total // self.schedule.eval_freq * self.schedule.eval_freq)
         if total - last < UNKEPT * total:
             return ""
         return f"; the last {total - last} of {total} timesteps leave no model: evaluations keep it"

@@ -64,7 +64,7 @@ FIRST_HOUR = [
             "key as a flag",
             "train -C config.json --total-timesteps 5000",
             nothing,
-            "a key of the config is given as total_timesteps=VALUE",
+            "if it is a key of the config, it is given as total_timesteps=VALUE",
         ),
         ("misspelt flag", "train -C config.json --fats", nothing, "--fats; did you mean '--fast'?"),
         ("no such GPU", "train -C config.json -D cuda:77", nothing, "CUDA device(s)"),
