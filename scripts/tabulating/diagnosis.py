@@ -1,13 +1,10 @@
 """How the episodes of an evaluation ended, stage by stage, and which went worst."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from torchrl_gpu.evaluation.metrics import ENDINGS
+from torchrl_gpu.evaluation.metrics import ENDINGS, EpisodeResult
 from torchrl_gpu.program import table
-
-if TYPE_CHECKING:
-    from torchrl_gpu.evaluation.metrics import EpisodeResult
 
 SUCCESS, VESSEL, BUOY, TIME_OUT = ENDINGS
 CONTACT = "collision"
@@ -25,7 +22,7 @@ class Ending(NamedTuple):
     words: str
 
 
-def ending_of(episode: dict[str, Any], result: "EpisodeResult") -> Ending:
+def ending_of(episode: dict[str, Any], result: EpisodeResult) -> Ending:
     """How an episode ended; success counts even if a robot collides as the last arrives (Defect T14)."""
     from scripts.drawing.episodes import world_of
     from scripts.drawing.recording import contact

@@ -47,6 +47,15 @@ def test_updates_of_vector_steps_are_those_of_the_predicate(learning_starts, str
         assert schedule.updates(start, stop) == sum(map(schedule.update_due, span))
 
 
+@pytest.mark.parametrize("learning_starts", [0, 1, 6, 7, 12, 89, 90, 91])
+@pytest.mark.parametrize("total_timesteps", [5, 6, 89, 90])
+def test_the_last_evaluation_is_that_of_the_predicate(learning_starts, total_timesteps):
+    schedule = Schedule(total_timesteps=total_timesteps, eval_freq=6, learning_starts=learning_starts)
+    due = [t for t in range(total_timesteps + 1) if schedule.evaluation_due(t)]
+    assert schedule.evaluations() == due
+    assert schedule.last_evaluation == (due[-1] if due else None)
+
+
 @pytest.mark.parametrize("name", ["total_timesteps", "eval_freq", "update_every", "target_update_interval"])
 def test_zero_periods_are_refused(name):
     with pytest.raises(ValueError, match=name):

@@ -78,6 +78,13 @@ class Schedule(Section):
         rest = range(first + -first % self.eval_freq, self.total_timesteps + 1, self.eval_freq)
         return [self.learning_starts] * (start <= self.learning_starts <= self.total_timesteps) + [*rest]
 
+    @property
+    def last_evaluation(self) -> int | None:
+        """The last timestep that evaluates; None of a run that ends before it learns."""
+        if self.total_timesteps < self.learning_starts:
+            return None
+        return max(self.learning_starts, self.total_timesteps // self.eval_freq * self.eval_freq)
+
     def updates(self, start: int, stop: int) -> int:
         """Number of gradient updates due in the timesteps ``start <= t < stop``."""
         start = max(start, self.learning_starts)

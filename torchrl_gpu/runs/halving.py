@@ -40,7 +40,7 @@ class Halving:
             self._told[folder] = max(len(rows), known or 0)
             results = [{"timestep": step, "return": value} for step, value in rows[known or 0 :]]
             answers = [self.scheduler.on_trial_result(None, who, result) for result in results]
-        return "STOP" in answers and rows[-1][0] < trial.schedule.evaluations()[-1]
+        return "STOP" in answers and rows[-1][0] < trial.schedule.last_evaluation
 
 
 def halving_of(trials: Sequence[Trial]) -> Halving | None:

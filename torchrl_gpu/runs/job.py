@@ -15,7 +15,7 @@ from marinenav_env.files import write_text
 from torchrl_gpu.program import typed
 from torchrl_gpu.ranks import ALONE, Ranks
 from torchrl_gpu.runs.folder import FAILURE_FILE, TRIAL_FILE
-from torchrl_gpu.settings.trial import Trial
+from torchrl_gpu.settings.trial import STAMP, Trial
 
 RunTrial = Callable[..., None]
 """Runs one trial: (trial, its folder, device). A module-level function, so that a process can be given it.
@@ -124,4 +124,4 @@ def trial_config(trial: Trial, stamp: str) -> dict[str, Any]:
     """The content of ``trial_config.json``: the trial's keys, the stamp, and the schedules as written."""
     schedules = ("training_schedule", "eval_schedule")
     scalars = {key: value for key, value in trial.values.items() if key not in schedules}
-    return scalars | {"training_time": stamp} | {key: trial.values[key] for key in schedules}
+    return scalars | {STAMP: stamp} | {key: trial.values[key] for key in schedules}

@@ -17,9 +17,9 @@ from torchrl_gpu.runs.folder import (
     is_finished,
     is_locked,
 )
-from torchrl_gpu.settings.trial import Trial
+from torchrl_gpu.settings.trial import STAMP, Trial
 
-NOT_COMPARED = ("save_dir", "training_time")
+NOT_COMPARED = ("save_dir", STAMP)
 """Keys in which runs differ without being different."""
 
 COLUMNS = ("run", "state", "agent", "timesteps", "of", "steps/s", "last", "best", "changed")

@@ -27,10 +27,7 @@ from torchrl_gpu.settings.sections import (
     learners,
     owners,
 )
-from torchrl_gpu.settings.trial import Trial
-
-STAMP = "training_time"
-"""What ``trial_config.json`` holds beside keys: when the run began."""
+from torchrl_gpu.settings.trial import STAMP, Trial
 
 __all__ = ["ConfigError", "Experiment", "Trial", "expand", "make_trials", "read_config"]
 

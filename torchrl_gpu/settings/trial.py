@@ -42,7 +42,8 @@ TOGETHER = "seeds_together"
 """Key of a config that no trial has in its own: there it would mean the seeds that follow on it."""
 NOT_IN_NAMES = ("seed", "save_dir")
 """Swept keys that a trial's folder does not spell out again: they are in its path anyway."""
-
+STAMP = "training_time"
+"""What `trial_config.json` holds beside keys: when the run began."""
 
 UNKEPT = 0.2
 """Share of a run after its last evaluation that deserves a warning."""
@@ -202,10 +203,10 @@ class Trial:
 
     def _unkept(self) -> str:
         """A warning where much is learned after the last evaluation, with which alone models are written."""
-        total, begin = self.schedule.total_timesteps, self.schedule.learning_starts
-        if total < begin:
+        total, last = self.schedule.total_timesteps, self.schedule.last_evaluation
+        if last is None:
+            begin = self.schedule.learning_starts
             return f"; it ends before timestep {begin}: nothing is learned, and no model is written"
-        last = max(begin, total // self.schedule.eval_freq * self.schedule.eval_freq)
         if total - last < UNKEPT * total:
             return ""
         return f"; the last {total - last} of {total} timesteps leave no model: evaluations keep it"
